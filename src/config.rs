@@ -1,0 +1,240 @@
+//! `Config`: everything a connection needs to know, decided before it starts.
+//!
+//! The command line fills it in `cli/config.rs`; a program that embeds the library fills it itself,
+//! starting from [`Config::new`]. It holds meanings, not what was typed: variables are expanded, files are read,
+//! defaults are in place.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use url::Url;
+
+use crate::secret::Secret;
+
+/// What to connect to, and how.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Config {
+    /// The MCP server.
+    pub server: Url,
+    /// The server's address as it was typed: npm's store hashes this text.
+    pub server_text: String,
+    /// Which transport to try, in which order (`--transport`).
+    pub strategy: Strategy,
+    /// Which protocol era the server is spoken to in (`--protocol`).
+    pub protocol: Protocol,
+    /// Extra request headers for the MCP server's origin only, values expanded (`--header`, `--header-file`).
+    pub headers: Vec<(String, Secret)>,
+    /// The same before `${VAR}` expansion, original case: npm's store hashes this text.
+    pub headers_typed: Vec<(String, Secret)>,
+    /// Allows plain http to hosts that are not loopback (`--allow-http`).
+    pub allow_http: bool,
+    /// Tools to hide: globs with `*`, any case (`--ignore-tool`).
+    pub ignore_tools: Vec<String>,
+    /// Tools to show, all if empty: globs with `*`, any case (`--allow-tool`).
+    pub allow_tools: Vec<String>,
+    /// Keep-alive pings, if wanted: one in every such time without traffic (`--keep-alive`, `--ping-interval`).
+    pub ping_interval: Option<Duration>,
+    /// How long the client waits for an answer before it is given an error (`--request-timeout`); `None`: for ever.
+    pub request_timeout: Option<Duration>,
+    /// The longest line from the client and the longest message from the server, in bytes.
+    pub message_limit: usize,
+    /// How HTTP connections are made.
+    pub http: Http,
+    /// Replay cookies of the server's origin (`--disable-cookies` turns it off).
+    pub cookies: bool,
+    /// Where the credential files live: `$MCP_REMOTE_CONFIG_DIR`, else `~/.mcp-auth`; `None` if there is no home.
+    pub store_dir: Option<PathBuf>,
+    /// Sign-in.
+    pub oauth: OAuth,
+    /// What is logged, and where.
+    pub log: LogConfig,
+}
+
+/// How HTTP connections are made.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Http {
+    /// Limit for TCP, proxy and TLS set-up together (`--connect-timeout`).
+    pub connect_timeout: Duration,
+    /// Limit from the request to the response headers; `None`: no limit (`--headers-timeout`).
+    pub headers_timeout: Option<Duration>,
+    /// Limit for a silence inside a body; `None`: no limit (`--body-timeout`). Event streams obey it only if it was asked for.
+    pub body_timeout: Option<Duration>,
+    /// Whether the body timeout was asked for, and so holds for open streams too.
+    pub body_timeout_on_streams: bool,
+    /// IPv4 only (`--ipv4`).
+    pub ipv4: bool,
+    /// Proxies as the environment names them; all `None` with `--no-proxy`.
+    pub proxy: ProxyVariables,
+    /// PEM files with root certificates that are trusted in addition (`--ca-cert`, `SSL_CERT_FILE`, `NODE_EXTRA_CA_CERTS`).
+    pub ca_files: Vec<PathBuf>,
+    /// PEM files with the client certificate chain and its key (`--client-cert`, `--client-key`).
+    pub client_cert: Option<(PathBuf, PathBuf)>,
+}
+
+/// The proxy variables of the environment, curl's rules.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct ProxyVariables {
+    /// `HTTP_PROXY` / `http_proxy`.
+    pub http: Option<Secret>,
+    /// `HTTPS_PROXY` / `https_proxy`.
+    pub https: Option<Secret>,
+    /// `ALL_PROXY` / `all_proxy`.
+    pub all: Option<Secret>,
+    /// `NO_PROXY` / `no_proxy`.
+    pub none_for: Option<String>,
+}
+
+/// Which transport is tried, in which order (`--transport`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Strategy {
+    /// Streamable HTTP, then HTTP+SSE.
+    #[default]
+    HttpFirst,
+    /// HTTP+SSE, then Streamable HTTP.
+    SseFirst,
+    /// Streamable HTTP only.
+    HttpOnly,
+    /// HTTP+SSE only.
+    SseOnly,
+}
+
+/// Which protocol era the server is spoken to in (`--protocol`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Protocol {
+    /// Find out.
+    #[default]
+    Auto,
+    /// 2024-11-05 to 2025-11-25 only.
+    Legacy,
+    /// 2026-07-28 and later only.
+    Modern,
+}
+
+/// What is logged, and where.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct LogConfig {
+    /// Each step, to stderr and to npm's debug file (`--debug`).
+    pub debug: bool,
+    /// Nothing at all on stderr (`--silent`).
+    pub silent: bool,
+    /// One JSON object per line (`--log-format json`).
+    pub json: bool,
+    /// A file that is given all lines in addition (`--log-file`).
+    pub file: Option<PathBuf>,
+}
+
+/// Everything about signing in.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct OAuth {
+    /// The host in the redirect URI (`--host`).
+    pub host: String,
+    /// The path of the redirect URI (`--callback-path`).
+    pub callback_path: String,
+    /// The callback port, if it was given: then no other is tried.
+    pub port: Option<u16>,
+    /// How long a host is kept waiting for a sign-in (`--auth-timeout`).
+    pub auth_timeout: Duration,
+    /// Where the browser is sent after a sign-in (`--auth-success-url`).
+    pub success_url: Option<Url>,
+    /// A client registered by hand: the JSON object, variables expanded (`--static-oauth-client-info`).
+    pub static_client_info: Option<Secret>,
+    /// Members that override our client metadata: a JSON object (`--static-oauth-client-metadata`).
+    pub static_client_metadata: Option<String>,
+    /// The client id metadata document (`--client-metadata-url`).
+    pub client_metadata_url: Option<String>,
+    /// The resource parameter as it was typed, trimmed (`--resource`).
+    pub resource: Option<String>,
+    /// Leave the resource parameter out (`--disable-resource-parameter`).
+    pub disable_resource: bool,
+    /// Extra parameters of the authorization request, in the order given (`--authorize-param`).
+    pub authorize_params: Vec<(String, String)>,
+    /// Use the id token as bearer (`--use-id-token`).
+    pub use_id_token: bool,
+    /// Device authorization grant (`--device-code`).
+    pub device_code: bool,
+    /// Client credentials grant (`--client-credentials`).
+    pub client_credentials: bool,
+    /// The token endpoint for client credentials, without discovery (`--token-endpoint`).
+    pub token_endpoint: Option<Url>,
+    /// The PEM file of the key that signs client assertions (`--client-assertion-key`).
+    pub client_assertion_key: Option<PathBuf>,
+    /// Never open a browser (`--no-browser`).
+    pub no_browser: bool,
+}
+
+/// 64 MiB: the longest line from the client and the longest message from the server, unless set otherwise.
+pub const DEFAULT_MESSAGE_LIMIT: usize = 64 * 1024 * 1024;
+
+impl Config {
+    /// The defaults for this server; nothing is read from the environment.
+    pub fn new(server: Url) -> Config {
+        Config {
+            server_text: server.to_string(),
+            server,
+            strategy: Strategy::default(),
+            protocol: Protocol::default(),
+            headers: Vec::new(),
+            headers_typed: Vec::new(),
+            allow_http: false,
+            ignore_tools: Vec::new(),
+            allow_tools: Vec::new(),
+            ping_interval: None,
+            request_timeout: None,
+            message_limit: DEFAULT_MESSAGE_LIMIT,
+            http: Http::default(),
+            cookies: true,
+            store_dir: None,
+            oauth: OAuth::default(),
+            log: LogConfig::default(),
+        }
+    }
+}
+
+impl Default for Http {
+    fn default() -> Http {
+        Http {
+            connect_timeout: Duration::from_secs(10),
+            headers_timeout: Some(Duration::from_secs(300)),
+            body_timeout: Some(Duration::from_secs(300)),
+            body_timeout_on_streams: false,
+            ipv4: false,
+            proxy: ProxyVariables::default(),
+            ca_files: Vec::new(),
+            client_cert: None,
+        }
+    }
+}
+
+impl Default for OAuth {
+    fn default() -> OAuth {
+        OAuth {
+            host: if cfg!(windows) {
+                "127.0.0.1"
+            } else {
+                "localhost"
+            }
+            .to_owned(),
+            callback_path: "/oauth/callback".to_owned(),
+            port: None,
+            auth_timeout: Duration::from_secs(30),
+            success_url: None,
+            static_client_info: None,
+            static_client_metadata: None,
+            client_metadata_url: None,
+            resource: None,
+            disable_resource: false,
+            authorize_params: Vec::new(),
+            use_id_token: false,
+            device_code: false,
+            client_credentials: false,
+            token_endpoint: None,
+            client_assertion_key: None,
+            no_browser: false,
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! `Error`: what went wrong, for whom to act on it, and what a person should do next.
+//!
+//! - `kind` exists for branching: one value per branch that is taken somewhere.
+//! - `what` is one sentence: lower case, no full stop, names the thing in quotes and the limit in units.
+//! - `hint` says what to do next.
+//! - [`Error::to_json_rpc`] is the only mapping from our errors to what the client is told.
+//!
+//! Spec: JSON-RPC 2.0 section 5.1 (error object).
+//! Not done here: no text from an error is ever searched for words; branch on `kind`.
+
+use std::fmt;
+
+use crate::jsonrpc::RequestId;
+
+/// A failure: its kind, one sentence, the cause and a hint.
+pub struct Error {
+    kind: Kind,
+    what: String,
+    hint: Option<String>,
+    data: Data,
+}
+
+/// What callers branch on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Kind {
+    /// The command line is wrong.
+    Usage,
+    /// A file or an environment variable is wrong.
+    Config,
+    /// The network: name resolution, connection refused or cut.
+    Network,
+    /// TLS: certificates, protocol versions, alerts.
+    Tls,
+    /// A limit in time was reached.
+    Timeout,
+    /// The server answered with this HTTP status.
+    Http(u16),
+    /// The server broke a rule of the protocol.
+    PeerMisbehaved,
+    /// Nobody is wrong, but the two sides have no common ground.
+    PeerIncompatible,
+    /// Sign-in failed, or is needed.
+    SignIn,
+    /// The disk: the credential store.
+    Store,
+    /// The client broke a rule (a bad line, a reserved or reused id).
+    Client,
+    /// The tool is hidden by `--ignore-tool` or not allowed by `--allow-tool`.
+    HiddenTool,
+    /// The process is on its way out.
+    Closing,
+    /// Our own fault.
+    Bug,
+}
+
+/// The machine-readable part of an error answer (`error.data`).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Data {
+    /// The HTTP status the server answered with.
+    pub http_status: Option<u16>,
+    /// The server's `Retry-After`, in seconds.
+    pub retry_after: Option<u64>,
+}
+
+impl Error {
+    /// An error of this kind with one sentence.
+    pub fn new(kind: Kind, what: impl Into<String>) -> Error {
+        let data = Data {
+            http_status: if let Kind::Http(status) = kind {
+                Some(status)
+            } else {
+                None
+            },
+            retry_after: None,
+        };
+        Error {
+            kind,
+            what: what.into(),
+            hint: None,
+            data,
+        }
+    }
+
+    /// Adds what to do next.
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Error {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds the server's `Retry-After`, in seconds.
+    pub fn with_retry_after(mut self, seconds: Option<u64>) -> Error {
+        self.data.retry_after = seconds;
+        self
+    }
+
+    /// What callers branch on.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The sentence, without the hint.
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
+    /// What to do next, if there is something.
+    pub fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
+    /// The one line of JSON that answers the request `id` with this error.
+    ///
+    /// Code and message have npm mcp-remote's shape: `-32001` and `mcp-remote: …`, `-32603` for a hidden
+    /// tool, `-32600` for a line that is no request, `-32700` for one that is no JSON.
+    pub fn to_json_rpc(&self, id: &RequestId) -> String {
+        let mut message = if self.kind == Kind::HiddenTool {
+            self.what.clone()
+        } else {
+            format!("mcp-remote: {}", self.what)
+        };
+        if let Some(hint) = &self.hint {
+            message.push_str(" (");
+            message.push_str(hint);
+            message.push(')');
+        }
+        let code = match self.kind {
+            Kind::HiddenTool | Kind::Bug => -32603,
+            Kind::Client => -32600,
+            _ => -32001,
+        };
+        let mut members = Vec::new();
+        if let Some(status) = self.data.http_status {
+            members.push(format!("\"httpStatus\":{status}"));
+        }
+        if let Some(seconds) = self.data.retry_after {
+            members.push(format!("\"retryAfter\":{seconds}"));
+        }
+        let data = if members.is_empty() {
+            String::new()
+        } else {
+            format!(",\"data\":{{{}}}", members.join(","))
+        };
+        let message = crate::jsonrpc::quoted(&message);
+        format!(
+            "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{{\"code\":{code},\"message\":{message}{data}}}}}"
+        )
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        if let Some(hint) = &self.hint {
+            write!(f, "\nhint: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {self}", self.kind)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// The result of anything that fails with an [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_http_error_becomes_a_json_rpc_error_with_its_status() {
+        let error = Error::new(Kind::Http(503), "https://a.test/mcp answered 503")
+            .with_retry_after(Some(7));
+        assert_eq!(
+            error.to_json_rpc(&RequestId::from_text("1").unwrap()),
+            r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32001,"message":"mcp-remote: https://a.test/mcp answered 503","data":{"httpStatus":503,"retryAfter":7}}}"#
+        );
+    }
+
+    #[test]
+    fn a_hint_is_part_of_the_message() {
+        let error = Error::new(Kind::Tls, "unknown authority").with_hint("use --ca-cert");
+        let line = error.to_json_rpc(&RequestId::null());
+        assert!(
+            line.contains(r#""id":null"#)
+                && line.contains("mcp-remote: unknown authority (use --ca-cert)"),
+            "{line}"
+        );
+    }
+}

@@ -1,0 +1,554 @@
+//! JSON-RPC messages as they are: the envelope is parsed, the text is kept.
+//!
+//! A [`Message`] holds the one line of JSON it came as. Only the members that routing needs (`id`, `method`,
+//! whether there is a `result` or an `error`) are read; everything else passes byte for byte: number spelling,
+//! key order, escapes, duplicate keys, unknown members. Newlines between tokens become spaces.
+//!
+//! Spec: JSON-RPC 2.0 sections 4 to 6; MCP 2025-03-26 basic/index (batching).
+//! Not done here: no value tree is built for a message that is not rewritten.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::error::{Error, Kind as ErrorKind};
+
+/// A JSON-RPC id of any JSON kind, kept as it was spelled. `1` and `"1"` are different ids.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RequestId(Box<str>);
+
+impl RequestId {
+    /// The id `null`.
+    pub fn null() -> RequestId {
+        RequestId("null".into())
+    }
+
+    /// An id that is a string.
+    pub fn from_string(text: &str) -> RequestId {
+        RequestId(quoted(text).into())
+    }
+
+    /// An id from its JSON text; `None` if the text is not one JSON value.
+    pub fn from_text(text: &str) -> Option<RequestId> {
+        let raw: &RawValue = serde_json::from_str(text).ok()?;
+        Some(RequestId::from_raw(raw))
+    }
+
+    /// The id whose JSON text this is. A string is spelled anew, so that escapes make no difference.
+    pub fn from_raw(raw: &RawValue) -> RequestId {
+        match serde_json::from_str::<String>(raw.get()) {
+            Ok(text) => RequestId::from_string(&text),
+            Err(_) => RequestId(one_line(raw.get()).into()),
+        }
+    }
+
+    /// The string, if the id is one.
+    pub fn as_string(&self) -> Option<String> {
+        serde_json::from_str(&self.0).ok()
+    }
+
+    /// Whether a peer that parsed and printed the number again may have made `other` of this id
+    /// (`1.0` and `1`, or an integer beyond 2^53 that lost digits).
+    pub fn is_respelled(&self, other: &RequestId) -> bool {
+        match (self.0.parse::<f64>(), other.0.parse::<f64>()) {
+            (Ok(a), Ok(b)) => a == b,
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a message is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// A request: must be answered, once.
+    Request {
+        /// Its id, as spelled by its sender.
+        id: RequestId,
+        /// Its method.
+        method: String,
+    },
+    /// A notification: never answered.
+    Notification {
+        /// Its method.
+        method: String,
+    },
+    /// A response to the request `id`.
+    Response {
+        /// The id of the request it answers.
+        id: RequestId,
+        /// Whether it holds an `error` instead of a `result`.
+        failed: bool,
+    },
+}
+
+/// One JSON-RPC message: its kind and its text, one line without a line end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    kind: Kind,
+    text: Box<str>,
+}
+
+impl Message {
+    /// Reads one message. The error says what is wrong and carries the id, if one could be read.
+    pub fn parse(text: &str) -> Result<Message, Malformed> {
+        match Message::parse_any(text)? {
+            Parsed::One(message) => Ok(message),
+            Parsed::Batch(_) => Err(Malformed::invalid(
+                None,
+                "expected one message, got a batch",
+            )),
+        }
+    }
+
+    /// Reads one message or a batch (2025-03-26). A batch is taken apart; each part stands for itself.
+    pub fn parse_any(text: &str) -> Result<Parsed, Malformed> {
+        let text = text.trim_matches([' ', '\t', '\r', '\n']);
+        if text.starts_with('[') {
+            let parts: Vec<&RawValue> =
+                serde_json::from_str(text).map_err(|e| Malformed::not_json(&e))?;
+            if parts.is_empty() {
+                return Err(Malformed::invalid(None, "an empty batch"));
+            }
+            return Ok(Parsed::Batch(
+                parts
+                    .into_iter()
+                    .map(|part| Message::parse(part.get()))
+                    .collect(),
+            ));
+        }
+        if !text.starts_with('{') {
+            let valid: Result<&RawValue, _> = serde_json::from_str(text);
+            return Err(match valid {
+                Ok(_) => Malformed::invalid(None, "a message must be a JSON object"),
+                Err(e) => Malformed::not_json(&e),
+            });
+        }
+        let envelope: Envelope<'_> =
+            serde_json::from_str(text).map_err(|e| Malformed::not_json(&e))?;
+        let kind = envelope.kind()?;
+        Ok(Parsed::One(Message {
+            kind,
+            text: one_line(text).into(),
+        }))
+    }
+
+    /// A message made here, of a text that is known to be well formed.
+    ///
+    /// # Errors
+    /// If the text is no message after all; that is a bug here.
+    pub fn made(text: String) -> Result<Message, Error> {
+        Message::parse(&text).map_err(|e| {
+            Error::new(
+                ErrorKind::Bug,
+                format!("made a malformed message: {}", e.reason),
+            )
+        })
+    }
+
+    /// What the message is for.
+    pub fn kind(&self) -> &Kind {
+        &self.kind
+    }
+
+    /// The text: one line of JSON, without a line end.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The method, for requests and notifications.
+    pub fn method(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Request { method, .. } | Kind::Notification { method } => Some(method),
+            Kind::Response { .. } => None,
+        }
+    }
+
+    /// The JSON text of a top-level member (the last one of that name), for the few messages that are looked into.
+    pub fn member(&self, name: &str) -> Option<&str> {
+        let mut found = None;
+        let _ = for_each_member(&self.text, |key, value| {
+            if key == name {
+                found = Some(value);
+            }
+        });
+        found
+    }
+
+    /// The same message with the id spelled differently; everything else keeps its bytes.
+    pub fn with_id(&self, id: &RequestId) -> Message {
+        let kind = match &self.kind {
+            Kind::Request { method, .. } => Kind::Request {
+                id: id.clone(),
+                method: method.clone(),
+            },
+            Kind::Response { failed, .. } => Kind::Response {
+                id: id.clone(),
+                failed: *failed,
+            },
+            Kind::Notification { .. } => return self.clone(),
+        };
+        Message {
+            kind,
+            text: replace_member(&self.text, "id", &id.0).into(),
+        }
+    }
+
+    /// The same message with a top-level member replaced; everything else keeps its bytes.
+    pub fn with_member(&self, name: &str, value: &str) -> Message {
+        Message {
+            kind: self.kind.clone(),
+            text: replace_member(&self.text, name, value).into(),
+        }
+    }
+}
+
+/// What one line held.
+#[derive(Debug)]
+pub enum Parsed {
+    /// One message.
+    One(Message),
+    /// A batch, taken apart; a part that is no message is reported for itself.
+    Batch(Vec<Result<Message, Malformed>>),
+}
+
+/// A line that is no message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Malformed {
+    /// The id, if one could be read: the sender may be waiting for an answer to it.
+    pub id: Option<RequestId>,
+    /// `-32700` if it is not JSON, `-32600` if it is no JSON-RPC message.
+    pub code: i32,
+    /// What is wrong, in words.
+    pub reason: String,
+}
+
+impl Malformed {
+    /// Not JSON at all.
+    fn not_json(error: &serde_json::Error) -> Malformed {
+        Malformed {
+            id: None,
+            code: -32700,
+            reason: format!("not valid JSON ({error})"),
+        }
+    }
+
+    /// JSON, but not a message.
+    pub fn invalid(id: Option<RequestId>, reason: &str) -> Malformed {
+        Malformed {
+            id,
+            code: -32600,
+            reason: reason.to_owned(),
+        }
+    }
+
+    /// The one line of JSON that answers the sender.
+    pub fn to_json_rpc(&self) -> String {
+        let id = self.id.clone().unwrap_or_else(RequestId::null);
+        let message = quoted(&format!("mcp-remote: {}", self.reason));
+        format!(
+            "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{{\"code\":{},\"message\":{message}}}}}",
+            self.code
+        )
+    }
+}
+
+/// The JSON text of a string.
+pub fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// Valid JSON holds no line break inside a string, so each one found stands between tokens.
+fn one_line(text: &str) -> String {
+    text.replace(['\r', '\n'], " ")
+}
+
+/// Calls `visit` with each top-level member of an object, in order.
+fn for_each_member<'a>(text: &'a str, visit: impl FnMut(&str, &'a str)) -> serde_json::Result<()> {
+    struct Members<F>(F);
+    impl<'de, F: FnMut(&str, &'de str)> Visitor<'de> for Members<F> {
+        type Value = ();
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+        fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+            while let Some(key) = map.next_key::<String>()? {
+                let value: &'de RawValue = map.next_value()?;
+                (self.0)(&key, value.get());
+            }
+            Ok(())
+        }
+    }
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    deserializer.deserialize_map(Members(visit))?;
+    deserializer.end()
+}
+
+/// Replaces the value of every top-level member of this name, or adds the member at the end.
+fn replace_member(text: &str, name: &str, value: &str) -> String {
+    let mut out = String::with_capacity(text.len() + value.len() + name.len() + 4);
+    let mut copied = 0;
+    let _ = for_each_member(text, |key, old| {
+        if key == name {
+            // Holds because `old` is a slice of `text`: its place is the distance of the two addresses.
+            let at = old.as_ptr() as usize - text.as_ptr() as usize;
+            out.push_str(text.get(copied..at).unwrap_or_default());
+            out.push_str(value);
+            copied = at + old.len();
+        }
+    });
+    if copied == 0 {
+        let body = text.trim_end().strip_suffix('}').unwrap_or(text).trim_end();
+        let comma = if body.ends_with('{') { "" } else { "," };
+        return format!("{body}{comma}{}:{value}}}", quoted(name));
+    }
+    out.push_str(text.get(copied..).unwrap_or_default());
+    out
+}
+
+/// The members of a message that routing needs. The last one of a name counts, as in JavaScript.
+#[derive(Default)]
+struct Envelope<'a> {
+    id: Option<&'a RawValue>,
+    method: Option<&'a RawValue>,
+    result: bool,
+    error: bool,
+}
+
+impl Envelope<'_> {
+    fn kind(self) -> Result<Kind, Malformed> {
+        let id = self.id.map(RequestId::from_raw);
+        if let Some(id) = &id
+            && (id.0.starts_with('{')
+                || id.0.starts_with('[')
+                || &*id.0 == "true"
+                || &*id.0 == "false")
+        {
+            return Err(Malformed::invalid(
+                None,
+                "an id must be a string, a number or null",
+            ));
+        }
+        let Some(method) = self.method else {
+            let (true, Some(id)) = (self.result || self.error, id.clone()) else {
+                return Err(Malformed::invalid(
+                    id,
+                    "a message needs a method, or an id with a result or an error",
+                ));
+            };
+            return Ok(Kind::Response {
+                id,
+                failed: self.error,
+            });
+        };
+        let Ok(method) = serde_json::from_str::<String>(method.get()) else {
+            return Err(Malformed::invalid(id, "a method must be a string"));
+        };
+        Ok(match id {
+            Some(id) => Kind::Request { id, method },
+            None => Kind::Notification { method },
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Envelope<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct EnvelopeVisitor;
+        impl<'de> Visitor<'de> for EnvelopeVisitor {
+            type Value = Envelope<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON-RPC message")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Envelope<'de>, A::Error> {
+                let mut envelope = Envelope::default();
+                while let Some(name) = map.next_key::<Name>()? {
+                    let value: &'de RawValue = map.next_value()?;
+                    match name {
+                        Name::Id => envelope.id = Some(value),
+                        Name::Method => envelope.method = Some(value),
+                        Name::Result => envelope.result = true,
+                        Name::Error => envelope.error = value.get() != "null",
+                        Name::Other => {}
+                    }
+                }
+                Ok(envelope)
+            }
+        }
+        deserializer.deserialize_map(EnvelopeVisitor)
+    }
+}
+
+/// A member's name, without an allocation for it.
+enum Name {
+    Id,
+    Method,
+    Result,
+    Error,
+    Other,
+}
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NameVisitor;
+        impl Visitor<'_> for NameVisitor {
+            type Value = Name;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a member name")
+            }
+            fn visit_str<E>(self, name: &str) -> Result<Name, E> {
+                Ok(match name {
+                    "id" => Name::Id,
+                    "method" => Name::Method,
+                    "result" => Name::Result,
+                    "error" => Name::Error,
+                    _ => Name::Other,
+                })
+            }
+        }
+        deserializer.deserialize_str(NameVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Message {
+        Message::parse(text).unwrap()
+    }
+
+    #[test]
+    fn the_text_of_a_message_is_kept_byte_for_byte() {
+        let text = r#"{"jsonrpc":"2.0","method":"x","params":{"n":1.0e+2,"n":12345678901234567890,"\u0061":"\/","z":-0.0},"extra":[]}"#;
+        assert_eq!(parse(text).text(), text);
+    }
+
+    #[test]
+    fn newlines_between_tokens_become_spaces() {
+        assert_eq!(
+            parse("{\r\n\"method\":\n\"x\"}\n").text(),
+            "{  \"method\": \"x\"}"
+        );
+    }
+
+    #[test]
+    fn a_number_and_a_string_are_different_ids() {
+        let one = RequestId::from_text("1").unwrap();
+        assert_ne!(one, RequestId::from_text("\"1\"").unwrap());
+        assert_eq!(
+            RequestId::from_text(r#""\u0061""#).unwrap(),
+            RequestId::from_string("a")
+        );
+        assert!(one.is_respelled(&RequestId::from_text("1.0").unwrap()));
+        assert!(!one.is_respelled(&RequestId::from_text("\"1\"").unwrap()));
+    }
+
+    #[test]
+    fn ids_of_every_kind_are_read() {
+        for id in [
+            "null",
+            "1",
+            "1.5",
+            "-0",
+            "123456789012345678901234567890",
+            "\"a\"",
+        ] {
+            let message = parse(&format!("{{\"id\":{id},\"method\":\"x\"}}"));
+            assert_eq!(
+                message.kind(),
+                &Kind::Request {
+                    id: RequestId::from_text(id).unwrap(),
+                    method: "x".into()
+                }
+            );
+        }
+    }
+
+    #[test]
+    fn requests_notifications_and_responses_are_told_apart() {
+        assert!(matches!(
+            parse(r#"{"id":1,"result":null}"#).kind(),
+            Kind::Response { failed: false, .. }
+        ));
+        assert!(matches!(
+            parse(r#"{"id":null,"error":{}}"#).kind(),
+            Kind::Response { failed: true, .. }
+        ));
+        assert!(matches!(
+            parse(r#"{"method":"m"}"#).kind(),
+            Kind::Notification { .. }
+        ));
+    }
+
+    #[test]
+    fn what_is_not_a_message_is_refused_with_the_right_code() {
+        for (text, code) in [
+            ("{", -32700),
+            ("hello", -32700),
+            ("", -32700),
+            ("3", -32600),
+            ("[]", -32600),
+            ("{}", -32600),
+        ] {
+            assert_eq!(Message::parse_any(text).unwrap_err().code, code, "{text}");
+        }
+        let refused = Message::parse(r#"{"id":7,"method":5}"#).unwrap_err();
+        assert_eq!(
+            (refused.id, refused.code),
+            (RequestId::from_text("7"), -32600)
+        );
+    }
+
+    #[test]
+    fn a_batch_is_taken_apart() {
+        let Parsed::Batch(parts) =
+            Message::parse_any("[{\"id\":1,\"method\":\"a\"},\n5,{\"method\":\"b\"}]").unwrap()
+        else {
+            panic!()
+        };
+        assert_eq!(
+            parts.iter().map(Result::is_ok).collect::<Vec<_>>(),
+            [true, false, true]
+        );
+    }
+
+    #[test]
+    fn only_the_replaced_member_changes() {
+        let message = parse(r#"{"a": 1.0, "id" : 1.0 ,"result":{"id":9}}"#);
+        assert_eq!(
+            message.with_id(&RequestId::from_string("q")).text(),
+            r#"{"a": 1.0, "id" : "q" ,"result":{"id":9}}"#
+        );
+        assert_eq!(
+            parse(r#"{"method":"m","a":{}}"#)
+                .with_member("params", "{}")
+                .text(),
+            r#"{"method":"m","a":{},"params":{}}"#
+        );
+        assert_eq!(message.member("result"), Some(r#"{"id":9}"#));
+    }
+
+    #[test]
+    fn absurd_nesting_neither_crashes_nor_is_refused() {
+        for depth in [200, 50_000] {
+            let text = format!(
+                "{{\"method\":\"m\",\"params\":{}{}}}",
+                "[".repeat(depth),
+                "]".repeat(depth)
+            );
+            assert_eq!(parse(&text).text(), text);
+        }
+    }
+}

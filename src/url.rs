@@ -1,0 +1,86 @@
+//! What the `url` crate leaves open: same origin, loopback, and how an address is shown.
+//!
+//! Spec: RFC 3986 (components), RFC 6454 section 5 (same origin), RFC 6761 section 6.3 (`localhost`).
+//! Not done here: URLs are never parsed or joined by hand; the `url` crate does that.
+
+use url::Host;
+pub use url::Url;
+
+/// Whether two URLs have the same scheme, host and port.
+pub fn same_origin(a: &Url, b: &Url) -> bool {
+    a.origin().is_tuple() && a.origin() == b.origin()
+}
+
+/// Whether the host is this machine: `localhost`, `*.localhost`, 127.0.0.0/8 or `::1`.
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => {
+            name.trim_end_matches('.') == "localhost"
+                || name.trim_end_matches('.').ends_with(".localhost")
+        }
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+/// The address without user information, query and fragment: what may be shown and logged.
+pub fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    // Neither can fail for http and https; for other schemes there is nothing to remove.
+    url.set_username("").ok();
+    url.set_password(None).ok();
+    url.set_query(None);
+    url.set_fragment(None);
+    url.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> Url {
+        Url::parse(text).unwrap()
+    }
+
+    #[test]
+    fn scheme_host_and_port_make_the_origin() {
+        assert!(same_origin(
+            &url("https://a.test/x"),
+            &url("https://a.test:443/y")
+        ));
+        assert!(!same_origin(&url("https://a.test"), &url("http://a.test")));
+        assert!(!same_origin(
+            &url("http://a.test:81"),
+            &url("http://a.test")
+        ));
+        assert!(!same_origin(&url("data:x"), &url("data:x")));
+    }
+
+    #[test]
+    fn loopback_is_known_by_name_and_by_address() {
+        for text in [
+            "http://localhost",
+            "http://x.localhost:1",
+            "http://127.9.9.9",
+            "http://[::1]:80",
+        ] {
+            assert!(is_loopback(&url(text)), "{text}");
+        }
+        for text in [
+            "http://localhost.evil.test",
+            "http://10.0.0.1",
+            "http://[fe80::1]",
+        ] {
+            assert!(!is_loopback(&url(text)), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_shown_holds_no_password_and_no_query() {
+        assert_eq!(
+            shown(&url("https://u:p@a.test/mcp?key=s3cret#f")),
+            "https://a.test/mcp"
+        );
+    }
+}
