@@ -67,8 +67,10 @@ pub struct Http {
     pub ipv4: bool,
     /// Proxies as the environment names them; all `None` with `--no-proxy`.
     pub proxy: ProxyVariables,
-    /// PEM files with root certificates that are trusted in addition (`--ca-cert`, `SSL_CERT_FILE`, `NODE_EXTRA_CA_CERTS`).
+    /// PEM files with root certificates that are trusted in addition (`--ca-cert`); checked at the start.
     pub ca_files: Vec<PathBuf>,
+    /// The same from the environment (`SSL_CERT_FILE`, `NODE_EXTRA_CA_CERTS`); read only when needed.
+    pub environment_ca_files: Vec<PathBuf>,
     /// PEM files with the client certificate chain and its key (`--client-cert`, `--client-key`).
     pub client_cert: Option<(PathBuf, PathBuf)>,
 }
@@ -205,6 +207,7 @@ impl Default for Http {
             ipv4: false,
             proxy: ProxyVariables::default(),
             ca_files: Vec::new(),
+            environment_ca_files: Vec::new(),
             client_cert: None,
         }
     }

@@ -12,10 +12,12 @@ use std::fmt;
 
 use crate::jsonrpc::RequestId;
 
-/// A failure: its kind, one sentence, the cause and a hint.
+/// A failure: its kind, one sentence and a hint.
+#[derive(Clone)]
 pub struct Error {
     kind: Kind,
     what: String,
+    detail: Option<String>,
     hint: Option<String>,
     data: Data,
 }
@@ -77,9 +79,16 @@ impl Error {
         Error {
             kind,
             what: what.into(),
+            detail: None,
             hint: None,
             data,
         }
+    }
+
+    /// Adds what the server said. It is told to the client, who asked, but not logged: it may repeat what was asked.
+    pub fn with_detail(mut self, detail: impl Into<String>) -> Error {
+        self.detail = Some(detail.into());
+        self
     }
 
     /// Adds what to do next.
@@ -92,6 +101,11 @@ impl Error {
     pub fn with_retry_after(mut self, seconds: Option<u64>) -> Error {
         self.data.retry_after = seconds;
         self
+    }
+
+    /// The same error for another request that met the same failure.
+    pub fn again(&self) -> Error {
+        self.clone()
     }
 
     /// What callers branch on.
@@ -119,6 +133,10 @@ impl Error {
         } else {
             format!("mcp-remote: {}", self.what)
         };
+        if let Some(detail) = &self.detail {
+            message.push_str(": ");
+            message.push_str(detail);
+        }
         if let Some(hint) = &self.hint {
             message.push_str(" (");
             message.push_str(hint);

@@ -1,10 +1,53 @@
-//! mcp-remote: joins a local MCP client on stdin/stdout to a remote MCP server.
+//! mcp-remote joins a local MCP client, which speaks newline-delimited JSON-RPC on stdin and stdout, to a remote MCP
+//! server, which speaks Streamable HTTP or the older HTTP+SSE.
+//!
+//! This is the map of the code.
+//!
+//! ```text
+//!              ┌──────────────── main thread: transport::run_over ───────────────┐
+//!  stdin ─▶ reader ──┐                                                           ├──▶ writer ─▶ stdout
+//!              │     ├─▶ inbox ─▶ Bridge (no IO): handle, poll, deadline ────────┤
+//!  lanes ──────┼─────┘                                                           └──▶ lanes: open, close
+//!              └─────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! - [`jsonrpc`]: messages as they are; the envelope is read, the text is kept.
+//! - [`bridge`]: the one pure state machine that decides everything that happens to a message. It is given events and
+//!   the time, and asks for actions.
+//! - [`transport`]: threads, channels and HTTP. Threads own descriptors and decide nothing.
+//! - [`cli`]: the two programs. `flags` is what was typed, `config` what it means, `doctor` mcp-remote-client.
+//! - [`config`]: what a connection needs to know. [`store`]: the files shared with npm mcp-remote.
+//! - [`error`], [`log`], [`secret`], [`flow`], [`url`]: failures in one sentence, lines on stderr, what is never printed, how
+//!   much may be under way, what the `url` crate leaves open.
+//!
+//! Invariants, each kept by a test:
+//!
+//! - Every request read from the client gets exactly one answer, under its own id.
+//! - stdout carries whole JSON-RPC lines and nothing else.
+//! - What no rule changes passes byte for byte.
+//! - Nothing is sent before the client's own first message; it is the probe for the transport.
+//! - Only the files listed in `tests/it/tidy.rs` do IO; `bridge` depends on none of them.
+//! - Nothing the network sends can panic, hang or grow the process without bound.
+//!
+//! Where a rule lives: the file named with the standard's word. JSON-RPC: `jsonrpc`. stdio framing: `transport/stdio`.
+//! What a POST carries and an answer means: `transport/streamable_http`, `transport/answer`. HTTP+SSE: `transport/http_sse`,
+//! `bridge/strategy`. Sessions: `bridge/session`, `bridge/renewal`. Resumption: `bridge/resume`. Cancellation:
+//! `bridge/cancellation`. What may be tried again: `bridge/retry`. Redirects: `transport/redirect`.
+//!
+//! Different from the first design: a message holds a part of a budget until it is written (`flow`), because channels without
+//! a bound would grow with a client that does not read, and bounded ones would stop the main thread; all time limits but
+//! connecting are the bridge's, because ureq cannot tell a stream from a document beforehand.
 
+#![forbid(unsafe_code)]
+
+pub mod bridge;
 pub mod cli;
 pub mod config;
 pub mod error;
+pub mod flow;
 pub mod jsonrpc;
 pub mod log;
 pub mod secret;
+pub mod store;
 pub mod transport;
 pub mod url;

@@ -1,1 +1,268 @@
-//! transport
+//! The world around the bridge: threads, channels, HTTP.
+//!
+//! ```text
+//!  stdin ─▶ reader ─┐                         ┌─▶ writer ─▶ stdout
+//!                   ├─▶ inbox ─▶ run: Bridge ─┤
+//!  lanes ───────────┘                         └─▶ lanes: open, close
+//! ```
+//!
+//! [`run`] owns the bridge; everything else reports to its one inbox. No lock is taken around the bridge's state.
+
+mod agent;
+mod answer;
+mod connect;
+mod cookies;
+mod exchange;
+mod failure;
+mod http_date;
+mod http_sse;
+mod lane;
+mod learned;
+mod proxy_env;
+mod redirect;
+mod sse;
+mod stdio;
+mod streamable_http;
+mod tls;
+
+use std::io::{BufReader, Read, Write};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::bridge::{Bridge, Input, Output, Progress, Settings, Transport};
+use crate::config::Config;
+use crate::error::{Error, Kind, Result};
+use crate::flow::Budget;
+use crate::log::{Level, Log};
+use crate::store::Store;
+use lane::Lanes;
+use stdio::Line;
+
+/// What the main thread waits for.
+enum Inbox {
+    /// News for the bridge.
+    Bridge(Input),
+    /// A second signal: leave at once.
+    Leave,
+}
+
+/// Messages from the server that are not written yet: 8 MiB, or one.
+const SERVER_BUDGET: usize = 8 * 1024 * 1024;
+/// How long the last lines may take to be written.
+const LAST_WRITE: Duration = Duration::from_secs(1);
+
+/// Joins the client on stdin and stdout to the server, until one of them ends it.
+///
+/// # Errors
+/// If it cannot start. A server that is away is no error: requests are answered with one.
+pub fn run(config: Config, log: Arc<Log>) -> Result<()> {
+    let ends = Ends {
+        input: Box::new(std::io::stdin()),
+        output: Box::new(std::io::stdout()),
+        signals: true,
+        settled: None,
+    };
+    run_over(config, log, ends)
+}
+
+/// The client's side of a bridge.
+pub struct Ends {
+    /// Where the client's lines come from.
+    pub input: Box<dyn Read + Send>,
+    /// Where lines for the client go.
+    pub output: Box<dyn Write + Send>,
+    /// Whether signals end the session; at most one bridge of a process can have them.
+    pub signals: bool,
+    /// Is told which transport works, as soon as that is known.
+    pub settled: Option<Sender<Transport>>,
+}
+
+/// The same over any reader and writer.
+///
+/// # Errors
+/// If it cannot start.
+pub fn run_over(config: Config, log: Arc<Log>, ends: Ends) -> Result<()> {
+    let (inbox, news) = channel();
+    let (writer, lines) = channel();
+    if ends.signals {
+        watch_signals(inbox.clone(), &log);
+    }
+    let store = Store::new(&config);
+    if let Some(store) = store.as_ref().filter(|_| log.is_debug()) {
+        // Without the directory the log says so itself, once.
+        store.make_directory().ok();
+        log.add_debug_file(&store.path("debug.log"));
+    }
+    let remembered = store.as_ref().and_then(learned::transport);
+    let settings = Settings::new(&config, remembered, seed());
+    let limit = config.message_limit;
+    let shared = Arc::new(exchange::Shared {
+        agents: agent::Agents::new(&config)?,
+        cookies: Mutex::default(),
+        log: Arc::clone(&log),
+        budget: Budget::new(SERVER_BUDGET),
+        config,
+    });
+    let started = format!(
+        "mcp-remote {} connects to {}",
+        env!("CARGO_PKG_VERSION"),
+        crate::url::shown(&shared.config.server)
+    );
+    log.say(Level::Info, &started);
+    let lanes = Lanes::new(shared, inbox.clone());
+    let to_reader = inbox.clone();
+    spawn("reader", move || {
+        let budget = Budget::new(limit.saturating_mul(2));
+        stdio::read_lines(
+            BufReader::with_capacity(64 * 1024, ends.input),
+            limit,
+            &budget,
+            &to_reader,
+        );
+    })?;
+    spawn("writer", move || {
+        stdio::write_lines(ends.output, &lines, &inbox)
+    })?;
+    Loop {
+        bridge: Bridge::new(settings, Instant::now()),
+        lanes,
+        writer,
+        log,
+        store,
+        settled: ends.settled,
+    }
+    .run(&news);
+    Ok(())
+}
+
+struct Loop {
+    bridge: Bridge,
+    lanes: Lanes,
+    writer: Sender<Line>,
+    log: Arc<Log>,
+    store: Option<Store>,
+    settled: Option<Sender<Transport>>,
+}
+
+impl Loop {
+    fn run(mut self, news: &Receiver<Inbox>) {
+        loop {
+            let input = match self.wait(news) {
+                Inbox::Bridge(input) => input,
+                Inbox::Leave => return,
+            };
+            let over = match &input {
+                Input::Progress(id, Progress::Refused(_) | Progress::Ended(_)) => Some(*id),
+                _ => None,
+            };
+            self.bridge.handle(Instant::now(), input);
+            if let Some(id) = over {
+                self.lanes.finished(id);
+            }
+            while let Some(output) = self.bridge.poll() {
+                if matches!(output, Output::Exit) {
+                    self.flush();
+                    return;
+                }
+                self.carry_out(output);
+            }
+        }
+    }
+
+    fn wait(&self, news: &Receiver<Inbox>) -> Inbox {
+        let Some(at) = self.bridge.deadline() else {
+            return news.recv().unwrap_or(Inbox::Leave);
+        };
+        match news.recv_timeout(at.saturating_duration_since(Instant::now())) {
+            Ok(inbox) => inbox,
+            Err(RecvTimeoutError::Timeout) => Inbox::Bridge(Input::Time),
+            Err(RecvTimeoutError::Disconnected) => Inbox::Leave,
+        }
+    }
+
+    fn carry_out(&mut self, output: Output) {
+        match output {
+            // The writer is gone only after it reported that stdout is closed.
+            Output::Client(message) => drop(self.writer.send(Line::Message(message))),
+            Output::Answer(text) => drop(self.writer.send(Line::Answer(text))),
+            Output::Open(id, exchange) => self.lanes.open(id, exchange),
+            Output::Close(id) => self.lanes.close(id),
+            Output::Say(level, text) => self.log.say(level, &text),
+            Output::Settled { transport, is_news } => {
+                // Whoever wanted to know may be gone by now.
+                self.settled
+                    .as_ref()
+                    .map(|settled| settled.send(transport).ok());
+                if let Some(store) = self.store.as_ref().filter(|_| is_news)
+                    && let Err(error) = learned::remember(store, transport)
+                {
+                    self.log.say(
+                        Level::Debug,
+                        &format!("the transport is not remembered: {error}"),
+                    );
+                }
+            }
+            Output::Exit => {}
+        }
+    }
+
+    /// Lets the writer finish; a client that does not read is not waited for.
+    fn flush(&self) {
+        let (done, written) = channel();
+        if self.writer.send(Line::Flush(done)).is_ok() {
+            written.recv_timeout(LAST_WRITE).ok();
+        }
+    }
+}
+
+/// The first signal ends the session in order, the second at once.
+fn watch_signals(inbox: Sender<Inbox>, log: &Log) {
+    let mut first = true;
+    let set = ctrlc::set_handler(move || {
+        let news = if first {
+            Inbox::Bridge(Input::Stop)
+        } else {
+            Inbox::Leave
+        };
+        first = false;
+        // Nobody listens only when the process is leaving anyway.
+        inbox.send(news).ok();
+    });
+    if let Err(error) = set {
+        log.say(
+            Level::Warn,
+            &format!("signals will end the process without ending the session: {error}"),
+        );
+    }
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<()> {
+    let started = std::thread::Builder::new()
+        .name(name.to_owned())
+        .stack_size(512 * 1024)
+        .spawn(body);
+    started.map(drop).map_err(|e| {
+        Error::new(
+            Kind::Network,
+            format!("cannot start the {name} thread: {e}"),
+        )
+    })
+}
+
+/// Makes the pauses of this instance its own.
+fn seed() -> u64 {
+    use rand::TryRng;
+    rand::rngs::SysRng
+        .try_next_u64()
+        .unwrap_or(u64::from(std::process::id()))
+}
+
+/// The proxy requests to the server go through, as it may be shown.
+///
+/// # Errors
+/// If the variable that names it cannot be used.
+pub fn proxy_of(config: &Config) -> Result<Option<String>> {
+    let proxy = proxy_env::proxy_for(&config.server, &config.http.proxy)?;
+    Ok(proxy.map(|proxy| format!("{}:{}", proxy.host(), proxy.port())))
+}

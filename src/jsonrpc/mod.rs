@@ -7,12 +7,19 @@
 //! Spec: JSON-RPC 2.0 sections 4 to 6; MCP 2025-03-26 basic/index (batching).
 //! Not done here: no value tree is built for a message that is not rewritten.
 
-use std::fmt;
+mod envelope;
+mod members;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use std::fmt;
+use std::sync::Arc;
+
 use serde_json::value::RawValue;
 
 use crate::error::{Error, Kind as ErrorKind};
+use crate::flow::Permit;
+use envelope::Envelope;
+use members::{for_each_member, one_line, trimmed};
+pub use members::{member, quoted, replace_member, string};
 
 /// A JSON-RPC id of any JSON kind, kept as it was spelled. `1` and `"1"` are different ids.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -39,13 +46,31 @@ impl RequestId {
     pub fn from_raw(raw: &RawValue) -> RequestId {
         match serde_json::from_str::<String>(raw.get()) {
             Ok(text) => RequestId::from_string(&text),
-            Err(_) => RequestId(one_line(raw.get()).into()),
+            Err(_) => RequestId(one_line(raw.get().to_owned()).into()),
         }
+    }
+
+    /// The id of a message of which only the start is known, if it stands there.
+    pub fn near_start(text: &str) -> Option<RequestId> {
+        let mut id = None;
+        // The text ends in the middle: an error is expected, what came before it counts.
+        for_each_member(text.trim_start_matches('\u{feff}'), |name, value| {
+            if name == "id" {
+                id = RequestId::from_text(value);
+            }
+        })
+        .ok();
+        id
     }
 
     /// The string, if the id is one.
     pub fn as_string(&self) -> Option<String> {
         serde_json::from_str(&self.0).ok()
+    }
+
+    /// Whether JSON-RPC allows such an id: a string, a number or null.
+    fn is_allowed(&self) -> bool {
+        !self.0.starts_with(['{', '[', 't', 'f'])
     }
 
     /// Whether a peer that parsed and printed the number again may have made `other` of this id
@@ -95,16 +120,18 @@ pub enum Kind {
 }
 
 /// One JSON-RPC message: its kind and its text, one line without a line end.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Message {
     kind: Kind,
     text: Box<str>,
+    /// Its part of the memory that messages under way may take.
+    permit: Option<Arc<Permit>>,
 }
 
 impl Message {
     /// Reads one message. The error says what is wrong and carries the id, if one could be read.
     pub fn parse(text: &str) -> Result<Message, Malformed> {
-        match Message::parse_any(text)? {
+        match Message::read(text.to_owned())? {
             Parsed::One(message) => Ok(message),
             Parsed::Batch(_) => Err(Malformed::invalid(
                 None,
@@ -114,11 +141,13 @@ impl Message {
     }
 
     /// Reads one message or a batch (2025-03-26). A batch is taken apart; each part stands for itself.
-    pub fn parse_any(text: &str) -> Result<Parsed, Malformed> {
-        let text = text.trim_matches([' ', '\t', '\r', '\n']);
+    ///
+    /// The text is taken over, so that a large message is held in memory once.
+    pub fn read(text: String) -> Result<Parsed, Malformed> {
+        let text = trimmed(text);
         if text.starts_with('[') {
             let parts: Vec<&RawValue> =
-                serde_json::from_str(text).map_err(|e| Malformed::not_json(&e))?;
+                serde_json::from_str(&text).map_err(|e| Malformed::not_json(&e))?;
             if parts.is_empty() {
                 return Err(Malformed::invalid(None, "an empty batch"));
             }
@@ -130,18 +159,19 @@ impl Message {
             ));
         }
         if !text.starts_with('{') {
-            let valid: Result<&RawValue, _> = serde_json::from_str(text);
+            let valid: Result<&RawValue, _> = serde_json::from_str(&text);
             return Err(match valid {
                 Ok(_) => Malformed::invalid(None, "a message must be a JSON object"),
                 Err(e) => Malformed::not_json(&e),
             });
         }
         let envelope: Envelope<'_> =
-            serde_json::from_str(text).map_err(|e| Malformed::not_json(&e))?;
+            serde_json::from_str(&text).map_err(|e| Malformed::not_json(&e))?;
         let kind = envelope.kind()?;
         Ok(Parsed::One(Message {
             kind,
             text: one_line(text).into(),
+            permit: None,
         }))
     }
 
@@ -178,13 +208,7 @@ impl Message {
 
     /// The JSON text of a top-level member (the last one of that name), for the few messages that are looked into.
     pub fn member(&self, name: &str) -> Option<&str> {
-        let mut found = None;
-        let _ = for_each_member(&self.text, |key, value| {
-            if key == name {
-                found = Some(value);
-            }
-        });
-        found
+        member(&self.text, name)
     }
 
     /// The same message with the id spelled differently; everything else keeps its bytes.
@@ -200,17 +224,25 @@ impl Message {
             },
             Kind::Notification { .. } => return self.clone(),
         };
-        Message {
-            kind,
-            text: replace_member(&self.text, "id", &id.0).into(),
-        }
+        self.changed(kind, replace_member(&self.text, "id", &id.0))
     }
 
     /// The same message with a top-level member replaced; everything else keeps its bytes.
     pub fn with_member(&self, name: &str, value: &str) -> Message {
+        self.changed(self.kind.clone(), replace_member(&self.text, name, value))
+    }
+
+    /// The message holds this part of a budget until it is dropped.
+    pub fn holding(mut self, permit: Permit) -> Message {
+        self.permit = Some(Arc::new(permit));
+        self
+    }
+
+    fn changed(&self, kind: Kind, text: String) -> Message {
         Message {
-            kind: self.kind.clone(),
-            text: replace_member(&self.text, name, value).into(),
+            kind,
+            text: text.into(),
+            permit: self.permit.clone(),
         }
     }
 }
@@ -262,162 +294,6 @@ impl Malformed {
             "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{{\"code\":{},\"message\":{message}}}}}",
             self.code
         )
-    }
-}
-
-/// The JSON text of a string.
-pub fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
-}
-
-/// Valid JSON holds no line break inside a string, so each one found stands between tokens.
-fn one_line(text: &str) -> String {
-    text.replace(['\r', '\n'], " ")
-}
-
-/// Calls `visit` with each top-level member of an object, in order.
-fn for_each_member<'a>(text: &'a str, visit: impl FnMut(&str, &'a str)) -> serde_json::Result<()> {
-    struct Members<F>(F);
-    impl<'de, F: FnMut(&str, &'de str)> Visitor<'de> for Members<F> {
-        type Value = ();
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object")
-        }
-        fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
-            while let Some(key) = map.next_key::<String>()? {
-                let value: &'de RawValue = map.next_value()?;
-                (self.0)(&key, value.get());
-            }
-            Ok(())
-        }
-    }
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    deserializer.deserialize_map(Members(visit))?;
-    deserializer.end()
-}
-
-/// Replaces the value of every top-level member of this name, or adds the member at the end.
-fn replace_member(text: &str, name: &str, value: &str) -> String {
-    let mut out = String::with_capacity(text.len() + value.len() + name.len() + 4);
-    let mut copied = 0;
-    let _ = for_each_member(text, |key, old| {
-        if key == name {
-            // Holds because `old` is a slice of `text`: its place is the distance of the two addresses.
-            let at = old.as_ptr() as usize - text.as_ptr() as usize;
-            out.push_str(text.get(copied..at).unwrap_or_default());
-            out.push_str(value);
-            copied = at + old.len();
-        }
-    });
-    if copied == 0 {
-        let body = text.trim_end().strip_suffix('}').unwrap_or(text).trim_end();
-        let comma = if body.ends_with('{') { "" } else { "," };
-        return format!("{body}{comma}{}:{value}}}", quoted(name));
-    }
-    out.push_str(text.get(copied..).unwrap_or_default());
-    out
-}
-
-/// The members of a message that routing needs. The last one of a name counts, as in JavaScript.
-#[derive(Default)]
-struct Envelope<'a> {
-    id: Option<&'a RawValue>,
-    method: Option<&'a RawValue>,
-    result: bool,
-    error: bool,
-}
-
-impl Envelope<'_> {
-    fn kind(self) -> Result<Kind, Malformed> {
-        let id = self.id.map(RequestId::from_raw);
-        if let Some(id) = &id
-            && (id.0.starts_with('{')
-                || id.0.starts_with('[')
-                || &*id.0 == "true"
-                || &*id.0 == "false")
-        {
-            return Err(Malformed::invalid(
-                None,
-                "an id must be a string, a number or null",
-            ));
-        }
-        let Some(method) = self.method else {
-            let (true, Some(id)) = (self.result || self.error, id.clone()) else {
-                return Err(Malformed::invalid(
-                    id,
-                    "a message needs a method, or an id with a result or an error",
-                ));
-            };
-            return Ok(Kind::Response {
-                id,
-                failed: self.error,
-            });
-        };
-        let Ok(method) = serde_json::from_str::<String>(method.get()) else {
-            return Err(Malformed::invalid(id, "a method must be a string"));
-        };
-        Ok(match id {
-            Some(id) => Kind::Request { id, method },
-            None => Kind::Notification { method },
-        })
-    }
-}
-
-impl<'de> Deserialize<'de> for Envelope<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct EnvelopeVisitor;
-        impl<'de> Visitor<'de> for EnvelopeVisitor {
-            type Value = Envelope<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON-RPC message")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Envelope<'de>, A::Error> {
-                let mut envelope = Envelope::default();
-                while let Some(name) = map.next_key::<Name>()? {
-                    let value: &'de RawValue = map.next_value()?;
-                    match name {
-                        Name::Id => envelope.id = Some(value),
-                        Name::Method => envelope.method = Some(value),
-                        Name::Result => envelope.result = true,
-                        Name::Error => envelope.error = value.get() != "null",
-                        Name::Other => {}
-                    }
-                }
-                Ok(envelope)
-            }
-        }
-        deserializer.deserialize_map(EnvelopeVisitor)
-    }
-}
-
-/// A member's name, without an allocation for it.
-enum Name {
-    Id,
-    Method,
-    Result,
-    Error,
-    Other,
-}
-
-impl<'de> Deserialize<'de> for Name {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct NameVisitor;
-        impl Visitor<'_> for NameVisitor {
-            type Value = Name;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a member name")
-            }
-            fn visit_str<E>(self, name: &str) -> Result<Name, E> {
-                Ok(match name {
-                    "id" => Name::Id,
-                    "method" => Name::Method,
-                    "result" => Name::Result,
-                    "error" => Name::Error,
-                    _ => Name::Other,
-                })
-            }
-        }
-        deserializer.deserialize_str(NameVisitor)
     }
 }
 
@@ -502,7 +378,7 @@ mod tests {
             ("[]", -32600),
             ("{}", -32600),
         ] {
-            assert_eq!(Message::parse_any(text).unwrap_err().code, code, "{text}");
+            assert_eq!(Message::read(text.into()).unwrap_err().code, code, "{text}");
         }
         let refused = Message::parse(r#"{"id":7,"method":5}"#).unwrap_err();
         assert_eq!(
@@ -514,7 +390,7 @@ mod tests {
     #[test]
     fn a_batch_is_taken_apart() {
         let Parsed::Batch(parts) =
-            Message::parse_any("[{\"id\":1,\"method\":\"a\"},\n5,{\"method\":\"b\"}]").unwrap()
+            Message::read("[{\"id\":1,\"method\":\"a\"},\n5,{\"method\":\"b\"}]".into()).unwrap()
         else {
             panic!()
         };

@@ -1,0 +1,53 @@
+//! `notifications/cancelled`: passes slow calls, and ends the wait of a request that was not sent yet.
+//!
+//! The client wants no answer to a request it cancelled, so none is made here; the server's own is passed on if
+//! it comes after all.
+//!
+//! Spec: MCP 2025-11-25 basic/utilities/cancellation.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Bridge;
+use super::in_flight::State;
+use crate::jsonrpc::{self, Message, RequestId};
+
+impl Bridge {
+    pub(super) fn cancel(&mut self, now: Instant, message: Message) {
+        let id = message
+            .member("params")
+            .and_then(|params| jsonrpc::member(params, "requestId"))
+            .and_then(RequestId::from_text);
+        let Some(id) = id else {
+            self.deliver(now, Arc::new(message), false);
+            return;
+        };
+        let Some(open) = self.requests.find(&id) else {
+            // Its answer may have crossed the cancellation; the server ignores what it does not know.
+            self.deliver(now, Arc::new(message), false);
+            return;
+        };
+        open.cancelled = true;
+        match open.state {
+            State::Held | State::Paused(_) => {
+                self.requests.remove(&id);
+                self.session_answer_failed(&id);
+            }
+            State::Running(_) | State::Accepted | State::Resuming(_) => {
+                self.deliver(now, Arc::new(message), false)
+            }
+        }
+    }
+
+    /// Tells the server that nobody waits for this answer any more.
+    pub(super) fn tell_cancelled(&mut self, now: Instant, id: &RequestId, reason: &str) {
+        let reason = jsonrpc::quoted(reason);
+        let text = format!(
+            "{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{{\"requestId\":{id},\"reason\":{reason}}}}}"
+        );
+        match Message::made(text) {
+            Ok(message) => self.deliver(now, Arc::new(message), false),
+            Err(error) => self.warn(error.to_string()),
+        }
+    }
+}

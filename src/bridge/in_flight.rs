@@ -1,0 +1,150 @@
+//! The one table of the client's open requests.
+//!
+//! Every request read from the client enters it once and leaves it once, with its answer. What is still in it when
+//! the process leaves is answered with an error.
+//!
+//! Spec: JSON-RPC 2.0 section 5 (every request is answered, with its own id).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::events::{EventId, ExchangeId};
+use crate::jsonrpc::{Message, RequestId};
+
+/// A request that is not answered yet.
+#[derive(Debug)]
+pub struct Open {
+    /// The request.
+    pub message: Arc<Message>,
+    /// Where it is.
+    pub state: State,
+    /// When it came.
+    pub since: Instant,
+    /// When the client is told that it takes too long.
+    pub deadline: Option<Instant>,
+    /// The client does not want the answer any more, and is given none made here.
+    pub cancelled: bool,
+    /// How often it failed without leaving, in a row.
+    pub failures: u32,
+    /// It was already sent again after a lost session.
+    pub renewed: bool,
+    /// The stream of its answer, for resumption.
+    pub stream: Resumable,
+}
+
+/// Where an open request is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// It waits for the handshake or the transport.
+    Held,
+    /// An exchange works on it.
+    Running(ExchangeId),
+    /// HTTP+SSE: it was accepted, the answer comes on the stream.
+    Accepted,
+    /// It is sent again at this time.
+    Paused(Instant),
+    /// The stream of its answer is resumed at this time.
+    Resuming(Instant),
+}
+
+/// What is known about a stream that can be resumed.
+#[derive(Debug, Default)]
+pub struct Resumable {
+    /// The last event that came.
+    pub last_event: Option<EventId>,
+    /// The server's `retry`.
+    pub retry: Option<Duration>,
+    /// Attempts in a row that brought nothing.
+    pub failures: u32,
+    /// Since when the server could not be reached.
+    pub away_since: Option<Instant>,
+}
+
+/// The table.
+#[derive(Debug, Default)]
+pub struct InFlight {
+    open: HashMap<RequestId, Open>,
+}
+
+impl InFlight {
+    /// Whether a request with this id is open.
+    pub fn contains(&self, id: &RequestId) -> bool {
+        self.open.contains_key(id)
+    }
+
+    /// A request came.
+    pub fn insert(
+        &mut self,
+        id: RequestId,
+        message: Arc<Message>,
+        now: Instant,
+        deadline: Option<Instant>,
+    ) {
+        let open = Open {
+            message,
+            state: State::Held,
+            since: now,
+            deadline,
+            cancelled: false,
+            failures: 0,
+            renewed: false,
+            stream: Resumable::default(),
+        };
+        self.open.insert(id, open);
+    }
+
+    /// The open request of this id.
+    pub fn find(&mut self, id: &RequestId) -> Option<&mut Open> {
+        self.open.get_mut(id)
+    }
+
+    /// Whether this exchange works on the request. An id can be used again after its answer, while the exchange that
+    /// brought it has not ended yet.
+    pub fn runs_on(&self, id: &RequestId, exchange: ExchangeId) -> bool {
+        self.open
+            .get(id)
+            .is_some_and(|open| open.state == State::Running(exchange))
+    }
+
+    /// The request is answered, or nobody waits for it any more.
+    pub fn remove(&mut self, id: &RequestId) -> Option<Open> {
+        self.open.remove(id)
+    }
+
+    /// The requests for which this holds.
+    pub fn ids_where(&self, holds: impl Fn(&Open) -> bool) -> Vec<RequestId> {
+        self.open
+            .iter()
+            .filter(|(_, open)| holds(open))
+            .map(|(id, _)| id.clone())
+            .collect()
+    }
+
+    /// Whether this holds for some request.
+    pub fn any(&self, holds: impl Fn(&Open) -> bool) -> bool {
+        self.open.values().any(holds)
+    }
+
+    /// When the oldest request that is held back came.
+    pub fn oldest_held(&self) -> Option<Instant> {
+        self.open
+            .values()
+            .filter(|open| open.state == State::Held)
+            .map(|open| open.since)
+            .min()
+    }
+
+    /// The earliest time at which something is due.
+    pub fn next_due(&self) -> Option<Instant> {
+        let due = |open: &Open| match open.state {
+            State::Paused(at) | State::Resuming(at) => Some(at),
+            State::Held | State::Running(_) | State::Accepted => None,
+        };
+        self.open
+            .values()
+            .flat_map(|open| [open.deadline, due(open)])
+            .flatten()
+            .min()
+    }
+}

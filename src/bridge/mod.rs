@@ -1,0 +1,233 @@
+//! `Bridge`: the pure state machine that decides what happens to every message.
+//!
+//! It is told what happened ([`Input`]) and what time it is, and asks for actions ([`Output`]). It owns no socket,
+//! no thread and no clock, so that every schedule of client, server, faults and time can be tested.
+//!
+//! ```text
+//!  client ─▶ waiting ──gate──▶ in flight ──▶ exchanges ─▶ server
+//!             (handshake,        (one answer     │
+//!              transport)         per id)  ◀─────┘ answers, events
+//! ```
+//!
+//! - `strategy` picks the transport, `session` keeps the handshake's order and renews a lost session,
+//!   `requests` follows each open request, `deliveries` carries notifications and the client's own answers,
+//!   `resume` heals broken streams, `closing` leads out.
+//! - The client's own first message is the probe: nothing is sent before it.
+//! - Late news of an exchange that was closed is dropped; a cut stream can look like a clean end.
+//!
+//! Spec: MCP 2025-11-25 basic/lifecycle and basic/transports; 2025-03-26; 2024-11-05 basic/transports.
+
+mod cancellation;
+mod closing;
+mod deliveries;
+mod events;
+mod exchanges;
+mod in_flight;
+mod keep_alive;
+mod news;
+mod renewal;
+mod requests;
+mod resume;
+mod retry;
+mod session;
+mod settings;
+mod strategy;
+#[cfg(test)]
+mod tests;
+mod tool_filter;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+pub use events::{
+    Action, Content, End, EventId, Exchange, ExchangeId, Head, Input, Output, Progress, Refusal,
+    SessionId, Stage, Transport,
+};
+use exchanges::{LINGER, Limit, Purpose, Running};
+pub use settings::Settings;
+
+use crate::jsonrpc::{Kind, Message, Parsed, RequestId};
+use crate::log::Level;
+use closing::Closing;
+use deliveries::Delivery;
+use in_flight::InFlight;
+use keep_alive::KeepAlive;
+use resume::Standing;
+use retry::Backoff;
+use session::Session;
+use strategy::Link;
+use tool_filter::ToolFilter;
+
+/// The state machine.
+#[derive(Debug)]
+pub struct Bridge {
+    settings: Settings,
+    filter: ToolFilter,
+    backoff: Backoff,
+    out: VecDeque<Output>,
+    opened: u64,
+    own_ids: u64,
+    exchanges: HashMap<ExchangeId, Running>,
+    requests: InFlight,
+    waiting: VecDeque<Waiting>,
+    deliveries: Vec<Delivery>,
+    link: Link,
+    session: Session,
+    standing: Standing,
+    keep_alive: KeepAlive,
+    closing: Option<Closing>,
+}
+
+/// A message from the client that waits for its turn, in the client's order.
+#[derive(Debug)]
+enum Waiting {
+    Request(RequestId),
+    Note(Arc<Message>),
+}
+
+impl Bridge {
+    /// A bridge that has not sent anything yet.
+    pub fn new(settings: Settings, now: Instant) -> Bridge {
+        Bridge {
+            filter: ToolFilter::new(&settings.ignore_tools, &settings.allow_tools),
+            backoff: Backoff::new(settings.seed),
+            out: VecDeque::new(),
+            opened: 0,
+            own_ids: 0,
+            exchanges: HashMap::new(),
+            requests: InFlight::default(),
+            waiting: VecDeque::new(),
+            deliveries: Vec::new(),
+            link: Link::first(settings.strategy, settings.remembered),
+            session: Session::default(),
+            standing: Standing::default(),
+            keep_alive: KeepAlive::new(settings.ping_interval, now),
+            closing: None,
+            settings,
+        }
+    }
+
+    /// Takes note of what happened; the consequences are fetched with [`poll`](Bridge::poll).
+    pub fn handle(&mut self, now: Instant, input: Input) {
+        match input {
+            Input::Client(Ok(Parsed::One(message))) => self.client_message(now, message),
+            Input::Client(Ok(Parsed::Batch(parts))) => {
+                for part in parts {
+                    match part {
+                        Ok(message) => self.client_message(now, message),
+                        Err(malformed) => {
+                            self.out.push_back(Output::Answer(malformed.to_json_rpc()))
+                        }
+                    }
+                }
+            }
+            Input::Client(Err(malformed)) => {
+                self.out.push_back(Output::Answer(malformed.to_json_rpc()))
+            }
+            Input::ClientClosed => self.close(now, true),
+            Input::OutputClosed => self.close_unheard(now),
+            Input::Stop => self.close(now, false),
+            Input::Progress(id, progress) => self.progress(now, id, progress),
+            Input::Time => {}
+        }
+        self.do_what_is_due(now);
+        self.pump(now);
+        self.check_closing(now);
+    }
+
+    /// The next action, until there is none.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// When [`Input::Time`] is wanted, if nothing else happens before.
+    pub fn deadline(&self) -> Option<Instant> {
+        let limits = self
+            .exchanges
+            .values()
+            .filter_map(|running| running.limit)
+            .map(|(at, _)| at)
+            .min();
+        [
+            limits,
+            self.requests.next_due(),
+            self.link_due(),
+            self.session_due(),
+            self.deliveries_due(),
+            self.standing.due(),
+            self.keep_alive_due(),
+            self.closing_due(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    fn client_message(&mut self, now: Instant, message: Message) {
+        self.keep_alive.touched(now);
+        match message.kind() {
+            Kind::Response { .. } => self.deliver(now, Arc::new(message), false),
+            Kind::Notification { method } if method == "notifications/cancelled" => {
+                self.cancel(now, message)
+            }
+            Kind::Notification { .. } => self.waiting.push_back(Waiting::Note(Arc::new(message))),
+            Kind::Request { id, .. } => self.client_request(now, id.clone(), message),
+        }
+    }
+
+    /// Sends what waits, in the client's order, as far as the handshake and the transport allow.
+    fn pump(&mut self, now: Instant) {
+        while let Some(front) = self.waiting.front() {
+            if let Waiting::Request(id) = front
+                && !self
+                    .requests
+                    .find(&id.clone())
+                    .is_some_and(|open| open.state == in_flight::State::Held)
+            {
+                self.waiting.pop_front();
+                continue;
+            }
+            if !self.gate(now) {
+                break;
+            }
+            match self.waiting.pop_front() {
+                Some(Waiting::Request(id)) => self.send_request(now, &id),
+                Some(Waiting::Note(message)) => self.deliver_note(now, message),
+                None => break,
+            }
+        }
+        self.pump_deliveries(now);
+    }
+
+    /// Whether the next waiting message may leave. Starts what is missing: the stream, a new session.
+    fn gate(&mut self, now: Instant) -> bool {
+        self.link_is_ready(now) && self.session_is_ready(now)
+    }
+
+    /// An id for a request of our own. npm reserves the prefix; a client that uses it is refused.
+    fn own_id(&mut self, what: &str) -> RequestId {
+        self.own_ids += 1;
+        RequestId::from_string(&format!("{OWN_PREFIX}{what}-{}", self.own_ids))
+    }
+
+    fn post(&self, message: Arc<Message>) -> Action {
+        let is_request = matches!(message.kind(), Kind::Request { .. });
+        Action::Post {
+            message,
+            endpoint: self.link.endpoint(),
+            reads_answer: is_request && !self.link.is_sse(),
+        }
+    }
+
+    fn warn(&mut self, text: String) {
+        self.out.push_back(Output::Say(Level::Warn, text));
+    }
+
+    fn debug(&mut self, text: String) {
+        self.out.push_back(Output::Say(Level::Debug, text));
+    }
+}
+
+/// String ids that start so are ours.
+const OWN_PREFIX: &str = "mcp-remote-";

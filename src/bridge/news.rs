@@ -1,0 +1,221 @@
+//! News of exchanges, handed to whoever it concerns.
+//!
+//! One `match` per kind of news, over what the exchange is for.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{
+    Bridge, Content, End, ExchangeId, Head, Limit, Output, Progress, Purpose, Refusal, Running,
+    Stage,
+};
+use crate::error::{Error, Kind as ErrorKind};
+use crate::jsonrpc::{Kind, Malformed, Message, Parsed};
+
+impl Bridge {
+    pub(super) fn progress(&mut self, now: Instant, id: ExchangeId, progress: Progress) {
+        let Some(running) = self.exchanges.get_mut(&id) else {
+            return;
+        };
+        self.keep_alive.touched(now);
+        // A failure is no sign that an answer is still coming.
+        if !matches!(progress, Progress::Refused(_) | Progress::Ended(_))
+            && let Some(closing) = &mut self.closing
+        {
+            closing.touched(now);
+        }
+        let purpose = running.purpose.clone();
+        match progress {
+            Progress::Opened(head) => {
+                running.content = Some(head.content);
+                running.limit = self.settings.silence_limit(now, head.content);
+                self.opened(now, &purpose, head);
+            }
+            Progress::Alive => self.heard(now, id),
+            Progress::Event { id: event, parsed } => {
+                self.heard(now, id);
+                self.note_event(id, &purpose, event);
+                self.server_messages(now, id, parsed);
+            }
+            Progress::EventId(event) => {
+                self.heard(now, id);
+                self.note_event(id, &purpose, Some(event));
+            }
+            Progress::Retry(retry) => self.note_retry(&purpose, retry),
+            Progress::Endpoint(endpoint) => self.endpoint_named(now, id, endpoint),
+            Progress::Refused(refusal) => {
+                if let Some(running) = self.exchanges.remove(&id) {
+                    self.refused(now, id, running, refusal);
+                }
+            }
+            Progress::Ended(end) => {
+                if let Some(running) = self.exchanges.remove(&id) {
+                    self.ended(now, id, running, end);
+                }
+            }
+        }
+    }
+
+    pub(super) fn opened(&mut self, now: Instant, purpose: &Purpose, head: Head) {
+        match purpose {
+            Purpose::Request(id) => {
+                self.settle(now);
+                self.standing.server_is_back(now);
+                if self.session.is_initialize(id) {
+                    self.session.id = head.session;
+                }
+            }
+            Purpose::Renewal => self.session.id = head.session,
+            Purpose::Resume(id) => {
+                if let Some(open) = self.requests.find(id) {
+                    open.stream.away_since = None;
+                }
+            }
+            Purpose::Standing => {
+                self.standing.opened(now);
+                self.standing_is_decided();
+            }
+            Purpose::Delivery => self.settle(now),
+            Purpose::SseStream | Purpose::Reconfirm | Purpose::Ping | Purpose::EndSession => {}
+        }
+    }
+
+    /// Whether the request an exchange was for is answered already; its id may be in use again.
+    fn is_late(&self, exchange: ExchangeId, purpose: &Purpose) -> bool {
+        match purpose {
+            Purpose::Request(id) | Purpose::Resume(id) => !self.requests.runs_on(id, exchange),
+            _ => false,
+        }
+    }
+
+    pub(super) fn refused(
+        &mut self,
+        now: Instant,
+        id: ExchangeId,
+        running: Running,
+        refusal: Refusal,
+    ) {
+        if self.is_late(id, &running.purpose) {
+            return;
+        }
+        match running.purpose.clone() {
+            Purpose::Request(request) => self.request_refused(now, &request, &running, refusal),
+            Purpose::Resume(request) => self.resume_refused(now, &request, &running, refusal),
+            Purpose::Delivery => self.delivery_refused(now, id, &running, &refusal),
+            Purpose::Standing => self.standing_refused(now, &refusal),
+            Purpose::SseStream => self.sse_stream_refused(now, refusal),
+            Purpose::Renewal => self.renewal_failed(now, Arc::unwrap_or_clone(refusal.error)),
+            Purpose::Reconfirm => self.renewed(now),
+            Purpose::Ping => self.keep_alive.pending = None,
+            Purpose::EndSession => self.session_ended(),
+        }
+    }
+
+    pub(super) fn ended(&mut self, now: Instant, id: ExchangeId, running: Running, end: End) {
+        if self.is_late(id, &running.purpose) {
+            return;
+        }
+        match running.purpose.clone() {
+            Purpose::Request(request) => self.request_ended(now, &request, &running, end),
+            Purpose::Resume(request) => self.resume_ended(now, &request, end),
+            Purpose::Delivery => self.delivery_ended(now, id, end),
+            Purpose::Standing => self.standing_ended(now, &end),
+            Purpose::SseStream => self.sse_stream_ended(now, end),
+            Purpose::Renewal => self.renewal_ended(now, end),
+            Purpose::Reconfirm => self.renewed(now),
+            Purpose::Ping => {
+                if !self.link.is_sse() {
+                    self.keep_alive.pending = None;
+                }
+            }
+            Purpose::EndSession => self.session_ended(),
+        }
+    }
+
+    pub(super) fn server_messages(
+        &mut self,
+        now: Instant,
+        id: ExchangeId,
+        parsed: Result<Parsed, Malformed>,
+    ) {
+        match parsed {
+            Ok(Parsed::One(message)) => self.server_message(now, id, message),
+            Ok(Parsed::Batch(parts)) => {
+                for part in parts {
+                    match part {
+                        Ok(message) => self.server_message(now, id, message),
+                        Err(malformed) => self.bad_server_message(id, &malformed.reason),
+                    }
+                }
+            }
+            Err(malformed) => self.bad_server_message(id, &malformed.reason),
+        }
+    }
+
+    pub(super) fn server_message(&mut self, now: Instant, exchange: ExchangeId, message: Message) {
+        match message.kind() {
+            Kind::Response { id, failed } => {
+                let (id, failed) = (id.clone(), *failed);
+                self.server_response(now, exchange, &id, failed, message);
+            }
+            Kind::Request { .. } | Kind::Notification { .. } => {
+                self.out.push_back(Output::Client(message))
+            }
+        }
+    }
+
+    pub(super) fn bad_server_message(&mut self, exchange: ExchangeId, reason: &str) {
+        self.warn(format!(
+            "{} sent something that is no message: {reason}",
+            self.settings.server
+        ));
+        let Some(Running {
+            purpose: Purpose::Request(id) | Purpose::Resume(id),
+            content: Some(Content::Json),
+            ..
+        }) = self.exchanges.get(&exchange)
+        else {
+            return;
+        };
+        let id = id.clone();
+        self.fail(
+            &id,
+            Error::new(
+                ErrorKind::PeerMisbehaved,
+                format!(
+                    "the answer of {} is no message: {reason}",
+                    self.settings.server
+                ),
+            ),
+        );
+    }
+
+    pub(super) fn do_what_is_due(&mut self, now: Instant) {
+        let due: Vec<(ExchangeId, Limit)> = self
+            .exchanges
+            .iter()
+            .filter_map(|(id, running)| {
+                running
+                    .limit
+                    .filter(|(at, _)| *at <= now)
+                    .map(|(_, limit)| (*id, limit))
+            })
+            .collect();
+        for (id, limit) in due {
+            let Some(running) = self.exchanges.remove(&id) else {
+                continue;
+            };
+            self.out.push_back(Output::Close(id));
+            if limit != Limit::Linger {
+                let error = self.settings.time_out(limit);
+                self.ended(now, id, running, End::Broken(error, Stage::Answering));
+            }
+        }
+        self.requests_due(now);
+        self.link_is_due(now);
+        self.session_is_due(now);
+        self.deliveries_are_due(now);
+        self.standing_is_due(now);
+        self.keep_alive_is_due(now);
+    }
+}

@@ -1,0 +1,331 @@
+//! The way of one request of the client, from its line to its one answer.
+//!
+//! - A request leaves when the handshake and the transport allow it, and then runs beside all others.
+//! - Its answer is the server's response with its id; a number the server spelled differently, or an error
+//!   without an id on the request's own exchange, is its answer too. Other ids are not trusted.
+//! - Whatever else happens to its exchange becomes another attempt (see `retry`, `resume`, `session`) or one error.
+//!
+//! Flags: `--request-timeout`.
+//! Spec: JSON-RPC 2.0 section 5; MCP 2025-11-25 basic/transports (Sending Messages to the Server).
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::in_flight::State;
+use super::session::INITIALIZE_LIMIT;
+use super::{
+    Bridge, Content, End, ExchangeId, LINGER, Limit, OWN_PREFIX, Output, Purpose, Refusal, Running,
+    Stage, Waiting, retry,
+};
+use crate::error::{Error, Kind};
+use crate::jsonrpc::{Message, RequestId};
+
+impl Bridge {
+    pub(super) fn client_request(&mut self, now: Instant, id: RequestId, message: Message) {
+        let refusal = if id.as_string().is_some_and(|id| id.starts_with(OWN_PREFIX)) {
+            Some(Error::new(
+                Kind::Client,
+                format!("request ids that start with \"{OWN_PREFIX}\" are reserved"),
+            ))
+        } else if self.requests.contains(&id) {
+            Some(Error::new(
+                Kind::Client,
+                format!("request id {id} is already in use"),
+            ))
+        } else {
+            self.filter.refuse(&message)
+        };
+        if let Some(error) = refusal {
+            self.out.push_back(Output::Answer(error.to_json_rpc(&id)));
+            return;
+        }
+        let deadline = self.settings.request_timeout.map(|limit| now + limit);
+        self.requests
+            .insert(id.clone(), Arc::new(message), now, deadline);
+        self.waiting.push_back(Waiting::Request(id));
+    }
+
+    /// Sends an open request, for the first time or again.
+    pub(super) fn send_request(&mut self, now: Instant, id: &RequestId) {
+        let Some(open) = self.requests.find(id) else {
+            return;
+        };
+        let message = Arc::clone(&open.message);
+        if message.method() == Some("initialize") {
+            open.deadline = open.deadline.or(Some(now + INITIALIZE_LIMIT));
+            self.session.begin(id.clone(), Arc::clone(&message));
+        }
+        let action = self.post(message);
+        let exchange = self.open(now, Purpose::Request(id.clone()), action);
+        if let Some(open) = self.requests.find(id) {
+            open.state = State::Running(exchange);
+        }
+    }
+
+    /// Lets a request wait for its turn again.
+    pub(super) fn hold(&mut self, id: &RequestId) {
+        if let Some(open) = self.requests.find(id) {
+            open.state = State::Held;
+            self.waiting.push_back(Waiting::Request(id.clone()));
+        }
+    }
+
+    pub(super) fn requests_due(&mut self, now: Instant) {
+        for id in self
+            .requests
+            .ids_where(|open| open.deadline.is_some_and(|at| at <= now))
+        {
+            self.time_out_request(now, &id);
+        }
+        for id in self
+            .requests
+            .ids_where(|open| matches!(open.state, State::Paused(at) if at <= now))
+        {
+            // A message that was on its way may overtake those that still wait: it came before them.
+            if self.session_is_settled() || self.session.is_initialize(&id) {
+                self.send_request(now, &id);
+            } else {
+                self.hold(&id);
+            }
+        }
+        for id in self
+            .requests
+            .ids_where(|open| matches!(open.state, State::Resuming(at) if at <= now))
+        {
+            self.resume_request(now, &id);
+        }
+    }
+
+    fn time_out_request(&mut self, now: Instant, id: &RequestId) {
+        let Some(open) = self.requests.find(id) else {
+            return;
+        };
+        let (method, sent) = (
+            open.message.method().unwrap_or_default().to_owned(),
+            open.state != State::Held,
+        );
+        let waited = open.deadline.map_or(0.0, |at| {
+            at.saturating_duration_since(open.since).as_secs_f64()
+        });
+        let server = &self.settings.server;
+        let what = format!("no answer to \"{method}\" from {server} within {waited} s");
+        let is_initialize = self.session.is_initialize(id);
+        self.fail(id, Error::new(Kind::Timeout, what));
+        if sent && !is_initialize {
+            self.tell_cancelled(now, id, "no answer in time");
+        }
+    }
+
+    pub(super) fn request_refused(
+        &mut self,
+        now: Instant,
+        id: &RequestId,
+        running: &Running,
+        refusal: Refusal,
+    ) {
+        let Some(open) = self.requests.find(id) else {
+            return;
+        };
+        let method = open.message.method().unwrap_or_default().to_owned();
+        let (since, renewed) = (open.since, open.renewed);
+        open.failures += 1;
+        let failures = open.failures;
+        if self.may_fall_back(refusal.status) {
+            self.fall_back_to_sse(now, id, refusal);
+            return;
+        }
+        if self.is_lost_session(now, running, id, &refusal) && !renewed {
+            if let Some(open) = self.requests.find(id) {
+                open.renewed = true;
+            }
+            self.lose_session(running.generation);
+            self.hold(id);
+            return;
+        }
+        if renewed && refusal.status == 400 {
+            self.session.renewed_in_vain = Some(now);
+        }
+        if retry::may_repeat(refusal.status, &method, refusal.retry_after.is_some()) {
+            let pause = match refusal.retry_after {
+                Some(pause) => pause,
+                None => {
+                    self.backoff
+                        .pause(failures, retry::FIRST_PAUSE, retry::MOST_WHILE_WAITED_FOR)
+                }
+            };
+            if now + pause <= since + retry::PATIENCE {
+                self.pause_request(id, now + pause);
+                return;
+            }
+        }
+        self.settle(now);
+        self.answer_refused(now, id, refusal);
+    }
+
+    fn pause_request(&mut self, id: &RequestId, until: Instant) {
+        if let Some(open) = self.requests.find(id) {
+            open.state = State::Paused(until);
+        }
+    }
+
+    /// Answers with the server's own error where it sent one, else with the refusal in words.
+    pub(super) fn answer_refused(&mut self, now: Instant, id: &RequestId, refusal: Refusal) {
+        match refusal.answer {
+            Some(answer) => self.complete(now, id, answer, true),
+            None => self.fail(id, Arc::unwrap_or_clone(refusal.error)),
+        }
+    }
+
+    pub(super) fn request_ended(
+        &mut self,
+        now: Instant,
+        id: &RequestId,
+        running: &Running,
+        end: End,
+    ) {
+        let Some(open) = self.requests.find(id) else {
+            return;
+        };
+        let server = &self.settings.server;
+        let method = open.message.method().unwrap_or_default();
+        match end {
+            End::Complete if self.link.is_sse() => open.state = State::Accepted,
+            End::Complete if open.stream.last_event.is_some() => self.resume_later(now, id),
+            End::Complete => {
+                let what = match running.content {
+                    Some(Content::Stream) => {
+                        format!("{server} ended the stream of \"{method}\" without an answer")
+                    }
+                    Some(Content::Json) => format!(
+                        "{server} answered \"{method}\" with something that is no answer to it"
+                    ),
+                    Some(Content::Nothing) | None => {
+                        format!("{server} accepted \"{method}\" without ever answering it")
+                    }
+                };
+                self.fail(id, Error::new(Kind::PeerMisbehaved, what));
+            }
+            End::Broken(error, Stage::NotSent) => self.request_not_sent(now, id, error),
+            End::Broken(error, Stage::Hopeless) => self.fail(id, error),
+            End::Broken(error, Stage::Unanswered) => {
+                if open.failures == 0 && retry::is_safe(method) {
+                    open.failures = 1;
+                    self.pause_request(id, now);
+                } else {
+                    self.fail(id, error);
+                }
+            }
+            End::Broken(error, Stage::Answering) => {
+                if open.stream.last_event.is_some() {
+                    self.resume_later(now, id);
+                } else {
+                    self.fail(id, error);
+                }
+            }
+        }
+    }
+
+    fn request_not_sent(&mut self, now: Instant, id: &RequestId, error: Error) {
+        let Some(open) = self.requests.find(id) else {
+            return;
+        };
+        open.failures += 1;
+        let (failures, until) = (open.failures, open.since + retry::PATIENCE);
+        let pause = self
+            .backoff
+            .pause(failures, retry::FIRST_PAUSE, retry::MOST_WHILE_WAITED_FOR);
+        if now + pause > until || self.is_stopping() {
+            self.fail(id, error);
+            return;
+        }
+        if failures == 1 {
+            self.warn(format!("{}; trying again for a few seconds", error.what()));
+        }
+        self.pause_request(id, now + pause);
+    }
+
+    pub(super) fn server_response(
+        &mut self,
+        now: Instant,
+        exchange: ExchangeId,
+        id: &RequestId,
+        failed: bool,
+        message: Message,
+    ) {
+        if self.own_answer(now, id, failed, &message) {
+            return;
+        }
+        if self.requests.contains(id) {
+            self.complete(now, id, message, failed);
+            return;
+        }
+        let asked = match self
+            .exchanges
+            .get(&exchange)
+            .map(|running| &running.purpose)
+        {
+            Some(Purpose::Request(asked) | Purpose::Resume(asked)) => Some(asked.clone()),
+            _ => None,
+        };
+        if let Some(asked) = asked.filter(|asked| self.requests.runs_on(asked, exchange))
+            && (id.is_respelled(&asked) || failed)
+        {
+            self.complete(now, &asked, message, failed);
+            return;
+        }
+        self.debug(format!(
+            "dropped an answer to {id}, which is no open request"
+        ));
+    }
+
+    /// The answer to an open request has come.
+    pub(super) fn complete(
+        &mut self,
+        now: Instant,
+        id: &RequestId,
+        message: Message,
+        failed: bool,
+    ) {
+        let Some(open) = self.requests.remove(id) else {
+            return;
+        };
+        let message = if message.kind()
+            == &(crate::jsonrpc::Kind::Response {
+                id: id.clone(),
+                failed,
+            }) {
+            message
+        } else {
+            message.with_id(id)
+        };
+        let message = match open.message.method() {
+            Some("tools/list") => self.filter.filter(message),
+            _ => message,
+        };
+        self.session_answer(id, failed, &message);
+        if let State::Running(exchange) = open.state
+            && let Some(running) = self.exchanges.get_mut(&exchange)
+        {
+            running.limit = Some((now + LINGER, Limit::Linger));
+        }
+        self.out.push_back(Output::Client(message));
+    }
+
+    /// The request gets an error made here.
+    pub(super) fn fail(&mut self, id: &RequestId, error: Error) {
+        let Some(open) = self.requests.remove(id) else {
+            return;
+        };
+        if let State::Running(exchange) = open.state {
+            self.cut(exchange);
+        }
+        self.session_answer_failed(id);
+        if !open.cancelled {
+            self.warn(format!(
+                "\"{}\" failed: {error}",
+                open.message.method().unwrap_or_default()
+            ));
+            self.out.push_back(Output::Answer(error.to_json_rpc(id)));
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! What may be tried again, and when.
+//!
+//! - A request that never left is tried again, with growing pauses, while the client may still be waiting.
+//! - A request that left without a byte coming back is tried again only if doing it twice does no harm.
+//! - 429, and 503 with `Retry-After`, say that nothing was done; 502, 503 and 504 may follow an action.
+//!
+//! Spec: RFC 9110 9.2.2 (retries), 10.2.3 (`Retry-After`), RFC 6585 4 (429).
+
+use std::time::Duration;
+
+/// How long a request is kept trying before the client is told. Some clients give up after ten seconds,
+/// and an error that arrives after that is never seen.
+pub const PATIENCE: Duration = Duration::from_secs(9);
+
+/// How long the resumption of a broken stream is tried without once reaching the server.
+pub const RESUME_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Growing pauses with jitter.
+#[derive(Debug)]
+pub struct Backoff {
+    state: u64,
+}
+
+impl Backoff {
+    /// The seed makes instances differ, so that a restarted server is not met by all clients at once.
+    pub fn new(seed: u64) -> Backoff {
+        Backoff { state: seed | 1 }
+    }
+
+    /// The pause before the next attempt, after `failures` attempts in a row: from `first`, doubled each time up to `most`, ±20 %.
+    pub fn pause(&mut self, failures: u32, first: Duration, most: Duration) -> Duration {
+        let doubled = first.saturating_mul(1 << failures.saturating_sub(1).min(16));
+        // xorshift64: quality does not matter here.
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        let percent = 80 + u32::try_from(self.state % 41).unwrap_or(0);
+        doubled.min(most).saturating_mul(percent) / 100
+    }
+}
+
+/// The pause before a request is sent again to a server that is away.
+pub const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// The longest such pause while a client waits.
+pub const MOST_WHILE_WAITED_FOR: Duration = Duration::from_secs(2);
+/// The longest pause before a standing stream is opened again.
+pub const MOST_FOR_STREAMS: Duration = Duration::from_secs(30);
+
+/// Whether doing this request twice does no harm: the methods of the specification that only read.
+pub fn is_safe(method: &str) -> bool {
+    matches!(
+        method,
+        "initialize"
+            | "ping"
+            | "server/discover"
+            | "tools/list"
+            | "resources/list"
+            | "resources/templates/list"
+            | "resources/read"
+            | "resources/subscribe"
+            | "resources/unsubscribe"
+            | "prompts/list"
+            | "prompts/get"
+            | "completion/complete"
+            | "logging/setLevel"
+    )
+}
+
+/// Whether a refused request may be sent again, by status.
+pub fn may_repeat(status: u16, method: &str, told_when: bool) -> bool {
+    match status {
+        429 => true,
+        503 => told_when || is_safe(method),
+        502 | 504 => is_safe(method),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_their_limit_and_stay_near_it() {
+        let mut backoff = Backoff::new(7);
+        for failures in 1..60 {
+            let plain = Duration::from_millis(250)
+                .saturating_mul(1 << (failures - 1).min(16))
+                .min(Duration::from_secs(2));
+            let pause = backoff.pause(failures, FIRST_PAUSE, MOST_WHILE_WAITED_FOR);
+            assert!(
+                pause >= plain * 4 / 5 && pause <= plain * 6 / 5,
+                "{failures}: {pause:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_tool_call_is_repeated_only_when_the_server_says_it_did_nothing() {
+        assert!(may_repeat(429, "tools/call", false));
+        assert!(may_repeat(503, "tools/call", true));
+        assert!(!may_repeat(503, "tools/call", false));
+        assert!(!may_repeat(502, "tools/call", true));
+        assert!(may_repeat(502, "tools/list", false));
+        assert!(!may_repeat(500, "tools/list", false));
+    }
+}

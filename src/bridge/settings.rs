@@ -1,0 +1,84 @@
+//! What the bridge needs to know beforehand, and the time limits that follow from it.
+
+use std::time::{Duration, Instant};
+
+use super::exchanges::Limit;
+use super::{Content, Transport};
+use crate::config::Config;
+use crate::error::{Error, Kind as ErrorKind};
+
+/// What the bridge needs to know beforehand.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The server's address as it may be shown.
+    pub server: String,
+    /// `--transport`.
+    pub strategy: crate::config::Strategy,
+    /// The transport that worked last time.
+    pub remembered: Option<Transport>,
+    /// `--ignore-tool`.
+    pub ignore_tools: Vec<String>,
+    /// `--allow-tool`.
+    pub allow_tools: Vec<String>,
+    /// `--ping-interval`.
+    pub ping_interval: Option<Duration>,
+    /// `--request-timeout`.
+    pub request_timeout: Option<Duration>,
+    /// `--headers-timeout`.
+    pub headers_timeout: Option<Duration>,
+    /// `--body-timeout`.
+    pub body_timeout: Option<Duration>,
+    /// Whether the body timeout holds for event streams too.
+    pub body_timeout_on_streams: bool,
+    /// Makes the pauses of this instance its own.
+    pub seed: u64,
+}
+
+impl Settings {
+    /// The settings a configuration asks for.
+    pub fn new(config: &Config, remembered: Option<Transport>, seed: u64) -> Settings {
+        Settings {
+            server: crate::url::shown(&config.server),
+            strategy: config.strategy,
+            remembered,
+            ignore_tools: config.ignore_tools.clone(),
+            allow_tools: config.allow_tools.clone(),
+            ping_interval: config.ping_interval,
+            request_timeout: config.request_timeout,
+            headers_timeout: config.http.headers_timeout,
+            body_timeout: config.http.body_timeout,
+            body_timeout_on_streams: config.http.body_timeout_on_streams,
+            seed,
+        }
+    }
+}
+
+impl Settings {
+    pub(super) fn silence_limit(&self, now: Instant, content: Content) -> Option<(Instant, Limit)> {
+        match content {
+            Content::Nothing => self.body_timeout.map(|limit| (now + limit, Limit::Silence)),
+            Content::Json => self.body_timeout.map(|limit| (now + limit, Limit::Silence)),
+            Content::Stream if self.body_timeout_on_streams => {
+                self.body_timeout.map(|limit| (now + limit, Limit::Silence))
+            }
+            Content::Stream => None,
+        }
+    }
+
+    pub(super) fn time_out(&self, limit: Limit) -> Error {
+        let seconds = |limit: Option<Duration>| limit.unwrap_or_default().as_secs_f64();
+        let server = &self.server;
+        let text = match limit {
+            Limit::Headers => format!(
+                "no answer from {server} within {} s (--headers-timeout)",
+                seconds(self.headers_timeout)
+            ),
+            Limit::Silence => format!(
+                "{server} stopped in the middle of an answer for {} s (--body-timeout)",
+                seconds(self.body_timeout)
+            ),
+            Limit::Linger | Limit::Own => format!("no answer from {server} in time"),
+        };
+        Error::new(ErrorKind::Timeout, text)
+    }
+}

@@ -1,0 +1,312 @@
+//! What was typed, the environment and the contents of files become a `Config`: every default, every refusal.
+//!
+//! npm's rule for each flag is kept: what it refuses is refused, what it ignores with a warning is ignored with one.
+//!
+//! Flags: `--protocol`, `--allow-http`, `--max-message-size`, `--host`, `--callback-path`, `--auth-timeout`,
+//! `--auth-success-url`, `--no-browser`, `--static-oauth-client-info`, `--static-oauth-client-metadata`,
+//! `--client-metadata-url`, `--client-assertion-key`, `--resource`, `--disable-resource-parameter`,
+//! `--authorize-param`, `--use-id-token`, `--device-code`, `--client-credentials`, `--token-endpoint`.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use url::Url;
+
+use super::env_vars::{Environment, expand};
+use super::flags::Typed;
+use super::{headers, oauth_flags};
+use crate::config::{Config, LogConfig, Protocol, ProxyVariables, Strategy};
+use crate::error::{Error, Kind, Result};
+use crate::secret::Secret;
+use crate::url::is_loopback;
+
+/// The configuration, and what was ignored on the way to it.
+#[derive(Debug)]
+pub struct Read {
+    /// The configuration.
+    pub config: Config,
+    /// What a person should know.
+    pub warnings: Vec<String>,
+}
+
+/// Decides what was meant.
+///
+/// # Errors
+/// If something is missing or refused.
+pub fn read(typed: &Typed, environment: Environment<'_>) -> Result<Read> {
+    let mut warnings = typed.warnings.clone();
+    let server = server(typed)?;
+    let mut config = Config::new(server);
+    config.server_text = typed.url.clone().unwrap_or_default();
+    config.allow_http = typed.has("--allow-http");
+    config.strategy = strategy(typed, &mut warnings);
+    config.protocol = protocol(typed, &mut warnings);
+    config.ignore_tools = typed.values("--ignore-tool").map(str::to_owned).collect();
+    config.allow_tools = typed.values("--allow-tool").map(str::to_owned).collect();
+    config.cookies = !typed.has("--disable-cookies");
+    config.request_timeout = seconds(typed, "--request-timeout", false, &mut warnings);
+    if typed.has("--keep-alive") || typed.has("--ping-interval") {
+        let interval = seconds(typed, "--ping-interval", false, &mut warnings);
+        config.ping_interval = Some(interval.unwrap_or(Duration::from_secs(30)));
+    }
+    if let Some(mib) = typed.value("--max-message-size") {
+        let limit = mib
+            .parse::<usize>()
+            .ok()
+            .filter(|mib| *mib > 0)
+            .and_then(|mib| mib.checked_mul(1024 * 1024));
+        config.message_limit = limit.ok_or_else(|| {
+            usage(format!(
+                "--max-message-size must be a whole number of MiB, not \"{mib}\""
+            ))
+        })?;
+    }
+    network(typed, environment, &mut config, &mut warnings)?;
+    read_headers(typed, environment, &mut config, &mut warnings)?;
+    config.store_dir = store_dir(environment);
+    config.oauth = oauth_flags::read(typed, environment, config.allow_http, &mut warnings)?;
+    config.log = log_config(typed)?;
+    Ok(Read { config, warnings })
+}
+
+/// What is logged; needed before anything else can be said.
+///
+/// # Errors
+/// If the format is unknown.
+pub fn log_config(typed: &Typed) -> Result<LogConfig> {
+    let json = match typed.value("--log-format") {
+        None | Some("text") => false,
+        Some("json") => true,
+        Some(other) => {
+            return Err(usage(format!(
+                "--log-format must be text or json, not \"{other}\""
+            )));
+        }
+    };
+    Ok(LogConfig {
+        debug: typed.has("--debug"),
+        silent: typed.has("--silent"),
+        json,
+        file: typed.value("--log-file").map(PathBuf::from),
+    })
+}
+
+/// An error on the command line.
+pub(super) fn usage(what: impl Into<String>) -> Error {
+    Error::new(Kind::Usage, what)
+}
+
+fn server(typed: &Typed) -> Result<Url> {
+    let text = typed.url.as_deref().ok_or_else(|| {
+        usage("the address of the server is missing").with_hint("mcp-remote https://host/mcp")
+    })?;
+    let refuse = |why: &str| usage(format!("\"{}\" {why}", shown(text)));
+    let url = Url::parse(text).map_err(|e| {
+        refuse(&format!("is no URL: {e}")).with_hint("it must look like https://host/mcp")
+    })?;
+    match url.scheme() {
+        "https" => {}
+        "http" if is_loopback(&url) || typed.has("--allow-http") => {}
+        "http" => {
+            return Err(refuse("is not encrypted")
+                .with_hint("use https, or --allow-http on a network you trust"));
+        }
+        other => return Err(refuse(&format!("must begin with https://, not {other}:"))),
+    }
+    if url.host_str().is_none_or(str::is_empty) {
+        return Err(refuse("names no host"));
+    }
+    Ok(url)
+}
+
+/// The address without a password, should it hold one.
+fn shown(text: &str) -> String {
+    let text = match (text.find("://"), text.rfind('@')) {
+        (Some(start), Some(at)) if at > start => format!(
+            "{}{}",
+            text.get(..start + 3).unwrap_or_default(),
+            text.get(at + 1..).unwrap_or_default()
+        ),
+        _ => text.to_owned(),
+    };
+    let text = text
+        .split_once('?')
+        .map_or(text.as_str(), |(before, _)| before)
+        .to_owned();
+    crate::log::clean(&text, 200)
+}
+
+fn strategy(typed: &Typed, warnings: &mut Vec<String>) -> Strategy {
+    match typed.value("--transport") {
+        None | Some("http-first") => Strategy::HttpFirst,
+        Some("sse-first") => Strategy::SseFirst,
+        Some("http-only") => Strategy::HttpOnly,
+        Some("sse-only") => Strategy::SseOnly,
+        Some(other) => {
+            warnings.push(format!("--transport must be http-first, sse-first, http-only or sse-only, not \"{other}\"; using http-first"));
+            Strategy::HttpFirst
+        }
+    }
+}
+
+fn protocol(typed: &Typed, warnings: &mut Vec<String>) -> Protocol {
+    match typed.value("--protocol") {
+        None | Some("auto") => Protocol::Auto,
+        Some("legacy") => Protocol::Legacy,
+        Some("modern") => Protocol::Modern,
+        Some(other) => {
+            warnings.push(format!(
+                "--protocol must be auto, legacy or modern, not \"{other}\"; using auto"
+            ));
+            Protocol::Auto
+        }
+    }
+}
+
+/// A time in seconds, fractions allowed; what is no such time is ignored with a warning, as in npm.
+pub(super) fn seconds(
+    typed: &Typed,
+    name: &'static str,
+    zero: bool,
+    warnings: &mut Vec<String>,
+) -> Option<Duration> {
+    let text = typed.value(name)?;
+    let value = text
+        .parse::<f64>()
+        .ok()
+        .filter(|value| *value > 0.0 || zero && *value == 0.0);
+    let read = value
+        .and_then(|value| Duration::try_from_secs_f64(value).ok())
+        .filter(|value| *value < LONGEST);
+    if read.is_none() {
+        warnings.push(format!(
+            "{name} must be a number of seconds, not \"{text}\"; ignored"
+        ));
+    }
+    read
+}
+
+/// A year: more would overflow the clock of some systems.
+const LONGEST: Duration = Duration::from_secs(365 * 86_400);
+
+fn network(
+    typed: &Typed,
+    environment: Environment<'_>,
+    config: &mut Config,
+    warnings: &mut Vec<String>,
+) -> Result<()> {
+    let http = &mut config.http;
+    http.connect_timeout =
+        seconds(typed, "--connect-timeout", false, warnings).unwrap_or(http.connect_timeout);
+    if let Some(limit) = seconds(typed, "--headers-timeout", true, warnings) {
+        http.headers_timeout = Some(limit).filter(|limit| !limit.is_zero());
+    }
+    if let Some(limit) = seconds(typed, "--body-timeout", true, warnings) {
+        http.body_timeout = Some(limit).filter(|limit| !limit.is_zero());
+        http.body_timeout_on_streams = true;
+    }
+    http.ipv4 = typed.has("--ipv4");
+    if !typed.has("--no-proxy") {
+        http.proxy = proxies(environment);
+    }
+    http.ca_files = typed.values("--ca-cert").map(PathBuf::from).collect();
+    for name in ["SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS"] {
+        let Some(path) = environment(name).filter(|path| !path.is_empty()) else {
+            continue;
+        };
+        if fs::metadata(&path).is_ok_and(|file| file.is_file()) {
+            http.environment_ca_files.push(PathBuf::from(path));
+        } else {
+            warnings.push(format!(
+                "{name} names \"{path}\", which is no file; ignored"
+            ));
+        }
+    }
+    http.client_cert = match (typed.value("--client-cert"), typed.value("--client-key")) {
+        (Some(cert), Some(key)) => Some((PathBuf::from(cert), PathBuf::from(key))),
+        (None, None) => None,
+        (Some(_), None) => return Err(usage("--client-cert needs --client-key FILE")),
+        (None, Some(_)) => return Err(usage("--client-key needs --client-cert FILE")),
+    };
+    Ok(())
+}
+
+/// curl's rules: lower case wins, and an upper-case HTTP_PROXY that a web server may have set from a request is not read.
+fn proxies(environment: Environment<'_>) -> ProxyVariables {
+    let either = |name: &str| {
+        environment(&name.to_lowercase())
+            .or_else(|| environment(name))
+            .filter(|value| !value.is_empty())
+    };
+    let http = match environment("REQUEST_METHOD") {
+        Some(_) => environment("http_proxy"),
+        None => either("HTTP_PROXY"),
+    };
+    ProxyVariables {
+        http: http.filter(|value| !value.is_empty()).map(Secret::new),
+        https: either("HTTPS_PROXY").map(Secret::new),
+        all: either("ALL_PROXY").map(Secret::new),
+        none_for: either("NO_PROXY"),
+    }
+}
+
+fn read_headers(
+    typed: &Typed,
+    environment: Environment<'_>,
+    config: &mut Config,
+    warnings: &mut Vec<String>,
+) -> Result<()> {
+    for (name, value) in &typed.flags {
+        match *name {
+            "--header" => match headers::parse(value) {
+                Some(header) => headers::put(&mut config.headers_typed, header),
+                None => warnings
+                    .push("a --header is not of the form \"Name: value\"; ignored".to_owned()),
+            },
+            "--header-file" => {
+                let text = fs::read_to_string(value).map_err(|e| {
+                    Error::new(
+                        Kind::Config,
+                        format!("cannot read header file \"{value}\": {}", plain(&e)),
+                    )
+                })?;
+                for header in
+                    headers::parse_file(value, text.trim_start_matches('\u{feff}'), warnings)
+                {
+                    headers::put(&mut config.headers_typed, header);
+                }
+            }
+            _ => {}
+        }
+    }
+    for (name, value) in &config.headers_typed {
+        let header = (
+            name.clone(),
+            Secret::new(expand(value.expose(), environment, warnings)),
+        );
+        headers::check(&header)?;
+        config.headers.push(header);
+    }
+    Ok(())
+}
+
+/// A file error without operating system numbers.
+pub(super) fn plain(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "no such file".to_owned(),
+        std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        std::io::ErrorKind::InvalidData => "it is not UTF-8".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+fn store_dir(environment: Environment<'_>) -> Option<PathBuf> {
+    match environment("MCP_REMOTE_CONFIG_DIR").filter(|dir| !dir.is_empty()) {
+        Some(dir) => Some(PathBuf::from(dir)),
+        None => dirs::home_dir().map(|home| home.join(".mcp-auth")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,121 @@
+//! Custom header lines and header files. Pure: files come as text.
+//!
+//! - A line is `Name: value`; the name is letters, digits, `-` and `_`; what is not is reported without its value.
+//! - Files are UTF-8; blank lines and lines that start with `#` are skipped.
+//! - Later lines of the same name win; names that differ in case are two for the store's hash, as in npm.
+//!
+//! Flags: `--header`, `--header-file`.
+//! Spec: RFC 9110 5.5 (field values).
+
+use crate::error::{Error, Kind, Result};
+use crate::secret::Secret;
+
+/// A header as it was written.
+pub type Header = (String, Secret);
+
+/// Reads one `Name: value`; `None` if it is not of that form.
+pub fn parse(line: &str) -> Option<Header> {
+    let (name, value) = line.split_once(':')?;
+    let valid = !name.is_empty()
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    valid.then(|| (name.to_owned(), Secret::new(value.trim_start())))
+}
+
+/// Reads a header file; a bad line is reported by its number.
+pub fn parse_file(path: &str, text: &str, warnings: &mut Vec<String>) -> Vec<Header> {
+    let mut headers = Vec::new();
+    for (at, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        match parse(line) {
+            Some(header) => headers.push(header),
+            None => warnings.push(format!(
+                "line {} of \"{path}\" is no \"Name: value\"; ignored",
+                at + 1
+            )),
+        }
+    }
+    headers
+}
+
+/// Adds a header; one of the same name goes.
+pub fn put(headers: &mut Vec<Header>, header: Header) {
+    match headers.iter_mut().find(|(name, _)| *name == header.0) {
+        Some(old) => *old = header,
+        None => headers.push(header),
+    }
+}
+
+/// Refuses a value that no header can carry. The value is not repeated.
+///
+/// # Errors
+/// If it holds a control character.
+pub fn check(header: &Header) -> Result<()> {
+    if header
+        .1
+        .expose()
+        .chars()
+        .any(|c| c.is_control() && c != '\t')
+    {
+        return Err(Error::new(
+            Kind::Usage,
+            format!(
+                "the value of header \"{}\" holds a line break or control character",
+                header.0
+            ),
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Option<(String, String)> {
+        parse(line).map(|(name, value)| (name, value.expose().to_owned()))
+    }
+
+    #[test]
+    fn a_header_is_a_name_a_colon_and_a_value() {
+        assert_eq!(
+            read("X-A_1:  b: c "),
+            Some(("X-A_1".into(), "b: c ".into()))
+        );
+        assert_eq!(read("X-A:"), Some(("X-A".into(), String::new())));
+        for line in ["X A: 1", ": 1", "X-Ä: 1", "nothing", " X: 1"] {
+            assert_eq!(read(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_read_line_by_line_and_bad_lines_are_named_by_number() {
+        let mut warnings = Vec::new();
+        let headers = parse_file(
+            "h.txt",
+            "# c\n\n A: 1 \r\nsecret value\nB: 2",
+            &mut warnings,
+        );
+        assert_eq!(
+            headers
+                .iter()
+                .map(|(name, _)| name.as_str())
+                .collect::<Vec<_>>(),
+            ["A", "B"]
+        );
+        assert_eq!(
+            warnings,
+            ["line 4 of \"h.txt\" is no \"Name: value\"; ignored"]
+        );
+    }
+
+    #[test]
+    fn a_value_with_a_line_break_is_refused_unprinted() {
+        let error = check(&("X".to_owned(), Secret::new("hunter2\nY: 1"))).unwrap_err();
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+    }
+}

@@ -1,0 +1,226 @@
+//! The sign-in part of the configuration: every default and refusal of npm's OAuth flags.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::Value;
+use url::Url;
+
+use super::config::{plain, seconds, usage};
+use super::env_vars::{Environment, expand};
+use super::flags::Typed;
+use crate::config::OAuth;
+use crate::error::{Error, Kind, Result};
+use crate::secret::Secret;
+use crate::url::is_loopback;
+
+/// Reads the sign-in flags.
+///
+/// # Errors
+/// If one is refused.
+pub(super) fn read(
+    typed: &Typed,
+    environment: Environment<'_>,
+    allow_http: bool,
+    warnings: &mut Vec<String>,
+) -> Result<OAuth> {
+    let mut oauth = OAuth {
+        port: port(typed)?,
+        ..OAuth::default()
+    };
+    if let Some(host) = typed.value("--host") {
+        oauth.host = host.to_owned();
+    }
+    callback_path(typed, &mut oauth, warnings);
+    oauth.auth_timeout =
+        seconds(typed, "--auth-timeout", false, warnings).unwrap_or(oauth.auth_timeout);
+    oauth.success_url = success_url(typed, allow_http)?;
+    oauth.static_client_info = match typed.value("--static-oauth-client-info") {
+        Some(value) => {
+            let mut info = json_object("--static-oauth-client-info", value)?;
+            expand_strings(&mut info, environment, warnings);
+            Some(Secret::new(info.to_string()))
+        }
+        None => None,
+    };
+    oauth.static_client_metadata = match typed.value("--static-oauth-client-metadata") {
+        Some(value) => Some(json_object("--static-oauth-client-metadata", value)?.to_string()),
+        None => None,
+    };
+    oauth.client_metadata_url = client_metadata_url(typed, warnings);
+    resource(typed, &mut oauth, warnings)?;
+    oauth.authorize_params = authorize_params(typed, warnings)?;
+    oauth.use_id_token = typed.has("--use-id-token");
+    oauth.device_code = typed.has("--device-code");
+    oauth.client_credentials = typed.has("--client-credentials");
+    oauth.token_endpoint = token_endpoint(typed)?;
+    oauth.client_assertion_key = typed.value("--client-assertion-key").map(PathBuf::from);
+    oauth.no_browser = typed.has("--no-browser");
+    Ok(oauth)
+}
+
+fn port(typed: &Typed) -> Result<Option<u16>> {
+    let Some(text) = &typed.port else {
+        return Ok(None);
+    };
+    let port = text.parse::<u16>().ok().filter(|port| *port > 0);
+    port.map(Some).ok_or_else(|| {
+        usage(format!(
+            "the callback port must be a number from 1 to 65535, not \"{}\"",
+            crate::log::clean(text, 100)
+        ))
+    })
+}
+
+fn callback_path(typed: &Typed, oauth: &mut OAuth, warnings: &mut Vec<String>) {
+    match typed.value("--callback-path") {
+        None => {}
+        // The two are the paths by which instances find each other.
+        Some(path)
+            if !path.starts_with('/') || path == "/wait-for-auth" || path == "/.mcp-remote/id" =>
+        {
+            warnings.push(format!("--callback-path must begin with / and not be a reserved path, not \"{path}\"; using {}", oauth.callback_path));
+        }
+        Some(path) => oauth.callback_path = path.to_owned(),
+    }
+}
+
+fn success_url(typed: &Typed, allow_http: bool) -> Result<Option<Url>> {
+    let mut values = typed.values("--auth-success-url");
+    let Some(text) = values.next() else {
+        return Ok(None);
+    };
+    if values.next().is_some() {
+        return Err(usage("--auth-success-url can be given only once"));
+    }
+    let url = Url::parse(text).map_err(|e| usage(format!("--auth-success-url is no URL: {e}")))?;
+    let safe =
+        url.scheme() == "https" || url.scheme() == "http" && (allow_http || is_loopback(&url));
+    if !safe {
+        return Err(usage(
+            "--auth-success-url must be https, or http on this machine",
+        ));
+    }
+    if !url.username().is_empty() || url.password().is_some() || text.contains(['?', '#']) {
+        return Err(usage(
+            "--auth-success-url must hold no user name, no query and no fragment",
+        ));
+    }
+    Ok(Some(url))
+}
+
+fn client_metadata_url(typed: &Typed, warnings: &mut Vec<String>) -> Option<String> {
+    let text = typed.value("--client-metadata-url")?.trim();
+    let usable = Url::parse(text).is_ok_and(|url| url.scheme() == "https" && url.path() != "/");
+    if !usable {
+        warnings.push(format!(
+            "--client-metadata-url must be https with a path, not \"{}\"; ignored",
+            crate::log::clean(text, 200)
+        ));
+    }
+    usable.then(|| text.to_owned())
+}
+
+fn resource(typed: &Typed, oauth: &mut OAuth, warnings: &mut Vec<String>) -> Result<()> {
+    oauth.disable_resource = typed.has("--disable-resource-parameter");
+    let Some(resource) = typed.value("--resource").map(str::trim) else {
+        return Ok(());
+    };
+    if resource.is_empty() {
+        oauth.disable_resource = true;
+    } else if oauth.disable_resource {
+        warnings.push("--resource is ignored: --disable-resource-parameter wins".to_owned());
+    } else {
+        Url::parse(resource).map_err(|e| usage(format!("--resource is no URL: {e}")))?;
+        oauth.resource = Some(resource.to_owned());
+    }
+    Ok(())
+}
+
+fn authorize_params(typed: &Typed, warnings: &mut Vec<String>) -> Result<Vec<(String, String)>> {
+    const RESERVED: [&str; 6] = [
+        "client_id",
+        "redirect_uri",
+        "response_type",
+        "state",
+        "code_challenge",
+        "code_challenge_method",
+    ];
+    let mut params: Vec<(String, String)> = Vec::new();
+    for text in typed.values("--authorize-param") {
+        let (key, value) = text
+            .split_once('=')
+            .filter(|(key, _)| !key.is_empty())
+            .ok_or_else(|| usage("--authorize-param must be KEY=VALUE"))?;
+        if RESERVED.contains(&key) {
+            return Err(usage(format!(
+                "--authorize-param cannot set {key}: it is part of the sign-in itself"
+            )));
+        }
+        if key == "resource" {
+            warnings.push("--authorize-param resource=… replaces the resource parameter; --resource is meant for that".to_owned());
+        }
+        params.retain(|(old, _)| old != key);
+        params.push((key.to_owned(), value.to_owned()));
+    }
+    Ok(params)
+}
+
+fn token_endpoint(typed: &Typed) -> Result<Option<Url>> {
+    let Some(text) = typed.value("--token-endpoint") else {
+        return Ok(None);
+    };
+    if !typed.has("--client-credentials") {
+        return Err(usage(
+            "--token-endpoint can only be used with --client-credentials",
+        ));
+    }
+    let url = Url::parse(text).map_err(|e| usage(format!("--token-endpoint is no URL: {e}")))?;
+    if url.scheme() != "https" && !(url.scheme() == "http" && is_loopback(&url)) {
+        return Err(usage(
+            "--token-endpoint must be https, or http on this machine",
+        ));
+    }
+    if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
+        return Err(usage(
+            "--token-endpoint must hold no user name and no fragment",
+        ));
+    }
+    Ok(Some(url))
+}
+
+/// A JSON object, given itself or as `@file`. Its text may hold a secret and is not repeated.
+fn json_object(name: &str, value: &str) -> Result<Value> {
+    let text = match value.strip_prefix('@') {
+        Some(path) => std::borrow::Cow::Owned(fs::read_to_string(path).map_err(|e| {
+            Error::new(
+                Kind::Config,
+                format!("cannot read \"{path}\" ({name}): {}", plain(&e)),
+            )
+        })?),
+        None => value.into(),
+    };
+    match serde_json::from_str::<Value>(&text) {
+        Ok(object) if object.is_object() => Ok(object),
+        Ok(_) => Err(usage(format!("{name} must be a JSON object"))),
+        Err(e) => Err(usage(format!(
+            "{name} is not valid JSON (line {}, column {})",
+            e.line(),
+            e.column()
+        ))),
+    }
+}
+
+/// Variables are put in after parsing, so that a quote in a secret cannot break the JSON.
+fn expand_strings(value: &mut Value, environment: Environment<'_>, warnings: &mut Vec<String>) {
+    match value {
+        Value::String(text) => *text = expand(text, environment, warnings),
+        Value::Array(items) => items
+            .iter_mut()
+            .for_each(|item| expand_strings(item, environment, warnings)),
+        Value::Object(members) => members
+            .values_mut()
+            .for_each(|member| expand_strings(member, environment, warnings)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}

@@ -1,0 +1,93 @@
+//! A budget of bytes between a fast producer and a slow consumer.
+//!
+//! A message that came from the network holds a [`Permit`] until it is written or dropped. When the permits add up to
+//! the limit, producers wait: a client that stops reading stops the network, and memory stays flat. One message is always
+//! let through, however large it is.
+//!
+//! Not done here: no counting of messages; small ones cost little, large ones are what must not pile up.
+
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+/// How many bytes may be under way.
+#[derive(Debug)]
+pub struct Budget {
+    limit: usize,
+    used: Mutex<usize>,
+    freed: Condvar,
+}
+
+/// A part of a budget; given back when dropped.
+#[derive(Debug)]
+pub struct Permit {
+    budget: Arc<Budget>,
+    size: usize,
+}
+
+impl Budget {
+    /// A budget of `limit` bytes.
+    pub fn new(limit: usize) -> Arc<Budget> {
+        Arc::new(Budget {
+            limit,
+            used: Mutex::new(0),
+            freed: Condvar::new(),
+        })
+    }
+
+    /// Waits until `size` bytes fit, or nothing else is under way.
+    pub fn take(self: &Arc<Self>, size: usize) -> Permit {
+        let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut used = self
+            .freed
+            .wait_while(used, |used| {
+                *used > 0 && used.saturating_add(size) > self.limit
+            })
+            .unwrap_or_else(PoisonError::into_inner);
+        *used = used.saturating_add(size);
+        Permit {
+            budget: Arc::clone(self),
+            size,
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut used = self
+            .budget
+            .used
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *used = used.saturating_sub(self.size);
+        self.budget.freed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    #[test]
+    fn a_producer_waits_until_something_was_consumed() {
+        let budget = Budget::new(10);
+        let first = budget.take(8);
+        let (sender, receiver) = mpsc::channel();
+        let other = Arc::clone(&budget);
+        let producer = std::thread::spawn(move || {
+            let permit = other.take(8);
+            sender.send(()).unwrap();
+            drop(permit);
+        });
+        assert!(receiver.try_recv().is_err());
+        drop(first);
+        receiver.recv().unwrap();
+        producer.join().unwrap();
+    }
+
+    #[test]
+    fn a_message_larger_than_the_budget_passes_alone() {
+        let budget = Budget::new(10);
+        drop(budget.take(1000));
+        assert_eq!(*budget.used.lock().unwrap(), 0);
+    }
+}

@@ -1,0 +1,97 @@
+//! The members of a JSON object, found and replaced in its text.
+//!
+//! Values are slices of the text: nothing is copied to look at them, and what is not replaced keeps its bytes.
+
+use std::fmt;
+
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// The JSON text of a string.
+pub fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// Valid JSON holds no line break inside a string, so each one found stands between tokens.
+pub(super) fn one_line(text: String) -> String {
+    if text.contains(['\r', '\n']) {
+        text.replace(['\r', '\n'], " ")
+    } else {
+        text
+    }
+}
+
+/// White space around a text costs a copy only where there is some.
+pub(super) fn trimmed(mut text: String) -> String {
+    const BLANK: [char; 4] = [' ', '\t', '\r', '\n'];
+    text.truncate(text.trim_end_matches(BLANK).len());
+    if text.starts_with(BLANK) {
+        text.trim_start_matches(BLANK).to_owned()
+    } else {
+        text
+    }
+}
+
+/// Calls `visit` with each top-level member of an object, in order.
+pub(super) fn for_each_member<'a>(
+    text: &'a str,
+    visit: impl FnMut(&str, &'a str),
+) -> serde_json::Result<()> {
+    struct Members<F>(F);
+    impl<'de, F: FnMut(&str, &'de str)> Visitor<'de> for Members<F> {
+        type Value = ();
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+        fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+            while let Some(key) = map.next_key::<String>()? {
+                let value: &'de RawValue = map.next_value()?;
+                (self.0)(&key, value.get());
+            }
+            Ok(())
+        }
+    }
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    deserializer.deserialize_map(Members(visit))?;
+    deserializer.end()
+}
+
+/// The JSON text of a member of a JSON object (the last one of that name); `None` if there is none, or no object.
+pub fn member<'a>(object: &'a str, name: &str) -> Option<&'a str> {
+    let mut found = None;
+    let read = for_each_member(object, |key, value| {
+        if key == name {
+            found = Some(value);
+        }
+    });
+    read.ok().and(found)
+}
+
+/// The string a JSON text holds; `None` if it is no string.
+pub fn string(text: &str) -> Option<String> {
+    serde_json::from_str(text).ok()
+}
+
+/// Replaces the value of every top-level member of this name, or adds the member at the end.
+pub fn replace_member(text: &str, name: &str, value: &str) -> String {
+    let mut out = String::with_capacity(text.len() + value.len() + name.len() + 4);
+    let mut copied = 0;
+    // A text that is no object has no members, and is given back with one added.
+    for_each_member(text, |key, old| {
+        if key == name {
+            // Holds because `old` is a slice of `text`: its place is the distance of the two addresses.
+            let at = old.as_ptr() as usize - text.as_ptr() as usize;
+            out.push_str(text.get(copied..at).unwrap_or_default());
+            out.push_str(value);
+            copied = at + old.len();
+        }
+    })
+    .ok();
+    if copied == 0 {
+        let body = text.trim_end().strip_suffix('}').unwrap_or(text).trim_end();
+        let comma = if body.ends_with('{') { "" } else { "," };
+        return format!("{body}{comma}{}:{value}}}", quoted(name));
+    }
+    out.push_str(text.get(copied..).unwrap_or_default());
+    out
+}

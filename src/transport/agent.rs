@@ -1,0 +1,131 @@
+//! Builds ureq agents: outbound proxy, time limit for connecting, address family, TLS.
+//!
+//! - Redirects, statuses and time limits inside an exchange are ours (`redirect`, `exchange`, `bridge`), not ureq's.
+//! - Agents are cheap and belong to one lane each; what is expensive (TLS configuration, resumable sessions) is shared.
+//! - An idle connection is kept 4 s: many servers close theirs after 5, and a request must not meet that.
+//!
+//! Flags: `--connect-timeout`, `--headers-timeout`, `--body-timeout`, `--ipv4`, `--enable-proxy`, `--no-proxy`.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use ureq::Agent;
+use ureq::config::IpFamily;
+use ureq::tls::{ClientCert, TlsConfig};
+use ureq::unversioned::transport::RustlsConnector;
+use url::Url;
+
+use super::connect::{Chain, Names};
+use super::{proxy_env, tls};
+use crate::config::{Config, Http};
+use crate::error::Result;
+
+/// ureq's own buffers are eight times as large, and stay resident for each open stream.
+const INPUT_BUFFER: usize = HEADER_LIMIT + 1024;
+/// A header block that fills the whole buffer would look like a connection that was closed.
+const HEADER_LIMIT: usize = 32 * 1024;
+const OUTPUT_BUFFER: usize = 16 * 1024;
+/// Name resolution has its own limit: connecting has not begun.
+const RESOLVE_LIMIT: Duration = Duration::from_secs(10);
+const IDLE: Duration = Duration::from_secs(4);
+
+/// Makes agents.
+#[derive(Debug)]
+pub(crate) struct Agents {
+    http: Http,
+    client_cert: Option<ClientCert>,
+    built_in: Roots,
+    additional: OnceLock<Option<Roots>>,
+    /// The built-in roots did not know the server's certificate; the additional ones are used from now on.
+    prefer_additional: AtomicBool,
+}
+
+/// A TLS configuration with the sessions it can resume.
+#[derive(Debug)]
+struct Roots {
+    config: TlsConfig,
+    connector: Arc<RustlsConnector>,
+}
+
+impl Roots {
+    fn new(config: TlsConfig) -> Roots {
+        Roots {
+            config,
+            connector: Arc::default(),
+        }
+    }
+}
+
+impl Agents {
+    /// Reads the client certificate and checks proxies and certificate files.
+    ///
+    /// # Errors
+    /// If one of them cannot be used.
+    pub(crate) fn new(config: &Config) -> Result<Agents> {
+        let http = config.http.clone();
+        proxy_env::check(&http.proxy)?;
+        for file in &http.ca_files {
+            tls::read_certificates(file)?;
+        }
+        let client_cert = match &http.client_cert {
+            Some((cert, key)) => Some(tls::read_client_cert(cert, key)?),
+            None => None,
+        };
+        let built_in = Roots::new(tls::built_in(client_cert.as_ref()));
+        Ok(Agents {
+            http,
+            client_cert,
+            built_in,
+            additional: OnceLock::new(),
+            prefer_additional: AtomicBool::new(false),
+        })
+    }
+
+    /// An agent for requests to this server.
+    ///
+    /// # Errors
+    /// If the proxy for it cannot be used.
+    pub(crate) fn agent(&self, url: &Url) -> Result<Agent> {
+        let roots = match self.prefer_additional.load(Ordering::Relaxed) {
+            true => self.additional().unwrap_or(&self.built_in),
+            false => &self.built_in,
+        };
+        let family = if self.http.ipv4 {
+            IpFamily::Ipv4Only
+        } else {
+            IpFamily::Any
+        };
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .proxy(proxy_env::proxy_for(url, &self.http.proxy)?)
+            .timeout_resolve(Some(RESOLVE_LIMIT))
+            .timeout_connect(Some(self.http.connect_timeout))
+            .ip_family(family)
+            .tls_config(roots.config.clone())
+            .user_agent(concat!("mcp-remote/", env!("CARGO_PKG_VERSION")))
+            .input_buffer_size(INPUT_BUFFER)
+            .output_buffer_size(OUTPUT_BUFFER)
+            .max_response_header_size(HEADER_LIMIT)
+            .max_idle_age(IDLE)
+            .build();
+        Ok(Agent::with_parts(
+            config,
+            Chain::new(Arc::clone(&roots.connector)),
+            Names::default(),
+        ))
+    }
+
+    /// The server's certificate was not known: use the additional roots from now on. False if there are none.
+    pub(crate) fn use_additional_roots(&self) -> bool {
+        let any = self.additional().is_some();
+        self.prefer_additional.fetch_or(any, Ordering::Relaxed);
+        any
+    }
+
+    fn additional(&self) -> Option<&Roots> {
+        let read = || tls::additional(&self.http, self.client_cert.as_ref()).map(Roots::new);
+        self.additional.get_or_init(read).as_ref()
+    }
+}

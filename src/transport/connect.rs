@@ -1,0 +1,381 @@
+//! Name resolution and TCP set-up, as ureq's connector chain wants them.
+//!
+//! - `localhost` and its subdomains are this machine, without asking anyone: a static binary in an empty container has no
+//!   /etc/hosts (RFC 6761 6.3).
+//! - Both address families are raced: the next address is tried when one has not answered within 250 ms (RFC 8305).
+//! - All lanes share one TLS configuration, and so the sessions it can resume.
+//! - Whatever fails before a request can be sent is an [`NotConnected`], so that trying again is known to be safe.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use ureq::config::Config;
+use ureq::http::Uri;
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{
+    Buffers, ConnectProxyConnector, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout,
+    RustlsConnector, ShutdownHandle, SocksConnector, Transport,
+};
+
+/// The whole chain: SOCKS or CONNECT proxy, TCP, TLS.
+#[derive(Debug)]
+pub(super) struct Chain {
+    tls: SharedTls,
+}
+
+impl Chain {
+    pub(super) fn new(tls: Arc<RustlsConnector>) -> Chain {
+        Chain {
+            tls: SharedTls(tls),
+        }
+    }
+}
+
+impl Connector<()> for Chain {
+    type Out = Box<dyn Transport>;
+
+    fn connect(
+        &self,
+        details: &ConnectionDetails,
+        chained: Option<()>,
+    ) -> Result<Option<Self::Out>, ureq::Error> {
+        let chain =
+            ().chain(SocksConnector::default())
+                .chain(ConnectProxyConnector::default())
+                .chain(Racing)
+                .chain(self.tls.clone());
+        match chain.connect(details, chained) {
+            Ok(transport) => {
+                Ok(transport.map(|transport| Box::new(transport) as Box<dyn Transport>))
+            }
+            Err(error) => Err(ureq::Error::Other(Box::new(NotConnected::Connection(
+                error,
+            )))),
+        }
+    }
+}
+
+/// The connection could not be made; nothing of the request has left.
+#[derive(Debug)]
+pub(super) enum NotConnected {
+    /// The name has no address.
+    Name(ureq::Error),
+    /// TCP, a proxy or TLS failed.
+    Connection(ureq::Error),
+}
+
+impl fmt::Display for NotConnected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (NotConnected::Name(error) | NotConnected::Connection(error)) = self;
+        error.fmt(f)
+    }
+}
+
+impl std::error::Error for NotConnected {}
+
+fn unresolved(error: ureq::Error) -> ureq::Error {
+    ureq::Error::Other(Box::new(NotConnected::Name(error)))
+}
+
+/// One TLS configuration for all agents.
+#[derive(Debug, Clone)]
+struct SharedTls(Arc<RustlsConnector>);
+
+impl<In: Transport> Connector<In> for SharedTls {
+    type Out = <RustlsConnector as Connector<In>>::Out;
+
+    fn connect(
+        &self,
+        details: &ConnectionDetails,
+        chained: Option<In>,
+    ) -> Result<Option<Self::Out>, ureq::Error> {
+        self.0.connect(details, chained)
+    }
+}
+
+/// Names to addresses.
+#[derive(Debug, Default)]
+pub(super) struct Names(DefaultResolver);
+
+impl Resolver for Names {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        config: &Config,
+        timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let port = uri.port_u16().or(match uri.scheme_str() {
+            Some("https") => Some(443),
+            Some("http") => Some(80),
+            _ => None,
+        });
+        let host = uri
+            .host()
+            .unwrap_or_default()
+            .trim_start_matches('[')
+            .trim_end_matches(']');
+        let known = match (host.parse::<IpAddr>(), port) {
+            (Ok(address), Some(port)) => vec![SocketAddr::new(address, port)],
+            (Err(_), Some(port)) if is_localhost(host) => {
+                vec![
+                    SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port),
+                    SocketAddr::new(Ipv6Addr::LOCALHOST.into(), port),
+                ]
+            }
+            _ => {
+                let found = self.0.resolve(uri, config, timeout);
+                return found.map(|found| self.in_turns(&found)).map_err(unresolved);
+            }
+        };
+        let mut addresses = self.empty();
+        config
+            .ip_family()
+            .keep_wanted(known.into_iter())
+            .for_each(|address| addresses.push(address));
+        if addresses.is_empty() {
+            Err(unresolved(ureq::Error::HostNotFound))
+        } else {
+            Ok(addresses)
+        }
+    }
+}
+
+impl Names {
+    /// The families take turns, so that a broken one costs one pause, not one for each of its addresses.
+    fn in_turns(&self, found: &[SocketAddr]) -> ResolvedSocketAddrs {
+        let first_is_v6 = found.first().is_some_and(SocketAddr::is_ipv6);
+        let (mut first, mut second) = (Vec::new(), Vec::new());
+        for address in found {
+            if address.is_ipv6() == first_is_v6 {
+                first.push(*address)
+            } else {
+                second.push(*address)
+            }
+        }
+        let mut addresses = self.empty();
+        let (mut first, mut second) = (first.into_iter(), second.into_iter());
+        loop {
+            match (first.next(), second.next()) {
+                (None, None) => return addresses,
+                (a, b) => a
+                    .into_iter()
+                    .chain(b)
+                    .for_each(|address| addresses.push(address)),
+            }
+        }
+    }
+}
+
+fn is_localhost(host: &str) -> bool {
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    host == "localhost" || host.ends_with(".localhost")
+}
+
+/// TCP, all addresses raced.
+#[derive(Debug)]
+struct Racing;
+
+/// The next address is tried after this pause (RFC 8305 section 5).
+const HEAD_START: Duration = Duration::from_millis(250);
+
+impl<In: Transport> Connector<In> for Racing {
+    type Out = Either<In, Tcp>;
+
+    fn connect(
+        &self,
+        details: &ConnectionDetails,
+        chained: Option<In>,
+    ) -> Result<Option<Self::Out>, ureq::Error> {
+        if let Some(transport) = chained {
+            return Ok(Some(Either::A(transport)));
+        }
+        let limit = details.timeout.not_zero().map(|limit| *limit);
+        let stream = race(&details.addrs, limit).map_err(timed_out)?;
+        stream.set_nodelay(true)?;
+        let stream = Arc::new(stream);
+        let handle: std::sync::Weak<dyn ShutdownHandle> = Arc::downgrade(&stream) as _;
+        (details.register_shutdown)(handle)?;
+        let buffers = LazyBuffers::new(
+            details.config.input_buffer_size(),
+            details.config.output_buffer_size(),
+        );
+        Ok(Some(Either::B(Tcp {
+            stream,
+            buffers,
+            read_limit: None,
+            write_limit: None,
+        })))
+    }
+}
+
+/// Connects to the first address that answers.
+fn race(addresses: &[SocketAddr], limit: Option<Duration>) -> io::Result<TcpStream> {
+    let connect = |address: &SocketAddr, limit| match limit {
+        Some(limit) => TcpStream::connect_timeout(address, limit),
+        None => TcpStream::connect(address),
+    };
+    if let [only] = addresses {
+        return connect(only, limit);
+    }
+    let end = limit.map(|limit| Instant::now() + limit);
+    let (sender, results) = channel();
+    let mut failure = None;
+    let mut pending = 0;
+    let mut addresses = addresses.iter();
+    loop {
+        let next = addresses.next();
+        if let Some(address) = next.copied() {
+            let sender = sender.clone();
+            // The race may be over by then: a late winner is dropped and so closed.
+            std::thread::Builder::new()
+                .name("connect".to_owned())
+                .stack_size(128 * 1024)
+                .spawn(move || sender.send(connect(&address, limit)).ok())?;
+            pending += 1;
+        }
+        let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+        let pause = match (next, left) {
+            (Some(_), left) => HEAD_START.min(left.unwrap_or(HEAD_START)),
+            (None, left) => left.unwrap_or(Duration::from_secs(3600)),
+        };
+        match results.recv_timeout(pause) {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => {
+                pending -= 1;
+                failure = Some(error);
+            }
+            Err(RecvTimeoutError::Disconnected) => {}
+            Err(RecvTimeoutError::Timeout) => {
+                if left.is_some_and(|left| left.is_zero()) {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+            }
+        }
+        if pending == 0 && addresses.len() == 0 {
+            return Err(failure.unwrap_or_else(|| io::ErrorKind::ConnectionRefused.into()));
+        }
+    }
+}
+
+fn timed_out(error: io::Error) -> ureq::Error {
+    match error.kind() {
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
+            ureq::Error::Timeout(ureq::Timeout::Connect)
+        }
+        _ => ureq::Error::Io(error),
+    }
+}
+
+/// A TCP connection.
+#[derive(Debug)]
+struct Tcp {
+    stream: Arc<TcpStream>,
+    buffers: LazyBuffers,
+    read_limit: Option<Duration>,
+    write_limit: Option<Duration>,
+}
+
+impl Transport for Tcp {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
+        let limit = timeout.not_zero().map(|limit| *limit);
+        if limit != self.write_limit {
+            self.stream.set_write_timeout(limit)?;
+            self.write_limit = limit;
+        }
+        let output = self.buffers.output();
+        let output = output.get(..amount).unwrap_or(output);
+        (&*self.stream)
+            .write_all(output)
+            .map_err(|error| over(error, &timeout))
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
+        let limit = timeout.not_zero().map(|limit| *limit);
+        if limit != self.read_limit {
+            self.stream.set_read_timeout(limit)?;
+            self.read_limit = limit;
+        }
+        let input = self.buffers.input_append_buf();
+        let amount = loop {
+            match (&*self.stream).read(input) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read.map_err(|error| over(error, &timeout))?,
+            }
+        };
+        self.buffers.input_appended(amount);
+        Ok(amount > 0)
+    }
+
+    /// An idle connection has nothing to say: bytes or an end mean that it is over.
+    fn is_open(&mut self) -> bool {
+        let quiet = |stream: &TcpStream| -> io::Result<bool> {
+            stream.set_nonblocking(true)?;
+            let read = (&*stream).read(&mut [0]);
+            stream.set_nonblocking(false)?;
+            Ok(matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock))
+        };
+        quiet(&self.stream).unwrap_or(false)
+    }
+}
+
+fn over(error: io::Error, timeout: &NextTimeout) -> ureq::Error {
+    match error.kind() {
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => ureq::Error::Timeout(timeout.reason),
+        _ => ureq::Error::Io(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn an_address_that_refuses_does_not_keep_the_next_one_from_answering() {
+        let gone = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let there = listener.local_addr().unwrap();
+        let stream = race(&[gone, there], Some(Duration::from_secs(5))).unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), there);
+    }
+
+    #[test]
+    fn if_no_address_answers_the_reason_is_told() {
+        let gone = || {
+            TcpListener::bind("127.0.0.1:0")
+                .unwrap()
+                .local_addr()
+                .unwrap()
+        };
+        let error = race(&[gone(), gone()], Some(Duration::from_secs(5))).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    #[test]
+    fn the_families_take_turns() {
+        let found: Vec<SocketAddr> = ["[::1]:1", "[::2]:1", "[::3]:1", "1.1.1.1:1", "1.1.1.2:1"]
+            .iter()
+            .map(|a| a.parse().unwrap())
+            .collect();
+        let order: Vec<String> = Names::default()
+            .in_turns(&found)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(
+            order,
+            ["[::1]:1", "1.1.1.1:1", "[::2]:1", "1.1.1.2:1", "[::3]:1"]
+        );
+    }
+}

@@ -1,0 +1,156 @@
+//! A lane: one thread, one ureq `Agent`, one kept-alive connection, one cancel handle.
+//!
+//! A lane runs one exchange at a time and reports all of its news to the inbox. It is the unit of cancellation: cutting
+//! an exchange shuts its agent down, which wakes a blocked read at once. A cut lane is left behind: it may still be
+//! stuck in a connect, which nothing can interrupt, and ends by itself.
+//!
+//! A panic in a lane becomes the end of its exchange, so that whoever waits for it is answered.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::exchange::{self, Shared};
+use super::{Inbox, exchange::Reporter};
+use crate::bridge::{End, Exchange, ExchangeId, Input, Progress, Stage};
+use crate::error::{Error, Kind};
+
+/// The lanes, busy and idle.
+pub(super) struct Lanes {
+    shared: Arc<Shared>,
+    inbox: Sender<Inbox>,
+    idle: Vec<Lane>,
+    busy: HashMap<ExchangeId, Lane>,
+}
+
+struct Lane {
+    jobs: Sender<(ExchangeId, Exchange)>,
+    agent: AgentSlot,
+}
+
+/// The agent of a lane, shared with whoever may have to cut it.
+pub(super) type AgentSlot = Arc<Mutex<Option<ureq::Agent>>>;
+
+/// Each lane is a thread; beyond this many exchanges at once, new ones fail.
+const MOST_LANES: usize = 512;
+/// Lanes that are kept although they have nothing to do.
+const MOST_IDLE: usize = 8;
+/// A TLS exchange with deep JSON needs less than 96 KiB in a release build; unoptimised code needs more.
+const STACK: usize = 1024 * 1024;
+
+impl Lanes {
+    pub(super) fn new(shared: Arc<Shared>, inbox: Sender<Inbox>) -> Lanes {
+        Lanes {
+            shared,
+            inbox,
+            idle: Vec::new(),
+            busy: HashMap::new(),
+        }
+    }
+
+    /// Runs an exchange on an idle lane, or on a new one.
+    pub(super) fn open(&mut self, id: ExchangeId, exchange: Exchange) {
+        let mut exchange = exchange;
+        while let Some(lane) = self.idle.pop() {
+            match lane.jobs.send((id, exchange)) {
+                Ok(()) => {
+                    self.busy.insert(id, lane);
+                    return;
+                }
+                // A lane that died takes no more jobs; the next one does.
+                Err(unsent) => exchange = unsent.0.1,
+            }
+        }
+        let started = if self.busy.len() < MOST_LANES {
+            self.start().map_err(|e| {
+                Error::new(
+                    Kind::Network,
+                    format!("cannot start a thread for a request: {e}"),
+                )
+            })
+        } else {
+            Err(Error::new(
+                Kind::Network,
+                format!("more than {MOST_LANES} requests are open at once"),
+            ))
+        };
+        match started {
+            Ok(lane) => {
+                if lane.jobs.send((id, exchange)).is_ok() {
+                    self.busy.insert(id, lane);
+                }
+            }
+            Err(error) => {
+                let end = Progress::Ended(End::Broken(error, Stage::Hopeless));
+                // The receiver is this very thread's: it is there.
+                self.inbox
+                    .send(Inbox::Bridge(Input::Progress(id, end)))
+                    .ok();
+            }
+        }
+    }
+
+    /// The exchange is over: its lane is free.
+    pub(super) fn finished(&mut self, id: ExchangeId) {
+        if let Some(lane) = self.busy.remove(&id)
+            && self.idle.len() < MOST_IDLE
+        {
+            self.idle.push(lane);
+        }
+    }
+
+    /// Cuts an exchange.
+    pub(super) fn close(&mut self, id: ExchangeId) {
+        if let Some(lane) = self.busy.remove(&id)
+            && let Some(agent) = lane
+                .agent
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take()
+        {
+            agent.shutdown();
+        }
+    }
+
+    fn start(&self) -> std::io::Result<Lane> {
+        let (jobs, queue) = channel();
+        let agent = AgentSlot::default();
+        let (shared, inbox, slot) = (
+            Arc::clone(&self.shared),
+            self.inbox.clone(),
+            Arc::clone(&agent),
+        );
+        std::thread::Builder::new()
+            .name("lane".to_owned())
+            .stack_size(STACK)
+            .spawn(move || run(&shared, &inbox, &slot, &queue))?;
+        Ok(Lane { jobs, agent })
+    }
+}
+
+fn run(
+    shared: &Arc<Shared>,
+    inbox: &Sender<Inbox>,
+    slot: &AgentSlot,
+    queue: &Receiver<(ExchangeId, Exchange)>,
+) {
+    while let Ok((id, exchange)) = queue.recv() {
+        let reporter = Reporter::new(id, inbox.clone());
+        let last = catch_unwind(AssertUnwindSafe(|| {
+            exchange::run(shared, slot, &exchange, &reporter)
+        }));
+        let last = last.unwrap_or_else(|_| {
+            Progress::Ended(End::Broken(
+                Error::new(
+                    Kind::Bug,
+                    "a thread of mcp-remote panicked; please report this",
+                ),
+                Stage::Answering,
+            ))
+        });
+        // What the exchange held (a large request) is freed before the next wait.
+        drop(exchange);
+        reporter.report(last);
+    }
+}

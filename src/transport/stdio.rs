@@ -1,0 +1,247 @@
+//! The stdin reader and the stdout writer: the two threads that own the client's side.
+//!
+//! - One line is one message. LF, CRLF, a byte order mark, blank lines and a last line without an end are accepted.
+//! - A line beyond the limit is answered with an error and skipped; its id is found if it stands near the start.
+//! - Only whole JSON-RPC lines are written, one after the other, by one thread. A closed stdout is reported once.
+//!
+//! Spec: MCP 2025-11-25 basic/transports (stdio).
+
+use std::io::{BufRead, BufWriter, Write};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender};
+
+use super::Inbox;
+use crate::bridge::Input;
+use crate::flow::Budget;
+use crate::jsonrpc::{Malformed, Message, Parsed, RequestId};
+
+/// A line for the client.
+pub(super) enum Line {
+    /// A message of the server.
+    Message(Message),
+    /// An answer made here.
+    Answer(String),
+    /// Everything before is written: tell so.
+    Flush(Sender<()>),
+}
+
+/// Reads lines until the input ends; then says so.
+pub(super) fn read_lines(
+    mut input: impl BufRead,
+    limit: usize,
+    budget: &Arc<Budget>,
+    inbox: &Sender<Inbox>,
+) {
+    let mut first = true;
+    // An input that cannot be read any more has ended.
+    while let Ok(Some(line)) = read_line(&mut input, limit) {
+        let parsed = match line {
+            ReadLine::Whole(bytes) => {
+                let bytes = if first { without_bom(bytes) } else { bytes };
+                first = false;
+                if bytes.iter().all(u8::is_ascii_whitespace) {
+                    continue;
+                }
+                let size = bytes.len();
+                parse_line(bytes).map(|parsed| match parsed {
+                    Parsed::One(message) => Parsed::One(message.holding(budget.take(size))),
+                    batch @ Parsed::Batch(_) => batch,
+                })
+            }
+            ReadLine::TooLong(start) => Err(Malformed::invalid(
+                id_near_start(&start),
+                &format!(
+                    "the message is longer than {} MiB (--max-message-size)",
+                    limit / (1024 * 1024)
+                ),
+            )),
+        };
+        if inbox.send(Inbox::Bridge(Input::Client(parsed))).is_err() {
+            return;
+        }
+    }
+    // The receiver is gone only when the process is leaving anyway.
+    inbox.send(Inbox::Bridge(Input::ClientClosed)).ok();
+}
+
+/// Writes lines as they come, flushing whenever none is waiting.
+pub(super) fn write_lines(output: impl Write, lines: &Receiver<Line>, inbox: &Sender<Inbox>) {
+    let mut output = BufWriter::with_capacity(64 * 1024, output);
+    while let Ok(line) = lines.recv() {
+        let mut next = Some(line);
+        let mut written = Ok(());
+        while let (Some(line), Ok(())) = (next, &written) {
+            written = write_line(&mut output, line);
+            next = lines.try_recv().ok();
+        }
+        if written.and_then(|()| output.flush()).is_err() {
+            inbox.send(Inbox::Bridge(Input::OutputClosed)).ok();
+            return;
+        }
+    }
+}
+
+fn write_line(output: &mut impl Write, line: Line) -> std::io::Result<()> {
+    match line {
+        Line::Message(message) => {
+            output.write_all(message.text().as_bytes())?;
+            output.write_all(b"\n")
+        }
+        Line::Answer(text) => {
+            output.write_all(text.as_bytes())?;
+            output.write_all(b"\n")
+        }
+        Line::Flush(done) => {
+            output.flush()?;
+            done.send(()).ok();
+            Ok(())
+        }
+    }
+}
+
+enum ReadLine {
+    Whole(Vec<u8>),
+    /// The start of a line that was skipped.
+    TooLong(Vec<u8>),
+}
+
+/// Reads to the next line end; what goes beyond the limit is read and dropped.
+fn read_line(input: &mut impl BufRead, limit: usize) -> std::io::Result<Option<ReadLine>> {
+    let mut line = Vec::new();
+    let mut too_long = false;
+    let mut any = false;
+    loop {
+        let chunk = match input.fill_buf() {
+            Ok(chunk) => chunk,
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(e) => return Err(e),
+        };
+        if chunk.is_empty() {
+            break;
+        }
+        any = true;
+        let end = chunk.iter().position(|byte| *byte == b'\n');
+        let part = chunk.get(..end.unwrap_or(chunk.len())).unwrap_or(chunk);
+        if !too_long {
+            line.extend_from_slice(part);
+        }
+        let used = part.len() + usize::from(end.is_some());
+        input.consume(used);
+        if line.len() > limit {
+            too_long = true;
+            line.truncate(START);
+            line.shrink_to_fit();
+        }
+        if end.is_some() {
+            break;
+        }
+    }
+    Ok(match (any, too_long) {
+        (false, _) => None,
+        (true, false) => Some(ReadLine::Whole(line)),
+        (true, true) => Some(ReadLine::TooLong(line)),
+    })
+}
+
+/// How much of a skipped line is searched for its id.
+const START: usize = 64 * 1024;
+
+fn parse_line(bytes: Vec<u8>) -> Result<Parsed, Malformed> {
+    match String::from_utf8(bytes) {
+        Ok(text) => Message::read(text),
+        Err(_) => Err(Malformed {
+            id: None,
+            code: -32700,
+            reason: "not valid UTF-8".to_owned(),
+        }),
+    }
+}
+
+fn without_bom(bytes: Vec<u8>) -> Vec<u8> {
+    match bytes.strip_prefix(b"\xef\xbb\xbf") {
+        Some(rest) => rest.to_vec(),
+        None => bytes,
+    }
+}
+
+fn id_near_start(start: &[u8]) -> Option<RequestId> {
+    RequestId::near_start(&String::from_utf8_lossy(start))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::BufReader;
+    use std::sync::mpsc;
+
+    fn lines(
+        input: &[u8],
+        limit: usize,
+        chunk: usize,
+    ) -> Vec<Result<String, (Option<RequestId>, i32)>> {
+        let (sender, receiver) = mpsc::channel();
+        read_lines(
+            BufReader::with_capacity(chunk, input),
+            limit,
+            &Budget::new(1 << 30),
+            &sender,
+        );
+        let mut out = Vec::new();
+        for input in receiver.try_iter() {
+            match input {
+                Inbox::Bridge(Input::Client(Ok(Parsed::One(message)))) => {
+                    out.push(Ok(message.text().to_owned()))
+                }
+                Inbox::Bridge(Input::Client(Err(malformed))) => {
+                    out.push(Err((malformed.id, malformed.code)))
+                }
+                _ => {}
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn every_line_end_a_bom_and_a_missing_end_are_accepted_in_any_chunks() {
+        let input =
+            b"\xef\xbb\xbf{\"method\":\"a\"}\r\n\n \r\n{\"method\":\"b\"}\n{\"method\":\"c\"}";
+        for chunk in 1..input.len() {
+            let read: Vec<String> = lines(input, 1000, chunk)
+                .into_iter()
+                .map(Result::unwrap)
+                .collect();
+            assert_eq!(
+                read,
+                [
+                    "{\"method\":\"a\"}",
+                    "{\"method\":\"b\"}",
+                    "{\"method\":\"c\"}"
+                ]
+            );
+        }
+    }
+
+    #[test]
+    fn a_line_beyond_the_limit_is_refused_with_its_id_and_the_next_one_works() {
+        let input = format!(
+            "{{\"id\":7,\"method\":\"a\",\"params\":\"{}\"}}\n{{\"method\":\"b\"}}\n",
+            "x".repeat(500)
+        );
+        let read = lines(input.as_bytes(), 100, 16);
+        assert_eq!(
+            read,
+            [
+                Err((RequestId::from_text("7"), -32600)),
+                Ok("{\"method\":\"b\"}".to_owned())
+            ]
+        );
+    }
+
+    #[test]
+    fn bytes_that_are_no_utf_8_are_refused() {
+        assert_eq!(
+            lines(b"{\"method\":\"\xff\"}\n", 100, 16),
+            [Err((None, -32700))]
+        );
+    }
+}

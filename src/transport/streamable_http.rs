@@ -1,0 +1,193 @@
+//! What a POST, GET or DELETE carries, and what a response means. Pure.
+//!
+//! - POST accepts both kinds of answer; GET an event stream.
+//! - `Mcp-Session-Id` and `MCP-Protocol-Version` follow the handshake.
+//! - A configured header replaces ours of the same name, as in npm, but not the two that belong to the session.
+//! - The body of a 202 or 204 is never waited for.
+//!
+//! Spec: MCP 2025-11-25 basic/transports (Streamable HTTP); RFC 9110 8.3 (media types).
+
+use crate::bridge::{Action, Content, Exchange};
+use crate::secret::Secret;
+
+/// The headers of an exchange: ours, then the configured ones.
+pub(super) fn headers(
+    exchange: &Exchange,
+    configured: &[(String, Secret)],
+) -> Vec<(String, Secret)> {
+    let mut headers = vec![("accept".to_owned(), Secret::new(accept(&exchange.action)))];
+    if matches!(exchange.action, Action::Post { .. }) {
+        headers.push(("content-type".to_owned(), Secret::new("application/json")));
+    }
+    if let Action::Listen {
+        after: Some(after), ..
+    } = &exchange.action
+    {
+        headers.push(("last-event-id".to_owned(), Secret::new(&*after.0)));
+    }
+    let is_ours =
+        |name: &str| name.eq_ignore_ascii_case(SESSION) || name.eq_ignore_ascii_case(VERSION);
+    headers.retain(|(name, _)| {
+        !configured
+            .iter()
+            .any(|(other, _)| other.eq_ignore_ascii_case(name))
+    });
+    headers.extend(
+        configured
+            .iter()
+            .filter(|(name, _)| !is_ours(name) || exchange.session.is_none())
+            .cloned(),
+    );
+    if let Some(session) = &exchange.session {
+        headers.push((SESSION.to_owned(), Secret::new(&*session.0)));
+    }
+    if let Some(version) = &exchange.version {
+        headers.retain(|(name, _)| !name.eq_ignore_ascii_case(VERSION));
+        headers.push((VERSION.to_owned(), Secret::new(&**version)));
+    }
+    headers
+}
+
+/// The header that names the session.
+pub(super) const SESSION: &str = "mcp-session-id";
+/// The header that names the negotiated version.
+const VERSION: &str = "mcp-protocol-version";
+
+fn accept(action: &Action) -> &'static str {
+    match action {
+        Action::Post { .. } => "application/json, text/event-stream",
+        Action::Listen { .. } => "text/event-stream",
+        Action::EndSession => "application/json",
+    }
+}
+
+/// What the body of a 2xx answer is, for whoever asked.
+pub(super) fn content(action: &Action, status: u16, content_type: Option<&str>) -> Content {
+    let is_stream = content_type.is_some_and(is_event_stream);
+    match action {
+        Action::Post {
+            reads_answer: false,
+            ..
+        }
+        | Action::EndSession => Content::Nothing,
+        _ if matches!(status, 202 | 204 | 205) => Content::Nothing,
+        Action::Listen { .. } | Action::Post { .. } if is_stream => Content::Stream,
+        // Whether it is JSON is seen by reading it: some servers name no type, or the wrong one.
+        Action::Listen { .. } | Action::Post { .. } => Content::Json,
+    }
+}
+
+/// Whether a `Content-Type` says `text/event-stream`: any case, any parameters.
+pub(super) fn is_event_stream(content_type: &str) -> bool {
+    let media_type = content_type.split(';').next().unwrap_or_default();
+    media_type.trim().eq_ignore_ascii_case("text/event-stream")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bridge::{EventId, SessionId};
+    use crate::jsonrpc::Message;
+    use std::sync::Arc;
+
+    fn post() -> Action {
+        let message = Arc::new(Message::parse(r#"{"id":1,"method":"x"}"#).unwrap());
+        Action::Post {
+            message,
+            endpoint: None,
+            reads_answer: true,
+        }
+    }
+
+    fn shown(exchange: &Exchange, configured: &[(&str, &str)]) -> Vec<String> {
+        let configured: Vec<_> = configured
+            .iter()
+            .map(|(n, v)| ((*n).to_owned(), Secret::new(*v)))
+            .collect();
+        headers(exchange, &configured)
+            .iter()
+            .map(|(name, value)| format!("{name}: {}", value.expose()))
+            .collect()
+    }
+
+    #[test]
+    fn a_post_accepts_both_answers_and_carries_the_session() {
+        let exchange = Exchange {
+            action: post(),
+            session: Some(SessionId("s".into())),
+            version: Some("2025-11-25".into()),
+        };
+        assert_eq!(
+            shown(&exchange, &[]),
+            [
+                "accept: application/json, text/event-stream",
+                "content-type: application/json",
+                "mcp-session-id: s",
+                "mcp-protocol-version: 2025-11-25"
+            ]
+        );
+    }
+
+    #[test]
+    fn configured_headers_replace_ours_but_not_the_session() {
+        let exchange = Exchange {
+            action: post(),
+            session: Some(SessionId("s".into())),
+            version: None,
+        };
+        assert_eq!(
+            shown(
+                &exchange,
+                &[
+                    ("Accept", "application/json"),
+                    ("X-A", "1"),
+                    ("Mcp-Session-Id", "mine")
+                ]
+            ),
+            [
+                "content-type: application/json",
+                "Accept: application/json",
+                "X-A: 1",
+                "mcp-session-id: s"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_resumed_stream_names_the_last_event() {
+        let action = Action::Listen {
+            after: Some(EventId("e7".into())),
+            http_sse: false,
+        };
+        let exchange = Exchange {
+            action,
+            session: None,
+            version: None,
+        };
+        assert_eq!(
+            shown(&exchange, &[]),
+            ["accept: text/event-stream", "last-event-id: e7"]
+        );
+    }
+
+    #[test]
+    fn media_types_are_read_in_any_case_and_with_parameters() {
+        assert_eq!(
+            content(&post(), 200, Some("Text/Event-Stream; charset=utf-8")),
+            Content::Stream
+        );
+        assert_eq!(
+            content(&post(), 200, Some("application/JSON;charset=utf-8")),
+            Content::Json
+        );
+        assert_eq!(content(&post(), 200, None), Content::Json);
+        assert_eq!(
+            content(&post(), 202, Some("application/json")),
+            Content::Nothing
+        );
+        assert_eq!(
+            content(&Action::EndSession, 200, Some("application/json")),
+            Content::Nothing
+        );
+    }
+}
