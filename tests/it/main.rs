@@ -1,0 +1,12 @@
+//! One test binary: the program as a whole, over sockets and pipes.
+
+mod doctor;
+mod failures;
+mod http_sse;
+mod messages;
+mod process_life;
+mod session;
+mod streams;
+mod support;
+mod tidy;
+mod usage;

@@ -1,0 +1,220 @@
+//! The program under test, with a home of its own and an empty environment.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use serde_json::Value;
+
+use super::mcp::{INITIALIZE, INITIALIZED};
+use super::{Gate, LIMIT, TempDir};
+
+/// A running program.
+pub struct Process {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    lines: Receiver<String>,
+    stderr: Arc<Mutex<String>>,
+    stderr_ended: Gate,
+    pub home: Arc<TempDir>,
+}
+
+/// How it is started.
+pub struct Start {
+    command: Command,
+    home: Arc<TempDir>,
+}
+
+impl Start {
+    pub fn bridge(args: &[&str]) -> Start {
+        Start::program(env!("CARGO_BIN_EXE_mcp-remote"), args)
+    }
+
+    pub fn client(args: &[&str]) -> Start {
+        Start::program(env!("CARGO_BIN_EXE_mcp-remote-client"), args)
+    }
+
+    fn program(path: &str, args: &[&str]) -> Start {
+        let mut command = Command::new(path);
+        command.args(args).env_clear();
+        Start {
+            command,
+            home: Arc::new(TempDir::new()),
+        }
+    }
+
+    pub fn env(mut self, name: &str, value: &str) -> Start {
+        self.command.env(name, value);
+        self
+    }
+
+    /// In the home of another process.
+    pub fn home(mut self, home: &Arc<TempDir>) -> Start {
+        self.home = Arc::clone(home);
+        self
+    }
+
+    pub fn go(mut self) -> Process {
+        self.command
+            .env("HOME", &self.home.0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = self.command.spawn().unwrap();
+        let (sender, lines) = channel();
+        let stdout = child.stdout.take().unwrap();
+        std::thread::spawn(move || {
+            for line in BufReader::with_capacity(1 << 16, stdout).split(b'\n') {
+                let line = line.map(|bytes| String::from_utf8(bytes).expect("stdout is UTF-8"));
+                if line.is_err() || sender.send(line.unwrap_or_default()).is_err() {
+                    break;
+                }
+            }
+        });
+        let (stderr, stderr_ended) = (Arc::new(Mutex::new(String::new())), Gate::default());
+        let (text, ended, pipe) = (
+            Arc::clone(&stderr),
+            stderr_ended.clone(),
+            child.stderr.take().unwrap(),
+        );
+        std::thread::spawn(move || {
+            let mut pipe = BufReader::new(pipe);
+            let mut line = Vec::new();
+            while pipe
+                .by_ref()
+                .take(1 << 16)
+                .read_until(b'\n', &mut line)
+                .is_ok_and(|read| read > 0)
+            {
+                text.lock()
+                    .unwrap()
+                    .push_str(&String::from_utf8_lossy(&line));
+                line.clear();
+            }
+            ended.open();
+        });
+        Process {
+            stdin: child.stdin.take(),
+            child,
+            lines,
+            stderr,
+            stderr_ended,
+            home: self.home,
+        }
+    }
+}
+
+impl Process {
+    /// The bridge to this server, after the handshake.
+    pub fn connected(args: &[&str]) -> Process {
+        let mut process = Start::bridge(args).go();
+        process.handshake();
+        process
+    }
+
+    pub fn handshake(&mut self) -> Value {
+        self.send(INITIALIZE);
+        let answer = self.recv();
+        assert!(answer["result"].is_object(), "{answer}");
+        self.send(INITIALIZED);
+        answer
+    }
+
+    pub fn send(&mut self, line: &str) {
+        self.send_bytes(format!("{line}\n").as_bytes());
+    }
+
+    pub fn send_bytes(&mut self, bytes: &[u8]) {
+        let stdin = self.stdin.as_mut().unwrap();
+        stdin.write_all(bytes).unwrap();
+        stdin.flush().unwrap();
+    }
+
+    /// The next line.
+    pub fn recv_raw(&mut self) -> String {
+        self.lines.recv_timeout(LIMIT).expect("a line on stdout")
+    }
+
+    /// The next line, which must be JSON.
+    pub fn recv(&mut self) -> Value {
+        let line = self.recv_raw();
+        serde_json::from_str(&line).unwrap_or_else(|e| panic!("not JSON ({e}): {line}"))
+    }
+
+    /// Asks `ask` with this id and gives the answer to it.
+    pub fn ask(&mut self, id: &str) -> Value {
+        self.send(&format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ask"}}"#));
+        self.recv()
+    }
+
+    /// Lines that come until stdout ends.
+    pub fn rest(&mut self) -> Vec<Value> {
+        let mut rest = Vec::new();
+        while let Ok(line) = self.lines.recv_timeout(LIMIT) {
+            rest.push(serde_json::from_str(&line).unwrap());
+        }
+        rest
+    }
+
+    pub fn close_stdin(&mut self) {
+        self.stdin = None;
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal by its name.
+    #[cfg(unix)]
+    pub fn signal(&self, name: &str) {
+        assert!(
+            Command::new("kill")
+                .args(["-s", name, &self.pid().to_string()])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+
+    /// Waits until it has left.
+    pub fn wait_exit(&mut self) -> ExitStatus {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(start.elapsed() < LIMIT, "it did not leave");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
+
+    /// Ends stdin and waits; it must leave with 0 and say nothing more on stdout.
+    pub fn finish(&mut self) {
+        self.close_stdin();
+        assert!(self.wait_exit().success(), "{}", self.stderr());
+        assert_eq!(self.rest(), Vec::<Value>::new());
+    }
+
+    /// All of stderr, after the process has left; what there is so far, before.
+    pub fn stderr(&mut self) -> String {
+        if self.child.try_wait().unwrap().is_some() {
+            self.stderr_ended.wait_for(LIMIT);
+        }
+        self.stderr.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+        if std::thread::panicking() {
+            eprintln!(
+                "---- stderr of the program under test:\n{}----",
+                self.stderr.lock().unwrap()
+            );
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The rules of the code that a reader may rely on.
+
+use std::path::{Path, PathBuf};
+
+/// The only files that may touch sockets, files, clocks, threads and the environment.
+const IO: &[&str] = &[
+    "cli/mod.rs",
+    "cli/config.rs",
+    "cli/oauth_flags.rs",
+    "cli/doctor.rs",
+    "log.rs",
+    "store/mod.rs",
+    "transport/mod.rs",
+    "transport/stdio.rs",
+    "transport/lane.rs",
+    "transport/answer.rs",
+    "transport/exchange.rs",
+    "transport/agent.rs",
+    "transport/connect.rs",
+    "transport/tls.rs",
+];
+
+const MARKS: &[&str] = &[
+    "std::net::Tcp",
+    "std::fs",
+    "std::thread",
+    "std::env::",
+    "std::process::Command",
+    "Instant::now",
+    "SystemTime::now",
+    "ureq::Agent",
+    "tiny_http",
+];
+
+/// Packages in Cargo.lock; more is more to trust.
+const MOST_PACKAGES: usize = 160;
+
+/// The source files: name below src, and the text without its tests.
+fn sources() -> Vec<(String, String)> {
+    fn walk(directory: &Path, found: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.file_name().is_some_and(|name| name != "tests.rs") {
+                found.push(path);
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    walk(&root, &mut found);
+    found.sort();
+    let read = |path: PathBuf| {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let name = path
+            .strip_prefix(&root)
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .replace('\\', "/");
+        (
+            name,
+            text.split("#[cfg(test)]\nmod tests {")
+                .next()
+                .unwrap()
+                .to_owned(),
+        )
+    };
+    found.into_iter().map(read).collect()
+}
+
+#[test]
+fn only_listed_files_do_io() {
+    for (name, text) in sources() {
+        let code: Vec<&str> = text
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"))
+            .collect();
+        for mark in MARKS {
+            let used = code.iter().any(|line| line.contains(mark));
+            assert!(!used || IO.contains(&name.as_str()), "{name} uses {mark}");
+        }
+    }
+    for name in IO {
+        assert!(
+            Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join("src")
+                .join(name)
+                .exists(),
+            "{name} is gone"
+        );
+    }
+}
+
+#[test]
+fn the_bridge_depends_on_nothing_that_does_io() {
+    const MAY: &[&str] = &[
+        "bridge", "config", "error", "flow", "jsonrpc", "log", "mcp", "url",
+    ];
+    for (name, text) in sources()
+        .iter()
+        .filter(|(name, _)| name.starts_with("bridge/"))
+    {
+        for used in text.split("crate::").skip(1) {
+            let module: String = used
+                .chars()
+                .take_while(|c| c.is_alphanumeric() || *c == '_')
+                .collect();
+            assert!(
+                MAY.contains(&module.as_str()),
+                "{name} uses crate::{module}"
+            );
+        }
+    }
+}
+
+#[test]
+fn nothing_but_the_programs_uses_the_command_line() {
+    for (name, text) in sources() {
+        let outside = !name.starts_with("cli/") && !name.starts_with("bin/");
+        assert!(
+            !outside || !text.contains("crate::cli"),
+            "{name} uses crate::cli"
+        );
+    }
+}
+
+#[test]
+fn files_are_short_begin_with_what_they_are_and_do_not_panic() {
+    for (name, text) in sources() {
+        assert!(text.starts_with("//!"), "{name} does not say what it is");
+        assert!(
+            text.lines().count() <= 400,
+            "{name} has {} lines",
+            text.lines().count()
+        );
+        for (at, line) in text.lines().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            for mark in [
+                ".unwrap()",
+                ".expect(",
+                "panic!(",
+                "unreachable!(",
+                "todo!(",
+                "dbg!(",
+                "println!(",
+            ] {
+                assert!(!code.contains(mark), "{name}:{}: {mark}", at + 1);
+            }
+            let silent = code.contains("let _ =") || code.contains("let _=");
+            assert!(
+                !silent,
+                "{name}:{}: an error is dropped without a reason",
+                at + 1
+            );
+        }
+        for word in ["utils", "helpers", "manager", "common"] {
+            assert!(!name.contains(word), "{name} is no name");
+        }
+    }
+}
+
+#[test]
+fn the_number_of_packages_stays_within_its_budget() {
+    let lock = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.lock")).unwrap();
+    let packages = lock.matches("[[package]]").count();
+    assert!(packages <= MOST_PACKAGES, "{packages} packages");
+}

@@ -1,0 +1,180 @@
+//! The command line and what is written to stderr, files and `--help`.
+
+use crate::support::mcp::{answering, result};
+use crate::support::process::{Process, Start};
+
+#[test]
+fn help_and_version_go_to_stdout_and_end_with_0() {
+    for (flag, start) in [
+        ("--help", "Joins an MCP client"),
+        ("-h", "Joins an MCP client"),
+        ("--version", env!("CARGO_PKG_VERSION")),
+        ("-V", env!("CARGO_PKG_VERSION")),
+    ] {
+        let mut process = Start::bridge(&["nonsense", flag]).go();
+        assert!(process.recv_raw().starts_with(start), "{flag}");
+        assert!(process.wait_exit().success());
+        assert_eq!(process.stderr(), "");
+    }
+}
+
+#[test]
+fn a_refusal_is_one_line_with_what_to_do_next_and_exit_1() {
+    for (args, expected) in [
+        (
+            &[][..],
+            "mcp-remote: the address of the server is missing\nhint: mcp-remote https://host/mcp\n",
+        ),
+        (
+            &["ftp://a.test"],
+            "mcp-remote: \"ftp://a.test\" must begin with https://, not ftp:\n",
+        ),
+        (
+            &["https://a.test", "0"],
+            "mcp-remote: the callback port must be a number from 1 to 65535, not \"0\"\n",
+        ),
+        (
+            &["https://a.test", "--ca-cert", "/no.pem"],
+            "mcp-remote: cannot read certificate file \"/no.pem\": No such file or directory (os error 2)\n",
+        ),
+        (&["--silent"], ""),
+    ] {
+        let mut process = Start::bridge(args).go();
+        assert_eq!(process.wait_exit().code(), Some(1));
+        assert_eq!(process.stderr(), expected, "{args:?}");
+    }
+}
+
+#[test]
+fn a_typo_is_reported_and_the_bridge_works() {
+    let server = answering(|request, reply| reply.json(result(&request.id(), "{}")));
+    let mut bridge = Process::connected(&["--alow-http", &server.url("/mcp")]);
+    bridge.finish();
+    assert!(
+        bridge
+            .stderr()
+            .contains("unknown option --alow-http is ignored; did you mean --allow-http?")
+    );
+}
+
+#[test]
+fn stderr_is_quiet_and_silent_is_silent() {
+    let server = answering(|request, reply| reply.json(result(&request.id(), "{}")));
+    for (flags, lines) in [(&[][..], 1), (&["--silent"], 0)] {
+        let url = server.url("/mcp");
+        let mut args = vec![url.as_str()];
+        args.extend(flags);
+        let mut bridge = Process::connected(&args);
+        bridge.ask("1");
+        bridge.finish();
+        assert_eq!(
+            bridge.stderr().lines().count(),
+            lines,
+            "{}",
+            bridge.stderr()
+        );
+    }
+}
+
+#[test]
+fn secrets_reach_the_server_and_nothing_else() {
+    let server = answering(|request, reply| {
+        assert_eq!(request.header("authorization"), Some("Bearer hunter2"));
+        assert_eq!(request.header("x-key"), Some("hunter3"));
+        if request.id() == "1" {
+            reply.full(401, "", "who are you")
+        } else {
+            reply.hang_up()
+        }
+    });
+    let home;
+    {
+        let url = server.url("/mcp?key=hunter4");
+        let start = Start::bridge(&[
+            &url,
+            "--debug",
+            "--log-format",
+            "json",
+            "--header",
+            "Authorization: Bearer ${TOKEN}",
+            "--header",
+            "X-Key: hunter3",
+        ]);
+        let mut bridge = start.env("TOKEN", "hunter2").go();
+        bridge.handshake();
+        let refused = bridge.ask("1");
+        assert!(
+            refused["error"]["message"]
+                .as_str()
+                .unwrap()
+                .contains("did not accept the Authorization header"),
+            "{refused}"
+        );
+        let broken = bridge.ask("2");
+        bridge.finish();
+        let stderr = bridge.stderr();
+        assert!(stderr.contains("answered 401"), "{stderr}");
+        for line in stderr.lines() {
+            assert!(
+                serde_json::from_str::<serde_json::Value>(line).unwrap()["message"].is_string()
+            );
+        }
+        assert!(
+            !format!("{stderr}{refused}{broken}").contains("hunter"),
+            "{stderr}"
+        );
+        home = std::sync::Arc::clone(&bridge.home);
+    }
+    let directory = home.0.join(".mcp-auth/mcp-remote-v1");
+    let mut files = 0;
+    for file in std::fs::read_dir(&directory).unwrap() {
+        let path = file.unwrap().path();
+        files += 1;
+        assert!(
+            !std::fs::read_to_string(&path).unwrap().contains("hunter"),
+            "{}",
+            path.display()
+        );
+        #[cfg(unix)]
+        assert_eq!(
+            std::os::unix::fs::PermissionsExt::mode(
+                &std::fs::metadata(&path).unwrap().permissions()
+            ) & 0o777,
+            0o600
+        );
+    }
+    assert!(files > 0, "--debug writes a file");
+}
+
+#[test]
+fn the_readme_shows_every_flag_as_help_does() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    let readme = std::fs::read_to_string(path).unwrap();
+    let (begin, end) = ("<!-- flags -->\n", "<!-- /flags -->");
+    let table = readme
+        .split_once(begin)
+        .and_then(|(_, rest)| rest.split_once(end))
+        .map(|(table, _)| table)
+        .expect("the markers of the flag table");
+    let expected = mcp_remote::cli::flags::markdown_table();
+    if std::env::var_os("UPDATE").is_some() && table != expected {
+        std::fs::write(path, readme.replace(table, &expected)).unwrap();
+    } else {
+        assert_eq!(table, expected, "run the tests once with UPDATE=1");
+    }
+}
+
+#[test]
+fn the_json_blocks_of_the_readme_parse() {
+    let readme =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let blocks: Vec<&str> = readme
+        .split("```json\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .collect();
+    assert!(!blocks.is_empty());
+    for block in blocks {
+        serde_json::from_str::<serde_json::Value>(block).unwrap_or_else(|e| panic!("{e}: {block}"));
+    }
+}
