@@ -18,6 +18,7 @@ use super::flags::Typed;
 use super::{headers, oauth_flags};
 use crate::config::{Config, LogConfig, Protocol, ProxyVariables, Strategy};
 use crate::error::{Error, Kind, Result};
+use crate::log::clean;
 use crate::secret::Secret;
 use crate::url::is_loopback;
 
@@ -28,15 +29,18 @@ pub struct Read {
     pub config: Config,
     /// What a person should know.
     pub warnings: Vec<String>,
+    /// Steps worth a debug line: names, never values.
+    pub notes: Vec<String>,
 }
 
-/// Decides what was meant.
+/// Decides what was meant. Where no server is needed and none is given, `server` is `about:blank`.
 ///
 /// # Errors
 /// If something is missing or refused.
-pub fn read(typed: &Typed, environment: Environment<'_>) -> Result<Read> {
+pub fn read(typed: &Typed, needs_server: bool, environment: Environment<'_>) -> Result<Read> {
     let mut warnings = typed.warnings.clone();
-    let server = server(typed)?;
+    let mut notes = Vec::new();
+    let server = server(typed, needs_server)?;
     let mut config = Config::new(server);
     config.server_text = typed.url.clone().unwrap_or_default();
     config.allow_http = typed.has("--allow-http");
@@ -45,7 +49,8 @@ pub fn read(typed: &Typed, environment: Environment<'_>) -> Result<Read> {
     config.ignore_tools = typed.values("--ignore-tool").map(str::to_owned).collect();
     config.allow_tools = typed.values("--allow-tool").map(str::to_owned).collect();
     config.cookies = !typed.has("--disable-cookies");
-    config.request_timeout = seconds(typed, "--request-timeout", false, &mut warnings);
+    config.request_timeout =
+        seconds(typed, "--request-timeout", true, &mut warnings).filter(|limit| !limit.is_zero());
     if typed.has("--keep-alive") || typed.has("--ping-interval") {
         let interval = seconds(typed, "--ping-interval", false, &mut warnings);
         config.ping_interval = Some(interval.unwrap_or(Duration::from_secs(30)));
@@ -58,16 +63,22 @@ pub fn read(typed: &Typed, environment: Environment<'_>) -> Result<Read> {
             .and_then(|mib| mib.checked_mul(1024 * 1024));
         config.message_limit = limit.ok_or_else(|| {
             usage(format!(
-                "--max-message-size must be a whole number of MiB, not \"{mib}\""
+                "--max-message-size must be a whole number of MiB, not \"{}\"",
+                clean(mib, 20)
             ))
         })?;
     }
     network(typed, environment, &mut config, &mut warnings)?;
-    read_headers(typed, environment, &mut config, &mut warnings)?;
+    read_headers(typed, &mut config, &mut warnings, &mut notes)?;
+    expand_headers(environment, &mut config, &mut warnings, &mut notes)?;
     config.store_dir = store_dir(environment);
-    config.oauth = oauth_flags::read(typed, environment, config.allow_http, &mut warnings)?;
+    config.oauth = oauth_flags::read(typed, environment, &mut warnings, &mut notes)?;
     config.log = log_config(typed)?;
-    Ok(Read { config, warnings })
+    Ok(Read {
+        config,
+        warnings,
+        notes,
+    })
 }
 
 /// What is logged; needed before anything else can be said.
@@ -80,7 +91,8 @@ pub fn log_config(typed: &Typed) -> Result<LogConfig> {
         Some("json") => true,
         Some(other) => {
             return Err(usage(format!(
-                "--log-format must be text or json, not \"{other}\""
+                "--log-format must be text or json, not \"{}\"",
+                clean(other, 20)
             )));
         }
     };
@@ -97,44 +109,42 @@ pub(super) fn usage(what: impl Into<String>) -> Error {
     Error::new(Kind::Usage, what)
 }
 
-fn server(typed: &Typed) -> Result<Url> {
-    let text = typed.url.as_deref().ok_or_else(|| {
-        usage("the address of the server is missing").with_hint("mcp-remote https://host/mcp")
-    })?;
-    let refuse = |why: &str| usage(format!("\"{}\" {why}", shown(text)));
+fn server(typed: &Typed, needs_server: bool) -> Result<Url> {
+    let text = typed
+        .url
+        .as_deref()
+        .or((!needs_server).then_some("about:blank"));
+    let Some(text) = text else {
+        return Err(
+            usage("the address of the server is missing").with_hint("mcp-remote https://host/mcp")
+        );
+    };
     let url = Url::parse(text).map_err(|e| {
-        refuse(&format!("is no URL: {e}")).with_hint("it must look like https://host/mcp")
+        usage(format!("\"{}\" is no URL: {e}", unparsed(text)))
+            .with_hint("it must look like https://host/mcp")
     })?;
+    let shown = clean(&crate::url::shown(&url), 200);
     match url.scheme() {
-        "https" => {}
-        "http" if is_loopback(&url) || typed.has("--allow-http") => {}
-        "http" => {
-            return Err(refuse("is not encrypted")
-                .with_hint("use https, or --allow-http on a network you trust"));
+        "https" => Ok(url),
+        "about" if typed.url.is_none() => Ok(url),
+        "http" if is_loopback(&url) || typed.has("--allow-http") => Ok(url),
+        "http" => Err(usage(format!("\"{shown}\" is not encrypted"))
+            .with_hint("use https, or --allow-http on a network you trust")),
+        other => {
+            let what = format!(
+                "\"{}\" must begin with https://, not {other}:",
+                unparsed(text)
+            );
+            Err(usage(what))
         }
-        other => return Err(refuse(&format!("must begin with https://, not {other}:"))),
     }
-    if url.host_str().is_none_or(str::is_empty) {
-        return Err(refuse("names no host"));
-    }
-    Ok(url)
 }
 
-/// The address without a password, should it hold one.
-fn shown(text: &str) -> String {
-    let text = match (text.find("://"), text.rfind('@')) {
-        (Some(start), Some(at)) if at > start => format!(
-            "{}{}",
-            text.get(..start + 3).unwrap_or_default(),
-            text.get(at + 1..).unwrap_or_default()
-        ),
-        _ => text.to_owned(),
-    };
-    let text = text
-        .split_once('?')
-        .map_or(text.as_str(), |(before, _)| before)
-        .to_owned();
-    crate::log::clean(&text, 200)
+/// An address that cannot be taken apart, without what may be a password or a key.
+fn unparsed(text: &str) -> String {
+    let text = text.split(['?', '#']).next().unwrap_or_default();
+    let text = text.rsplit_once('@').map_or(text, |(_, rest)| rest);
+    clean(text, 200)
 }
 
 fn strategy(typed: &Typed, warnings: &mut Vec<String>) -> Strategy {
@@ -144,7 +154,7 @@ fn strategy(typed: &Typed, warnings: &mut Vec<String>) -> Strategy {
         Some("http-only") => Strategy::HttpOnly,
         Some("sse-only") => Strategy::SseOnly,
         Some(other) => {
-            warnings.push(format!("--transport must be http-first, sse-first, http-only or sse-only, not \"{other}\"; using http-first"));
+            warnings.push(format!("--transport must be http-first, sse-first, http-only or sse-only, not \"{}\"; using http-first", clean(other, 20)));
             Strategy::HttpFirst
         }
     }
@@ -157,7 +167,8 @@ fn protocol(typed: &Typed, warnings: &mut Vec<String>) -> Protocol {
         Some("modern") => Protocol::Modern,
         Some(other) => {
             warnings.push(format!(
-                "--protocol must be auto, legacy or modern, not \"{other}\"; using auto"
+                "--protocol must be auto, legacy or modern, not \"{}\"; using auto",
+                clean(other, 20)
             ));
             Protocol::Auto
         }
@@ -165,7 +176,7 @@ fn protocol(typed: &Typed, warnings: &mut Vec<String>) -> Protocol {
 }
 
 /// A time in seconds, fractions allowed; what is no such time is ignored with a warning, as in npm.
-pub(super) fn seconds(
+fn seconds(
     typed: &Typed,
     name: &'static str,
     zero: bool,
@@ -173,22 +184,23 @@ pub(super) fn seconds(
 ) -> Option<Duration> {
     let text = typed.value(name)?;
     let value = text
+        .trim()
         .parse::<f64>()
         .ok()
-        .filter(|value| *value > 0.0 || zero && *value == 0.0);
-    let read = value
-        .and_then(|value| Duration::try_from_secs_f64(value).ok())
-        .filter(|value| *value < LONGEST);
-    if read.is_none() {
+        .filter(|value| value.is_finite() && (*value > 0.0 || zero && *value == 0.0));
+    if value.is_none() {
+        let least = if zero { "0 or more" } else { "more than 0" };
         warnings.push(format!(
-            "{name} must be a number of seconds, not \"{text}\"; ignored"
+            "{name} must be a number of seconds, {least}, not \"{}\"; ignored",
+            clean(text, 20)
         ));
     }
-    read
+    // Whoever writes a very large number means for ever.
+    value.map(|value| Duration::from_secs_f64(value.min(LONGEST)))
 }
 
-/// A year: more would overflow the clock of some systems.
-const LONGEST: Duration = Duration::from_secs(365 * 86_400);
+/// 30 years in seconds: more would overflow the clock of some systems.
+const LONGEST: f64 = 30.0 * 365.0 * 86_400.0;
 
 fn network(
     typed: &Typed,
@@ -219,7 +231,8 @@ fn network(
             http.environment_ca_files.push(PathBuf::from(path));
         } else {
             warnings.push(format!(
-                "{name} names \"{path}\", which is no file; ignored"
+                "{name} names \"{}\", which is no file; ignored",
+                clean(&path, 200)
             ));
         }
     }
@@ -232,19 +245,17 @@ fn network(
     Ok(())
 }
 
-/// curl's rules: lower case wins, and an upper-case HTTP_PROXY that a web server may have set from a request is not read.
+/// curl's rules: lower case wins, an empty variable is none. An upper-case HTTP_PROXY that a web server may have made
+/// of a request header is not read.
 fn proxies(environment: Environment<'_>) -> ProxyVariables {
-    let either = |name: &str| {
-        environment(&name.to_lowercase())
-            .or_else(|| environment(name))
-            .filter(|value| !value.is_empty())
-    };
+    let variable = |name: &str| environment(name).filter(|value| !value.is_empty());
+    let either = |name: &str| variable(&name.to_lowercase()).or_else(|| variable(name));
     let http = match environment("REQUEST_METHOD") {
-        Some(_) => environment("http_proxy"),
+        Some(_) => variable("http_proxy"),
         None => either("HTTP_PROXY"),
     };
     ProxyVariables {
-        http: http.filter(|value| !value.is_empty()).map(Secret::new),
+        http: http.map(Secret::new),
         https: either("HTTPS_PROXY").map(Secret::new),
         all: either("ALL_PROXY").map(Secret::new),
         none_for: either("NO_PROXY"),
@@ -253,9 +264,9 @@ fn proxies(environment: Environment<'_>) -> ProxyVariables {
 
 fn read_headers(
     typed: &Typed,
-    environment: Environment<'_>,
     config: &mut Config,
     warnings: &mut Vec<String>,
+    notes: &mut Vec<String>,
 ) -> Result<()> {
     for (name, value) in &typed.flags {
         match *name {
@@ -265,28 +276,44 @@ fn read_headers(
                     .push("a --header is not of the form \"Name: value\"; ignored".to_owned()),
             },
             "--header-file" => {
+                let path = clean(value, 200);
                 let text = fs::read_to_string(value).map_err(|e| {
                     Error::new(
                         Kind::Config,
-                        format!("cannot read header file \"{value}\": {}", plain(&e)),
+                        format!("cannot read header file \"{path}\": {}", plain(&e)),
                     )
                 })?;
-                for header in
-                    headers::parse_file(value, text.trim_start_matches('\u{feff}'), warnings)
-                {
+                let read = headers::parse_file(&path, &text, warnings);
+                notes.push(format!("headers read from \"{path}\": {}", read.len()));
+                for header in read {
                     headers::put(&mut config.headers_typed, header);
                 }
             }
             _ => {}
         }
     }
+    Ok(())
+}
+
+fn expand_headers(
+    environment: Environment<'_>,
+    config: &mut Config,
+    warnings: &mut Vec<String>,
+    notes: &mut Vec<String>,
+) -> Result<()> {
     for (name, value) in &config.headers_typed {
-        let header = (
-            name.clone(),
-            Secret::new(expand(value.expose(), environment, warnings)),
-        );
+        let value = expand(value.expose(), environment, warnings, notes);
+        let header = (name.clone(), Secret::new(value));
         headers::check(&header)?;
         config.headers.push(header);
+    }
+    if !config.headers.is_empty() {
+        let names: Vec<_> = config
+            .headers
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect();
+        notes.push(format!("custom headers: {}", names.join(", ")));
     }
     Ok(())
 }

@@ -2,11 +2,18 @@
 //!
 //! A variable that is set, even to nothing, is put in; one that is not stays as it is written, with a warning (npm).
 
+use crate::log::clean;
+
 /// The environment: the value of a variable, if it is set.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// Replaces every `${NAME}`; a warning for each that is not set.
-pub fn expand(text: &str, environment: Environment<'_>, warnings: &mut Vec<String>) -> String {
+/// Replaces every `${NAME}`; a note for each that is set, a warning for each that is not.
+pub fn expand(
+    text: &str,
+    environment: Environment<'_>,
+    warnings: &mut Vec<String>,
+    notes: &mut Vec<String>,
+) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(start) = rest.find("${") {
@@ -20,11 +27,15 @@ pub fn expand(text: &str, environment: Environment<'_>, warnings: &mut Vec<Strin
         let written = from.get(..name.len() + 3).unwrap_or(from);
         match environment(name) {
             // npm's expression wants at least one character between the braces.
-            Some(value) if !name.is_empty() => out.push_str(&value),
+            Some(value) if !name.is_empty() => {
+                notes.push(format!("the environment variable {name} is put in"));
+                out.push_str(&value);
+            }
             _ => {
                 if !name.is_empty() {
+                    let name = clean(name, 60);
                     warnings.push(format!(
-                        "the environment variable {name} is not set; \"{written}\" stays as it is"
+                        "the environment variable {name} is not set; \"${{{name}}}\" stays as it is"
                     ));
                 }
                 out.push_str(written);
@@ -48,7 +59,10 @@ mod tests {
             "NESTED" => Some("${A}".to_owned()),
             _ => None,
         };
-        (expand(text, &environment, &mut warnings), warnings)
+        (
+            expand(text, &environment, &mut warnings, &mut Vec::new()),
+            warnings,
+        )
     }
 
     #[test]

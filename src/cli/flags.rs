@@ -1,148 +1,27 @@
-//! `FLAGS`: every flag, once. The parser, `--help` and the README's table are made from it.
+//! What was typed: words become flags with values, and the words that are left.
 //!
-//! This is what was typed; what it means is decided in `config`. Pure: no environment, no files.
+//! Pure: no environment, no files; what a value means is decided in `config`.
 //!
 //! - Options stand anywhere, before or after the address; `--flag value` and `--flag=value`; `--` ends them.
 //! - What is not known is reported with its nearest neighbour and ignored, never refused: a configuration written for
-//!   npm mcp-remote must go on working.
+//!   npm mcp-remote, of any version, must go on working. So what follows an unknown option counts as its value.
 //! - The order of `--header` and `--header-file` counts, as in npm; hence a loop of our own and no argument library.
 //! - Hosts that split arguments at spaces are forgiven: `--header Name:` takes the words that follow.
+//! - No warning repeats a word: any of them may be a token that slipped out of its header.
 //!
-//! Flags: `--help`, `--version`.
+//! Flags: all of `table`; each one's meaning is told by the file that the table names.
 
 use std::ffi::OsString;
+use std::fmt;
+use std::iter::Peekable;
+use std::vec::IntoIter;
 
+pub use super::help::{markdown_table, text as help};
+pub use super::table::{FLAGS, Flag, Program};
 use crate::error::{Error, Kind, Result};
 
-/// One flag.
-#[derive(Debug)]
-pub struct Flag {
-    /// Its name, with the dashes.
-    pub name: &'static str,
-    /// What its value is called; empty if it takes none.
-    pub value: &'static str,
-    /// The heading it stands under.
-    pub group: Group,
-    /// What it does, in one sentence.
-    pub help: &'static str,
-    /// Its default, in words; empty if there is none.
-    pub default: &'static str,
-    /// The source file that is its home.
-    pub home: &'static str,
-}
-
-/// The headings of the help text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Group {
-    /// What to connect to.
-    Connection,
-    /// Request headers.
-    Headers,
-    /// Proxies, TLS and time limits.
-    Network,
-    /// What the client sees.
-    Messages,
-    /// OAuth.
-    SignIn,
-    /// Logging and the rest.
-    Output,
-}
-
-impl Group {
-    /// All of them, in the order of the help text.
-    pub const ALL: [Group; 6] = [
-        Group::Connection,
-        Group::Headers,
-        Group::Network,
-        Group::Messages,
-        Group::SignIn,
-        Group::Output,
-    ];
-
-    /// The heading.
-    pub fn title(self) -> &'static str {
-        match self {
-            Group::Connection => "Connection",
-            Group::Headers => "Headers",
-            Group::Network => "Network",
-            Group::Messages => "Messages and tools",
-            Group::SignIn => "Sign-in (OAuth)",
-            Group::Output => "Output",
-        }
-    }
-}
-
-const fn flag(
-    group: Group,
-    name: &'static str,
-    value: &'static str,
-    default: &'static str,
-    home: &'static str,
-    help: &'static str,
-) -> Flag {
-    Flag {
-        name,
-        value,
-        group,
-        help,
-        default,
-        home,
-    }
-}
-
-use Group::{Connection, Headers, Messages, Network, Output, SignIn};
-
-/// Every flag.
-#[rustfmt::skip]
-pub const FLAGS: &[Flag] = &[
-    flag(Connection, "--transport", "STRATEGY", "http-first", "bridge/strategy.rs", "Which transport to try: http-first, sse-first, http-only, sse-only"),
-    flag(Connection, "--protocol", "ERA", "auto", "cli/config.rs", "Protocol era of the server: auto, legacy (2024-11-05 to 2025-11-25), modern (2026-07-28)"),
-    flag(Connection, "--allow-http", "", "", "cli/config.rs", "Allow plain http to hosts that are not this machine"),
-    flag(Headers, "--header", "\"NAME: VALUE\"", "", "cli/headers.rs", "Send a header to the server; ${VAR} in the value is replaced; repeatable"),
-    flag(Headers, "--header-file", "FILE", "", "cli/headers.rs", "Read headers from a file, one per line; # starts a comment; repeatable"),
-    flag(Headers, "--disable-cookies", "", "", "transport/cookies.rs", "Do not keep and send back cookies"),
-    flag(Network, "--connect-timeout", "SECONDS", "10", "transport/agent.rs", "Limit for connecting: TCP, proxy and TLS together"),
-    flag(Network, "--headers-timeout", "SECONDS", "300", "transport/agent.rs", "Limit until an answer begins; 0 is none"),
-    flag(Network, "--body-timeout", "SECONDS", "300", "transport/agent.rs", "Limit for a silence inside an answer; 0 is none; open streams obey it only if it is given"),
-    flag(Network, "--request-timeout", "SECONDS", "none", "bridge/requests.rs", "Answer a request with an error after this time and cancel it at the server"),
-    flag(Network, "--ipv4", "", "", "transport/agent.rs", "Connect over IPv4 only"),
-    flag(Network, "--no-proxy", "", "", "transport/agent.rs", "Ignore HTTPS_PROXY, HTTP_PROXY and ALL_PROXY"),
-    flag(Network, "--enable-proxy", "", "on", "transport/agent.rs", "Accepted for compatibility: proxies are used by default"),
-    flag(Network, "--ca-cert", "FILE", "", "transport/tls.rs", "Trust the certificates in a PEM file in addition; repeatable"),
-    flag(Network, "--client-cert", "FILE", "", "transport/tls.rs", "Client certificate chain (PEM) for mutual TLS"),
-    flag(Network, "--client-key", "FILE", "", "transport/tls.rs", "Private key (PEM) of the client certificate"),
-    flag(Network, "--keep-alive", "", "", "bridge/keep_alive.rs", "Send a ping whenever nothing was said for the ping interval"),
-    flag(Network, "--ping-interval", "SECONDS", "30", "bridge/keep_alive.rs", "Time without traffic after which a ping is sent; turns --keep-alive on"),
-    flag(Messages, "--ignore-tool", "GLOB", "", "bridge/tool_filter.rs", "Hide tools whose name matches; * stands for any text; repeatable"),
-    flag(Messages, "--allow-tool", "GLOB", "", "bridge/tool_filter.rs", "Show only tools whose name matches; repeatable; --ignore-tool wins"),
-    flag(Messages, "--max-message-size", "MIB", "64", "cli/config.rs", "Longest message that is passed on, either way"),
-    flag(SignIn, "--host", "NAME", "localhost (127.0.0.1 on Windows)", "cli/config.rs", "Host name in the redirect URI"),
-    flag(SignIn, "--callback-path", "PATH", "/oauth/callback", "cli/config.rs", "Path of the redirect URI"),
-    flag(SignIn, "--auth-timeout", "SECONDS", "30", "cli/config.rs", "How long a request waits for a sign-in"),
-    flag(SignIn, "--auth-success-url", "URL", "", "cli/config.rs", "Send the browser there after signing in"),
-    flag(SignIn, "--no-browser", "", "", "cli/config.rs", "Print the sign-in address, open nothing"),
-    flag(SignIn, "--static-oauth-client-info", "JSON|@FILE", "", "cli/config.rs", "Use this client registration; ${VAR} in it is replaced"),
-    flag(SignIn, "--static-oauth-client-metadata", "JSON|@FILE", "", "cli/config.rs", "Override members of the client metadata"),
-    flag(SignIn, "--client-metadata-url", "URL", "", "cli/config.rs", "Client id metadata document"),
-    flag(SignIn, "--client-assertion-key", "FILE", "", "cli/config.rs", "Private key (PEM) that signs client assertions (private_key_jwt)"),
-    flag(SignIn, "--resource", "URL", "", "cli/config.rs", "Value of the resource parameter; empty leaves it out"),
-    flag(SignIn, "--disable-resource-parameter", "", "", "cli/config.rs", "Leave the resource parameter out"),
-    flag(SignIn, "--authorize-param", "KEY=VALUE", "", "cli/config.rs", "Extra parameter of the authorization request; repeatable"),
-    flag(SignIn, "--use-id-token", "", "", "cli/config.rs", "Send the id token instead of the access token"),
-    flag(SignIn, "--device-code", "", "", "cli/config.rs", "Sign in with a code on another device"),
-    flag(SignIn, "--client-credentials", "", "", "cli/config.rs", "Sign in as a program, with the static client"),
-    flag(SignIn, "--token-endpoint", "URL", "", "cli/config.rs", "Token endpoint for --client-credentials, without discovery"),
-    flag(Output, "--debug", "", "", "log.rs", "Tell each step, on stderr and in a file beside the credentials"),
-    flag(Output, "--silent", "", "", "log.rs", "Write nothing to stderr"),
-    flag(Output, "--log-file", "FILE", "", "log.rs", "Append log lines to a file, too"),
-    flag(Output, "--log-format", "FORMAT", "text", "log.rs", "text or json"),
-    flag(Output, "--json", "", "", "cli/doctor.rs", "mcp-remote-client: print one JSON document"),
-    flag(Output, "--help", "", "", "cli/flags.rs", "Print this help (-h)"),
-    flag(Output, "--version", "", "", "cli/flags.rs", "Print the version (-V, -v)"),
-];
-
 /// What was typed.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Default, PartialEq, Eq)]
 pub struct Typed {
     /// The server's address.
     pub url: Option<String>,
@@ -177,114 +56,217 @@ impl Typed {
     }
 }
 
+impl fmt::Debug for Typed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Values hold header values and client secrets.
+        let names: Vec<_> = self.flags.iter().map(|(name, _)| name).collect();
+        write!(f, "Typed({names:?})")
+    }
+}
+
 /// Reads a command line, without the program's name.
 ///
 /// # Errors
-/// If an argument is no UTF-8.
-pub fn parse(args: Vec<OsString>) -> Result<Typed> {
+/// If an argument is not UTF-8, or a flag that npm refuses without a value has none.
+pub fn parse(program: Program, args: Vec<OsString>) -> Result<Typed> {
     let mut words = Vec::new();
-    for word in args {
-        words.push(word.into_string().map_err(|word| {
-            Error::new(Kind::Usage, format!("the argument {word:?} is not UTF-8"))
-        })?);
+    for (at, word) in args.into_iter().enumerate() {
+        words.push(
+            word.into_string().map_err(|_| {
+                Error::new(Kind::Usage, format!("argument {} is not UTF-8", at + 1))
+            })?,
+        );
     }
-    let mut typed = Typed::default();
-    let mut free = Vec::new();
-    let mut words = words.into_iter().peekable();
-    while let Some(word) = words.next() {
-        if word == "--" {
-            free.extend(words);
-            break;
+    let mut walk = Walk {
+        program,
+        rest: words.into_iter().peekable(),
+        typed: Typed::default(),
+        stray: 0,
+    };
+    walk.run()?;
+    if walk.stray > 0 {
+        let stray = walk.stray;
+        walk.warn(format!(
+            "words beyond the address and the callback port are ignored: {stray}"
+        ));
+    }
+    Ok(walk.typed)
+}
+
+/// The way through the words, left to right.
+struct Walk {
+    program: Program,
+    rest: Peekable<IntoIter<String>>,
+    typed: Typed,
+    stray: usize,
+}
+
+impl Walk {
+    fn run(&mut self) -> Result<()> {
+        while let Some(word) = self.rest.next() {
+            if word == "--" {
+                while let Some(word) = self.rest.next() {
+                    self.free(word);
+                }
+            } else if word.starts_with('-') && word != "-" {
+                self.option(&word)?;
+            } else {
+                self.free(word);
+            }
         }
-        if !word.starts_with('-') || word == "-" {
-            free.push(word);
-            continue;
+        Ok(())
+    }
+
+    fn free(&mut self, word: String) {
+        if self.typed.url.is_none() {
+            self.typed.url = Some(word);
+        } else if self.typed.port.is_none() {
+            self.typed.port = Some(word);
+        } else {
+            self.stray += 1;
         }
+    }
+
+    fn option(&mut self, word: &str) -> Result<()> {
         let (name, inline) = match word.split_once('=') {
             Some((name, value)) => (name, Some(value.to_owned())),
-            None => (word.as_str(), None),
+            None => (word, None),
         };
-        let Some(flag) = find(name) else {
-            typed.warnings.push(unknown(name));
-            continue;
+        let flag = match find(name) {
+            Some(flag) if flag.is_for(self.program) => flag,
+            Some(flag) => {
+                self.warn(format!(
+                    "{} is an option of mcp-remote-client; ignored",
+                    flag.name
+                ));
+                return Ok(());
+            }
+            None => {
+                self.unknown(name, inline.is_some());
+                return Ok(());
+            }
         };
-        let value = match (flag.value.is_empty(), inline) {
-            (true, None) => String::new(),
-            (true, Some(_)) => {
-                typed.warnings.push(format!(
+        if !flag.takes_value() {
+            if inline.is_some() {
+                self.warn(format!(
                     "{} takes no value; what follows the \"=\" is ignored",
                     flag.name
                 ));
-                String::new()
             }
-            (false, Some(value)) => value,
-            (false, None) => match words.next() {
-                Some(value) => value,
-                None => {
-                    typed
-                        .warnings
-                        .push(format!("{} needs a value; ignored", flag.name));
-                    continue;
-                }
-            },
-        };
-        let value = if flag.name == "--header" {
-            rejoined(value, &mut words)
-        } else {
-            value
-        };
-        typed.flags.push((flag.name, value));
+            self.add(flag, String::new());
+            return Ok(());
+        }
+        let value = inline.or_else(|| self.rest.next_if(|next| !is_option(next)));
+        match value {
+            Some(value) if flag.name == "--header" => {
+                let value = self.rejoined(value);
+                self.add(flag, value);
+            }
+            Some(value) => self.add(flag, value),
+            // npm stops here: without them the sign-in would be another one than was asked for.
+            None if matches!(flag.name, "--auth-success-url" | "--token-endpoint") => {
+                let what = format!("{} needs a value", flag.name);
+                return Err(Error::new(Kind::Usage, what).with_hint(flag.usage()));
+            }
+            None => self.warn(format!("{} needs a value, ignored", flag.name)),
+        }
+        Ok(())
     }
-    let mut free = free.into_iter();
-    typed.url = free.next();
-    typed.port = free.next();
-    typed.warnings.extend(
-        free.map(|word| format!("\"{word}\" is ignored: only an address and a port are expected")),
-    );
-    Ok(typed)
+
+    fn add(&mut self, flag: &'static Flag, value: String) {
+        // npm refuses a second success URL; `oauth_flags` does, and so must see both.
+        if flag.takes_value()
+            && !flag.repeatable
+            && self.typed.has(flag.name)
+            && flag.name != "--auth-success-url"
+        {
+            self.warn(format!(
+                "{} is given again; the first one counts",
+                flag.name
+            ));
+        }
+        self.typed.flags.push((flag.name, value));
+    }
+
+    /// A header whose value is missing takes the words up to the next option, address or port;
+    /// one that has only an authentication scheme takes one word.
+    fn rejoined(&mut self, mut header: String) -> String {
+        let url_known = self.typed.url.is_some();
+        let may_follow = |word: &String| {
+            !is_option(word) && !word.starts_with("--") && (url_known || !word.contains("://"))
+        };
+        let is_split = value_of(&header).is_some_and(str::is_empty);
+        let is_more =
+            |word: &String| !word.bytes().all(|b| b.is_ascii_digit()) && !word.contains("://");
+        let mut taken = 0;
+        while let Some(value) = value_of(&header) {
+            let needs_more = value.is_empty()
+                || ["bearer", "basic", "token"].contains(&value.to_ascii_lowercase().as_str());
+            let next = self.rest.next_if(|word| {
+                may_follow(word) && (needs_more || is_split && taken > 0 && is_more(word))
+            });
+            let Some(word) = next else { break };
+            header = format!("{} {word}", header.trim_end());
+            taken += 1;
+        }
+        header
+    }
+
+    /// Its value, if it may have one, must become neither address nor port.
+    fn unknown(&mut self, name: &str, has_value: bool) {
+        let nearest = nearest(name, self.program);
+        let url_known = self.typed.url.is_some();
+        if !has_value && nearest.is_none_or(Flag::takes_value) {
+            self.rest
+                .next_if(|next| !next.starts_with('-') && (url_known || !next.contains("://")));
+        }
+        // Cut at the first odd letter: a host may have glued a header value to its flag.
+        let name: String = name
+            .chars()
+            .take_while(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
+            .take(40)
+            .collect();
+        self.warn(match nearest {
+            Some(nearest) => {
+                format!(
+                    "unknown option {name} is ignored; did you mean {}?",
+                    nearest.name
+                )
+            }
+            None => format!("unknown option {name} is ignored; see --help"),
+        });
+    }
+
+    fn warn(&mut self, what: String) {
+        self.typed.warnings.push(what);
+    }
 }
 
-/// Some hosts split arguments at spaces: a header without a value takes the words up to the next flag or address,
-/// one with only an authentication scheme takes the next word.
-fn rejoined(
-    mut value: String,
-    words: &mut std::iter::Peekable<std::vec::IntoIter<String>>,
-) -> String {
-    let is_value = |word: &String| !word.starts_with("--") && !word.contains("://");
-    loop {
-        let rest = value.split_once(':').map_or("x", |(_, rest)| rest.trim());
-        let open = rest.is_empty()
-            || ["bearer", "basic", "token"].contains(&rest.to_ascii_lowercase().as_str());
-        if !open {
-            return value;
-        }
-        match words.next_if(is_value) {
-            Some(word) => value = format!("{} {word}", value.trim_end()),
-            None => return value,
-        }
-    }
+fn value_of(header: &str) -> Option<&str> {
+    header.split_once(':').map(|(_, value)| value.trim())
+}
+
+/// Whether the word is an option of ours, and so not the value of the one before it.
+fn is_option(word: &str) -> bool {
+    let name = word.split_once('=').map_or(word, |(name, _)| name);
+    word == "--" || find(name).is_some()
 }
 
 fn find(name: &str) -> Option<&'static Flag> {
-    let name = match name {
-        "-h" => "--help",
-        "-V" | "-v" => "--version",
-        other => other,
-    };
-    FLAGS.iter().find(|flag| flag.name == name)
+    FLAGS
+        .iter()
+        .find(|flag| flag.name == name || flag.short.contains(&name))
 }
 
-fn unknown(name: &str) -> String {
-    let nearest = FLAGS
+/// The flag that differs least from this name, if it is near enough to be meant.
+fn nearest(name: &str, program: Program) -> Option<&'static Flag> {
+    FLAGS
         .iter()
-        .map(|flag| (distance(name, flag.name), flag.name))
-        .min();
-    match nearest {
-        Some((distance, nearest)) if distance <= 3 => {
-            format!("unknown option {name} is ignored; did you mean {nearest}?")
-        }
-        _ => format!("unknown option {name} is ignored; see --help"),
-    }
+        .filter(|flag| flag.is_for(program))
+        .map(|flag| (distance(name, flag.name), flag))
+        .min_by_key(|(distance, _)| *distance)
+        .filter(|(distance, flag)| *distance <= 1 + flag.name.len() / 6)
+        .map(|(_, flag)| flag)
 }
 
 /// How many letters must be changed, added or left out (Levenshtein).
@@ -309,61 +291,16 @@ fn distance(a: &str, b: &str) -> usize {
     row.last().copied().unwrap_or(usize::MAX)
 }
 
-/// The text of `--help`.
-pub fn help(program: &str) -> String {
-    let what = match program {
-        "mcp-remote-client" => "Connects to a remote MCP server and tells what each step found.",
-        _ => "Joins an MCP client on stdin and stdout to a remote MCP server.",
-    };
-    let mut text = format!("{what}\n\nUsage: {program} <URL> [callback port] [options]\n");
-    for group in Group::ALL {
-        text.push_str(&format!("\n{}:\n", group.title()));
-        for flag in FLAGS.iter().filter(|flag| flag.group == group) {
-            let head = format!("{} {}", flag.name, flag.value);
-            text.push_str(&format!(
-                "  {:<38} {}{}\n",
-                head.trim_end(),
-                flag.help,
-                default_of(flag)
-            ));
-        }
-    }
-    text.push_str("\nEnvironment: MCP_REMOTE_CONFIG_DIR, HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, NODE_EXTRA_CA_CERTS\n");
-    text
-}
-
-/// The README's table of flags.
-pub fn markdown_table() -> String {
-    let mut text = String::from("| flag | what it does |\n|---|---|\n");
-    for group in Group::ALL {
-        text.push_str(&format!("| **{}** | |\n", group.title()));
-        for flag in FLAGS.iter().filter(|flag| flag.group == group) {
-            let head = format!("{} {}", flag.name, flag.value.replace('|', "\\|"));
-            text.push_str(&format!(
-                "| `{}` | {}{} |\n",
-                head.trim_end(),
-                flag.help,
-                default_of(flag)
-            ));
-        }
-    }
-    text
-}
-
-fn default_of(flag: &Flag) -> String {
-    if flag.default.is_empty() {
-        String::new()
-    } else {
-        format!(" [default: {}]", flag.default)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn parse_for(program: Program, words: &[&str]) -> Result<Typed> {
+        parse(program, words.iter().map(OsString::from).collect())
+    }
+
     fn typed(words: &[&str]) -> Typed {
-        parse(words.iter().map(OsString::from).collect()).unwrap()
+        parse_for(Program::Proxy, words).unwrap()
     }
 
     #[test]
@@ -395,28 +332,92 @@ mod tests {
                 (Some("https://a.test"), Some("9000"))
             );
             assert_eq!(typed.flags, expected);
-            assert!(typed.warnings.is_empty());
+            assert_eq!(typed.warnings, [""; 0]);
         }
     }
 
     #[test]
     fn a_typo_is_reported_with_its_neighbour_and_ignored() {
-        assert_eq!(
-            typed(&["u", "--alow-http"]).warnings,
-            ["unknown option --alow-http is ignored; did you mean --allow-http?"]
+        for (words, warning) in [
+            (
+                &["u", "--alow-http"][..],
+                "unknown option --alow-http is ignored; did you mean --allow-http?",
+            ),
+            (
+                &["u", "--frobnicate"],
+                "unknown option --frobnicate is ignored; see --help",
+            ),
+            (
+                &["u", "--foo"],
+                "unknown option --foo is ignored; see --help",
+            ),
+            (
+                &["u", "1", "2", "3"],
+                "words beyond the address and the callback port are ignored: 2",
+            ),
+            (&["u", "--header"], "--header needs a value, ignored"),
+            (
+                &["u", "--transport", "a", "--transport=b"],
+                "--transport is given again; the first one counts",
+            ),
+            (
+                &["u", "--debug=1"],
+                "--debug takes no value; what follows the \"=\" is ignored",
+            ),
+            (
+                &["u", "--json"],
+                "--json is an option of mcp-remote-client; ignored",
+            ),
+        ] {
+            assert_eq!(typed(words).warnings, [warning], "{words:?}");
+        }
+        assert!(
+            parse_for(Program::Client, &["u", "--json"])
+                .unwrap()
+                .has("--json")
         );
+    }
+
+    #[test]
+    fn the_value_of_an_unknown_option_is_neither_address_nor_port() {
+        for words in [
+            &["u", "--not-yet", "value"][..],
+            &["--not-yet", "value", "u"],
+            &["--not-yet=value", "u"],
+            &["u", "--transprt", "value"],
+        ] {
+            let typed = typed(words);
+            assert_eq!(
+                (typed.url.as_deref(), typed.port),
+                (Some("u"), None),
+                "{words:?}"
+            );
+        }
+        // One that resembles a switch has no value, and an address is an address.
         assert_eq!(
-            typed(&["u", "--frobnicate"]).warnings,
-            ["unknown option --frobnicate is ignored; see --help"]
+            typed(&["u", "--debg", "9000"]).port.as_deref(),
+            Some("9000")
         );
-        assert_eq!(
-            typed(&["u", "1", "2"]).warnings,
-            ["\"2\" is ignored: only an address and a port are expected"]
-        );
-        assert_eq!(
-            typed(&["u", "--header"]).warnings,
-            ["--header needs a value; ignored"]
-        );
+        let address = typed(&["--not-yet", "https://a.test"]).url;
+        assert_eq!(address.as_deref(), Some("https://a.test"));
+    }
+
+    #[test]
+    fn an_option_is_never_the_value_of_the_one_before_it() {
+        let typed = typed(&["u", "--transport", "--debug", "--host", "--", "9000"]);
+        assert_eq!(typed.flags, [("--debug", String::new())]);
+        assert_eq!(typed.port.as_deref(), Some("9000"));
+        assert_eq!(typed.warnings.len(), 2);
+    }
+
+    #[test]
+    fn what_npm_refuses_without_a_value_is_refused() {
+        for name in ["--auth-success-url", "--token-endpoint"] {
+            for words in [&["u", name][..], &["u", name, "--debug"]] {
+                let error = parse_for(Program::Proxy, words).unwrap_err();
+                assert_eq!(error.what(), format!("{name} needs a value"));
+            }
+        }
     }
 
     #[test]
@@ -424,6 +425,7 @@ mod tests {
         for words in [
             &["u", "--header", "Authorization: Bearer x"][..],
             &["u", "--header", "Authorization:", "Bearer", "x", "--debug"][..],
+            &["u", "--header=Authorization:", "Bearer", "x", "9000"][..],
             &["--header", "Authorization:", "Bearer x", "--", "u"][..],
             &["--header", "Authorization: Bearer", "x", "u"][..],
         ] {
@@ -435,35 +437,32 @@ mod tests {
             );
             assert_eq!(typed.url.as_deref(), Some("u"));
         }
+        let before = typed(&["--header", "X:", "https://a.test"]);
+        assert_eq!(before.url.as_deref(), Some("https://a.test"));
+        let after = typed(&["u", "--header", "Origin:", "https://a.test", "9000"]);
+        assert_eq!(after.value("--header"), Some("Origin: https://a.test"));
+        assert_eq!(after.port.as_deref(), Some("9000"));
+        let many = typed(&["u", "--header", "User-Agent:", "a", "(b;", "c)", "9000"]);
+        assert_eq!(many.value("--header"), Some("User-Agent: a (b; c)"));
+        let whole = typed(&["u", "--header", "X: a", "9000"]);
         assert_eq!(
-            typed(&["--header", "X:", "https://a.test"]).url.as_deref(),
-            Some("https://a.test")
+            (whole.value("--header"), whole.port.as_deref()),
+            (Some("X: a"), Some("9000"))
         );
     }
 
     #[test]
-    fn every_flag_has_one_name_and_one_home_that_names_it() {
-        for (at, flag) in FLAGS.iter().enumerate() {
-            assert!(
-                FLAGS
-                    .iter()
-                    .skip(at + 1)
-                    .all(|other| other.name != flag.name),
-                "{} stands twice",
-                flag.name
-            );
-            let home = format!("{}/src/{}", env!("CARGO_MANIFEST_DIR"), flag.home);
-            let text = std::fs::read_to_string(&home).unwrap_or_else(|e| panic!("{home}: {e}"));
-            let head: String = text
-                .lines()
-                .take_while(|line| line.starts_with("//!"))
-                .collect();
-            assert!(
-                head.contains(&format!("`{}`", flag.name)),
-                "the head of {} does not name {}",
-                flag.home,
-                flag.name
-            );
+    fn no_warning_and_no_debug_output_repeats_a_word() {
+        for words in [
+            &["u", "1", "hunter2"][..],
+            &["u", "--headerX: hunter2"],
+            &["u", "--nothing=hunter2"],
+            &["u", "--nothing", "hunter2"],
+            &["u", "--header", "X: hunter2"],
+        ] {
+            let typed = typed(words);
+            let shown = format!("{:?} {typed:?}", typed.warnings);
+            assert!(!shown.contains("hunter2"), "{shown}");
         }
     }
 

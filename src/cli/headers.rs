@@ -26,6 +26,8 @@ pub fn parse(line: &str) -> Option<Header> {
 /// Reads a header file; a bad line is reported by its number.
 pub fn parse_file(path: &str, text: &str, warnings: &mut Vec<String>) -> Vec<Header> {
     let mut headers = Vec::new();
+    // A mark that some editors put at the beginning; in JavaScript it counts as a space.
+    let text = text.trim_start_matches('\u{feff}');
     for (at, line) in text.lines().enumerate() {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {

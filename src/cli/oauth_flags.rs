@@ -2,15 +2,17 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde_json::Value;
 use url::Url;
 
-use super::config::{plain, seconds, usage};
+use super::config::{plain, usage};
 use super::env_vars::{Environment, expand};
 use super::flags::Typed;
 use crate::config::OAuth;
 use crate::error::{Error, Kind, Result};
+use crate::log::clean;
 use crate::secret::Secret;
 use crate::url::is_loopback;
 
@@ -21,8 +23,8 @@ use crate::url::is_loopback;
 pub(super) fn read(
     typed: &Typed,
     environment: Environment<'_>,
-    allow_http: bool,
     warnings: &mut Vec<String>,
+    notes: &mut Vec<String>,
 ) -> Result<OAuth> {
     let mut oauth = OAuth {
         port: port(typed)?,
@@ -32,13 +34,12 @@ pub(super) fn read(
         oauth.host = host.to_owned();
     }
     callback_path(typed, &mut oauth, warnings);
-    oauth.auth_timeout =
-        seconds(typed, "--auth-timeout", false, warnings).unwrap_or(oauth.auth_timeout);
-    oauth.success_url = success_url(typed, allow_http)?;
+    oauth.auth_timeout = auth_timeout(typed, warnings).unwrap_or(oauth.auth_timeout);
+    oauth.success_url = success_url(typed)?;
     oauth.static_client_info = match typed.value("--static-oauth-client-info") {
         Some(value) => {
             let mut info = json_object("--static-oauth-client-info", value)?;
-            expand_strings(&mut info, environment, warnings);
+            expand_strings(&mut info, environment, warnings, notes);
             Some(Secret::new(info.to_string()))
         }
         None => None,
@@ -67,9 +68,30 @@ fn port(typed: &Typed) -> Result<Option<u16>> {
     port.map(Some).ok_or_else(|| {
         usage(format!(
             "the callback port must be a number from 1 to 65535, not \"{}\"",
-            crate::log::clean(text, 100)
+            // Cut short: the word may be a token that was split off its header.
+            clean(text, 8)
         ))
     })
+}
+
+/// Whole seconds, as JavaScript's `parseInt` reads them: `30s` is 30.
+fn auth_timeout(typed: &Typed, warnings: &mut Vec<String>) -> Option<Duration> {
+    let text = typed.value("--auth-timeout")?;
+    let digits: String = text
+        .trim_start()
+        .trim_start_matches('+')
+        .chars()
+        .take_while(char::is_ascii_digit)
+        .collect();
+    let seconds = digits.parse::<u64>().ok().filter(|seconds| *seconds > 0);
+    if seconds.is_none() {
+        warnings.push(format!(
+            "--auth-timeout must be a whole number of seconds, more than 0, not \"{}\"; ignored",
+            clean(text, 20)
+        ));
+    }
+    // A day: nobody waits longer for a person.
+    seconds.map(|seconds| Duration::from_secs(seconds.min(86_400)))
 }
 
 fn callback_path(typed: &Typed, oauth: &mut OAuth, warnings: &mut Vec<String>) {
@@ -79,13 +101,13 @@ fn callback_path(typed: &Typed, oauth: &mut OAuth, warnings: &mut Vec<String>) {
         Some(path)
             if !path.starts_with('/') || path == "/wait-for-auth" || path == "/.mcp-remote/id" =>
         {
-            warnings.push(format!("--callback-path must begin with / and not be a reserved path, not \"{path}\"; using {}", oauth.callback_path));
+            warnings.push(format!("--callback-path must begin with / and not be a reserved path, not \"{}\"; using {}", clean(path, 100), oauth.callback_path));
         }
         Some(path) => oauth.callback_path = path.to_owned(),
     }
 }
 
-fn success_url(typed: &Typed, allow_http: bool) -> Result<Option<Url>> {
+fn success_url(typed: &Typed) -> Result<Option<Url>> {
     let mut values = typed.values("--auth-success-url");
     let Some(text) = values.next() else {
         return Ok(None);
@@ -94,8 +116,8 @@ fn success_url(typed: &Typed, allow_http: bool) -> Result<Option<Url>> {
         return Err(usage("--auth-success-url can be given only once"));
     }
     let url = Url::parse(text).map_err(|e| usage(format!("--auth-success-url is no URL: {e}")))?;
-    let safe =
-        url.scheme() == "https" || url.scheme() == "http" && (allow_http || is_loopback(&url));
+    let safe = url.scheme() == "https"
+        || url.scheme() == "http" && (typed.has("--allow-http") || is_loopback(&url));
     if !safe {
         return Err(usage(
             "--auth-success-url must be https, or http on this machine",
@@ -115,7 +137,7 @@ fn client_metadata_url(typed: &Typed, warnings: &mut Vec<String>) -> Option<Stri
     if !usable {
         warnings.push(format!(
             "--client-metadata-url must be https with a path, not \"{}\"; ignored",
-            crate::log::clean(text, 200)
+            clean(text, 200)
         ));
     }
     usable.then(|| text.to_owned())
@@ -150,6 +172,7 @@ fn authorize_params(typed: &Typed, warnings: &mut Vec<String>) -> Result<Vec<(St
     for text in typed.values("--authorize-param") {
         let (key, value) = text
             .split_once('=')
+            .map(|(key, value)| (key.trim(), value))
             .filter(|(key, _)| !key.is_empty())
             .ok_or_else(|| usage("--authorize-param must be KEY=VALUE"))?;
         if RESERVED.contains(&key) {
@@ -160,8 +183,10 @@ fn authorize_params(typed: &Typed, warnings: &mut Vec<String>) -> Result<Vec<(St
         if key == "resource" {
             warnings.push("--authorize-param resource=… replaces the resource parameter; --resource is meant for that".to_owned());
         }
-        params.retain(|(old, _)| old != key);
-        params.push((key.to_owned(), value.to_owned()));
+        match params.iter_mut().find(|(old, _)| old == key) {
+            Some((_, old)) => *old = value.to_owned(),
+            None => params.push((key.to_owned(), value.to_owned())),
+        }
     }
     Ok(params)
 }
@@ -195,7 +220,11 @@ fn json_object(name: &str, value: &str) -> Result<Value> {
         Some(path) => std::borrow::Cow::Owned(fs::read_to_string(path).map_err(|e| {
             Error::new(
                 Kind::Config,
-                format!("cannot read \"{path}\" ({name}): {}", plain(&e)),
+                format!(
+                    "cannot read \"{}\" ({name}): {}",
+                    clean(path, 200),
+                    plain(&e)
+                ),
             )
         })?),
         None => value.into(),
@@ -212,15 +241,24 @@ fn json_object(name: &str, value: &str) -> Result<Value> {
 }
 
 /// Variables are put in after parsing, so that a quote in a secret cannot break the JSON.
-fn expand_strings(value: &mut Value, environment: Environment<'_>, warnings: &mut Vec<String>) {
+fn expand_strings(
+    value: &mut Value,
+    environment: Environment<'_>,
+    warnings: &mut Vec<String>,
+    notes: &mut Vec<String>,
+) {
     match value {
-        Value::String(text) => *text = expand(text, environment, warnings),
-        Value::Array(items) => items
-            .iter_mut()
-            .for_each(|item| expand_strings(item, environment, warnings)),
-        Value::Object(members) => members
-            .values_mut()
-            .for_each(|member| expand_strings(member, environment, warnings)),
+        Value::String(text) => *text = expand(text, environment, warnings, notes),
+        Value::Array(items) => {
+            for item in items {
+                expand_strings(item, environment, warnings, notes);
+            }
+        }
+        Value::Object(members) => {
+            for member in members.values_mut() {
+                expand_strings(member, environment, warnings, notes);
+            }
+        }
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }

@@ -1,17 +1,19 @@
 //! Every default and refusal of the command line, as `read` decides it.
 
+use super::super::flags::Program;
 use super::*;
 use std::ffi::OsString;
 
 fn read_with(words: &[&str], variables: &[(&str, &str)]) -> Result<Read> {
-    let typed = super::super::flags::parse(words.iter().map(OsString::from).collect())?;
+    let typed =
+        super::super::flags::parse(Program::Proxy, words.iter().map(OsString::from).collect())?;
     let environment = |name: &str| {
         variables
             .iter()
             .find(|(known, _)| *known == name)
             .map(|(_, value)| (*value).to_owned())
     };
-    read(&typed, &environment)
+    read(&typed, true, &environment)
 }
 
 fn config(words: &[&str]) -> Config {
@@ -35,7 +37,7 @@ fn only_encrypted_addresses_and_this_machine_are_taken() {
     config(&["http://a.test", "--allow-http"]);
     assert_eq!(
         refusal(&["http://a.test"]),
-        "\"http://a.test\" is not encrypted"
+        "\"http://a.test/\" is not encrypted"
     );
     assert_eq!(
         refusal(&["ftp://a.test"]),
@@ -44,6 +46,14 @@ fn only_encrypted_addresses_and_this_machine_are_taken() {
     assert_eq!(
         refusal(&["nonsense"]),
         "\"nonsense\" is no URL: relative URL without a base"
+    );
+    assert_eq!(
+        refusal(&["http://a.test/@scope/x"]),
+        "\"http://a.test/@scope/x\" is not encrypted"
+    );
+    assert_eq!(
+        refusal(&["u:hunter2@a.test?key=1"]),
+        "\"a.test\" must begin with https://, not u:"
     );
     assert_eq!(refusal(&[]), "the address of the server is missing");
     assert_eq!(
@@ -113,6 +123,7 @@ fn what_npm_refuses_is_refused() {
         &["--authorize-param", "novalue"],
         &["--authorize-param", "=x"],
         &["--authorize-param", "state=x"],
+        &["--authorize-param", " state =x"],
         &["--token-endpoint", "https://a.test/token"],
         &[
             "--client-credentials",
@@ -157,6 +168,37 @@ fn limits_of_zero_are_none_and_streams_obey_only_a_given_one() {
             .http
             .body_timeout_on_streams
     );
+}
+
+#[test]
+fn very_long_times_are_taken_as_for_ever() {
+    let read = read_with(&["https://a.test", "--body-timeout", "1e300"], &[]).unwrap();
+    assert_eq!(read.warnings, [""; 0]);
+    assert_eq!(
+        read.config.http.body_timeout,
+        Some(Duration::from_secs_f64(LONGEST))
+    );
+    for text in ["inf", "NaN", "-1", "x", ""] {
+        let read = read_with(&["https://a.test", "--body-timeout", text], &[]).unwrap();
+        assert_eq!(read.warnings.len(), 1, "{text}");
+    }
+}
+
+#[test]
+fn a_request_timeout_of_zero_is_none() {
+    let timeout = |text| config(&["https://a.test", "--request-timeout", text]).request_timeout;
+    assert_eq!(timeout("0"), None);
+    assert_eq!(timeout("2.5"), Some(Duration::from_millis(2500)));
+}
+
+#[test]
+fn the_sign_in_timeout_is_read_as_npm_reads_it() {
+    for (text, seconds) in [("60", 60), ("45s", 45), (" 7.9", 7), ("x", 30), ("0", 30)] {
+        let timeout = config(&["https://a.test", "--auth-timeout", text])
+            .oauth
+            .auth_timeout;
+        assert_eq!(timeout, Duration::from_secs(seconds), "{text}");
+    }
 }
 
 #[test]
@@ -243,6 +285,14 @@ fn proxies_come_from_the_environment_in_curls_way() {
         None
     );
     assert_eq!(
+        http(
+            &["https://a.test"],
+            &[("HTTP_PROXY", "u"), ("http_proxy", "")]
+        )
+        .as_deref(),
+        Some("u")
+    );
+    assert_eq!(
         http(&["https://a.test", "--no-proxy"], &[("HTTP_PROXY", "u")]),
         None
     );
@@ -252,4 +302,81 @@ fn proxies_come_from_the_environment_in_curls_way() {
 fn the_store_is_where_the_environment_says() {
     let read = read_with(&["https://a.test"], &[("MCP_REMOTE_CONFIG_DIR", "/x")]).unwrap();
     assert_eq!(read.config.store_dir, Some(PathBuf::from("/x")));
+}
+
+#[test]
+fn header_files_and_headers_count_in_the_order_they_were_given() {
+    let path = std::env::temp_dir().join(format!("mcp-remote-headers-{}", std::process::id()));
+    std::fs::write(&path, "\u{feff}X: file\n# no: header\nY: ${A}\n").unwrap();
+    let file = path.to_str().unwrap();
+    let x = |words: &[&str]| {
+        let read = read_with(&[&["https://a.test"], words].concat(), &[("A", "1")]).unwrap();
+        assert_eq!(read.warnings, [""; 0]);
+        assert!(
+            read.notes
+                .iter()
+                .any(|note| note.contains("custom headers")),
+            "{:?}",
+            read.notes
+        );
+        read.config
+            .headers
+            .iter()
+            .map(|(name, value)| format!("{name}={}", value.expose()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        x(&["--header", "X: typed", "--header-file", file]),
+        ["X=file", "Y=1"]
+    );
+    assert_eq!(
+        x(&["--header-file", file, "--header", "X: typed"]),
+        ["X=typed", "Y=1"]
+    );
+    std::fs::remove_file(&path).ok();
+}
+
+#[test]
+fn names_that_differ_in_case_are_two_headers_for_the_hash() {
+    let headers = config(&["https://a.test", "--header", "X-A: 1", "--header", "x-a: 2"]);
+    assert_eq!(headers.headers_typed.len(), 2);
+}
+
+#[test]
+fn notes_hold_names_and_no_values() {
+    let words = ["https://a.test", "--header", "X: ${A}hunter2"];
+    let read = read_with(&words, &[("A", "hunter3")]).unwrap();
+    assert_eq!(
+        read.notes,
+        ["the environment variable A is put in", "custom headers: X"]
+    );
+}
+
+#[test]
+fn a_task_for_every_server_needs_no_address() {
+    let typed = super::super::flags::parse(Program::Client, vec!["--list".into()]).unwrap();
+    let read = read(&typed, false, &|_| None).unwrap();
+    assert_eq!(read.config.server.as_str(), "about:blank");
+    // Nobody can type it.
+    assert!(read_with(&["about:blank"], &[]).is_err());
+}
+
+#[test]
+fn certificate_files_of_the_environment_are_trusted_in_addition() {
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    let read = read_with(
+        &["https://a.test", "--ca-cert", "a.pem"],
+        &[
+            ("NODE_EXTRA_CA_CERTS", manifest),
+            ("SSL_CERT_FILE", "/nonexistent"),
+        ],
+    )
+    .unwrap();
+    let http = read.config.http;
+    assert_eq!(http.ca_files, [PathBuf::from("a.pem")]);
+    assert_eq!(http.environment_ca_files, [PathBuf::from(manifest)]);
+    assert_eq!(
+        read.warnings,
+        ["SSL_CERT_FILE names \"/nonexistent\", which is no file; ignored"]
+    );
 }

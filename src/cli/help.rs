@@ -1,0 +1,108 @@
+//! The text of `--help` and the README's table of flags, both made from `table`.
+
+use super::table::{FLAGS, Flag, Group, Program};
+
+/// The text of `--help`.
+pub fn text(program: Program) -> String {
+    let name = program.name();
+    let (what, usage) = match program {
+        Program::Proxy => (
+            "Joins an MCP client on stdin and stdout to a remote MCP server.",
+            "<URL> [callback port] [options]",
+        ),
+        Program::Client => (
+            "Connects to a remote MCP server and tells what each step found.",
+            "<URL> [callback port] [options]\n       mcp-remote-client --list | --logout --all",
+        ),
+    };
+    let mut text = format!("{what}\n\nUsage: {name} {usage}\n");
+    for group in Group::ALL {
+        let mut flags = flags_of(group)
+            .filter(|flag| flag.is_for(program))
+            .peekable();
+        if flags.peek().is_some() {
+            text.push_str(&format!("\n{}:\n", group.title()));
+        }
+        for flag in flags {
+            let mut meaning = flag.help.to_owned();
+            if flag.repeatable {
+                meaning.push_str("; repeatable");
+            }
+            if !flag.default.is_empty() {
+                meaning.push_str(&format!(" [default: {}]", flag.default));
+            }
+            let usage = flag.usage();
+            // A long one gets a line of its own, so that the others need not stand far to the right.
+            if usage.len() > WIDTH {
+                text.push_str(&format!("  {usage}\n  {:WIDTH$}  {meaning}\n", ""));
+            } else {
+                text.push_str(&format!("  {usage:WIDTH$}  {meaning}\n"));
+            }
+        }
+    }
+    text.push_str("\nEnvironment: MCP_REMOTE_CONFIG_DIR, HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, NODE_EXTRA_CA_CERTS\n");
+    text
+}
+
+const WIDTH: usize = 27;
+
+/// The README's tables of flags, one for each group.
+pub fn markdown_table() -> String {
+    let mut text = String::new();
+    for group in Group::ALL {
+        text.push_str(&format!(
+            "**{}**\n\n| flag | default | what it does |\n|---|---|---|\n",
+            group.title()
+        ));
+        for flag in flags_of(group) {
+            let (usage, help) = (cell(&flag.usage()), cell(flag.help));
+            let more = if flag.repeatable { "; repeatable" } else { "" };
+            text.push_str(&format!(
+                "| `{usage}` | {} | {help}{more} |\n",
+                cell(flag.default)
+            ));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn flags_of(group: Group) -> impl Iterator<Item = &'static Flag> {
+    FLAGS.iter().filter(move |flag| flag.group == group)
+}
+
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_names_every_flag_of_the_program_with_its_default() {
+        for program in [Program::Proxy, Program::Client] {
+            let help = text(program);
+            for flag in FLAGS {
+                let usage = format!("  {}", flag.usage());
+                let listed = help
+                    .lines()
+                    .any(|line| line == usage || line.starts_with(&format!("{usage}  ")));
+                assert_eq!(listed, flag.is_for(program), "{usage}");
+                let default = format!("[default: {}]", flag.default);
+                assert!(
+                    flag.default.is_empty() || help.contains(&default),
+                    "{default}"
+                );
+            }
+        }
+        assert!(!text(Program::Proxy).contains("mcp-remote-client"));
+    }
+
+    #[test]
+    fn no_line_of_help_wraps_in_a_wide_terminal() {
+        for line in text(Program::Client).lines() {
+            assert!(line.chars().count() <= 132, "{line}");
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! `FLAGS`: every flag, once. The parser, `--help` and the README's table are made from it.
+//!
+//! A flag's home is the source file whose head names it and whose code gives it its meaning; a test keeps that so.
+//!
+//! Flags: `--help`, `--version`.
+
+/// Which program was started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Program {
+    /// `mcp-remote`.
+    Proxy,
+    /// `mcp-remote-client`.
+    Client,
+}
+
+impl Program {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Program::Proxy => "mcp-remote",
+            Program::Client => "mcp-remote-client",
+        }
+    }
+}
+
+/// One flag.
+#[derive(Debug)]
+pub struct Flag {
+    /// Its name, with the dashes.
+    pub name: &'static str,
+    /// Other spellings.
+    pub short: &'static [&'static str],
+    /// What its value is called; empty if it takes none.
+    pub value: &'static str,
+    /// Whether more than one counts.
+    pub repeatable: bool,
+    /// The heading it stands under.
+    pub group: Group,
+    /// What it does, in one sentence.
+    pub help: &'static str,
+    /// Its default, in words; empty if there is none.
+    pub default: &'static str,
+    /// The source file, below `src`, that is its home.
+    pub home: &'static str,
+}
+
+impl Flag {
+    /// Whether it takes a value.
+    pub fn takes_value(&self) -> bool {
+        !self.value.is_empty()
+    }
+
+    /// Whether the program knows it.
+    pub fn is_for(&self, program: Program) -> bool {
+        program == Program::Client || self.group != Group::Client
+    }
+
+    /// How it is typed: all spellings and its value.
+    pub fn usage(&self) -> String {
+        let mut words: Vec<&str> = self.short.to_vec();
+        words.push(self.name);
+        format!("{} {}", words.join(", "), self.value)
+            .trim_end()
+            .to_owned()
+    }
+
+    const fn repeatable(mut self) -> Flag {
+        self.repeatable = true;
+        self
+    }
+
+    const fn short(mut self, short: &'static [&'static str]) -> Flag {
+        self.short = short;
+        self
+    }
+}
+
+/// The headings of the help text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Group {
+    /// What to connect to.
+    Connection,
+    /// Request headers.
+    Headers,
+    /// Proxies, TLS and time limits.
+    Network,
+    /// What the client sees.
+    Messages,
+    /// OAuth.
+    SignIn,
+    /// Logging and the rest.
+    Output,
+    /// What only `mcp-remote-client` knows.
+    Client,
+}
+
+impl Group {
+    /// All of them, in the order of the help text.
+    pub const ALL: [Group; 7] = [
+        Group::Connection,
+        Group::Headers,
+        Group::Network,
+        Group::Messages,
+        Group::SignIn,
+        Group::Output,
+        Group::Client,
+    ];
+
+    /// The heading.
+    pub fn title(self) -> &'static str {
+        match self {
+            Group::Connection => "Connection",
+            Group::Headers => "Headers",
+            Group::Network => "Network",
+            Group::Messages => "Messages and tools",
+            Group::SignIn => "Sign-in (OAuth)",
+            Group::Output => "Output",
+            Group::Client => "mcp-remote-client only",
+        }
+    }
+}
+
+/// A flag that takes a value.
+const fn flag(
+    group: Group,
+    name: &'static str,
+    value: &'static str,
+    default: &'static str,
+    home: &'static str,
+    help: &'static str,
+) -> Flag {
+    Flag {
+        name,
+        short: &[],
+        value,
+        repeatable: false,
+        group,
+        help,
+        default,
+        home,
+    }
+}
+
+/// A flag that is given or not.
+const fn switch(group: Group, name: &'static str, home: &'static str, help: &'static str) -> Flag {
+    flag(group, name, "", "", home, help)
+}
+
+use Group::{Client, Connection, Headers, Messages, Network, Output, SignIn};
+
+/// Every flag.
+#[rustfmt::skip] // A table is read by its columns.
+pub const FLAGS: &[Flag] = &[
+    flag(Connection, "--transport", "STRATEGY", "http-first", "bridge/strategy.rs", "Which transport to try: http-first, sse-first, http-only, sse-only"),
+    flag(Connection, "--protocol", "ERA", "auto", "cli/config.rs", "Protocol era of the server: auto, legacy (to 2025-11-25), modern (from 2026-07-28)"),
+    switch(Connection, "--allow-http", "cli/config.rs", "Allow plain http to hosts that are not this machine"),
+    flag(Headers, "--header", "\"NAME: VALUE\"", "", "cli/headers.rs", "Send a header to the server; ${VAR} in the value is replaced").repeatable(),
+    flag(Headers, "--header-file", "FILE", "", "cli/headers.rs", "Read headers from a file, one per line; # starts a comment line").repeatable(),
+    switch(Headers, "--disable-cookies", "transport/cookies.rs", "Do not keep and send back cookies"),
+    flag(Network, "--connect-timeout", "SECONDS", "10", "transport/agent.rs", "Limit for connecting: TCP, proxy and TLS together"),
+    flag(Network, "--headers-timeout", "SECONDS", "300", "transport/agent.rs", "Limit until an answer begins; 0 is none"),
+    flag(Network, "--body-timeout", "SECONDS", "300", "transport/agent.rs", "Limit for a silence inside an answer; 0 is none; holds for open streams only if given"),
+    flag(Network, "--request-timeout", "SECONDS", "none", "bridge/requests.rs", "Answer a request with an error after this time and cancel it at the server; 0 is none"),
+    switch(Network, "--ipv4", "transport/agent.rs", "Connect over IPv4 only"),
+    switch(Network, "--no-proxy", "transport/agent.rs", "Ignore HTTPS_PROXY, HTTP_PROXY and ALL_PROXY"),
+    switch(Network, "--enable-proxy", "transport/agent.rs", "Accepted for compatibility: proxies are used by default"),
+    flag(Network, "--ca-cert", "FILE", "", "transport/tls.rs", "Trust the certificates in a PEM file in addition").repeatable(),
+    flag(Network, "--client-cert", "FILE", "", "transport/tls.rs", "Client certificate chain (PEM) for mutual TLS; needs --client-key"),
+    flag(Network, "--client-key", "FILE", "", "transport/tls.rs", "Private key (PEM) of the client certificate"),
+    switch(Network, "--keep-alive", "bridge/keep_alive.rs", "Send a ping whenever nothing was said for the ping interval"),
+    flag(Network, "--ping-interval", "SECONDS", "30", "bridge/keep_alive.rs", "Time without traffic after which a ping is sent; turns --keep-alive on"),
+    flag(Messages, "--ignore-tool", "GLOB", "", "bridge/tool_filter.rs", "Hide tools whose name matches; * stands for any text").repeatable(),
+    flag(Messages, "--allow-tool", "GLOB", "", "bridge/tool_filter.rs", "Show only tools whose name matches; --ignore-tool wins").repeatable(),
+    flag(Messages, "--max-message-size", "MIB", "64", "cli/config.rs", "Longest message that is passed on, either way"),
+    flag(SignIn, "--host", "NAME", "localhost (127.0.0.1 on Windows)", "cli/config.rs", "Host name in the redirect URI"),
+    flag(SignIn, "--callback-path", "PATH", "/oauth/callback", "cli/config.rs", "Path of the redirect URI"),
+    flag(SignIn, "--auth-timeout", "SECONDS", "30", "cli/config.rs", "How long a request waits for a sign-in"),
+    flag(SignIn, "--auth-success-url", "URL", "", "cli/config.rs", "Send the browser there after signing in"),
+    switch(SignIn, "--no-browser", "cli/config.rs", "Print the sign-in address, open nothing"),
+    flag(SignIn, "--static-oauth-client-info", "JSON|@FILE", "", "cli/config.rs", "Use this client registration; ${VAR} in it is replaced"),
+    flag(SignIn, "--static-oauth-client-metadata", "JSON|@FILE", "", "cli/config.rs", "Override members of the client metadata"),
+    flag(SignIn, "--client-metadata-url", "URL", "", "cli/config.rs", "Client id metadata document"),
+    flag(SignIn, "--client-assertion-key", "FILE", "", "cli/config.rs", "Private key (PEM) that signs client assertions (private_key_jwt)"),
+    flag(SignIn, "--resource", "URL", "", "cli/config.rs", "Value of the resource parameter; empty leaves it out"),
+    switch(SignIn, "--disable-resource-parameter", "cli/config.rs", "Leave the resource parameter out"),
+    flag(SignIn, "--authorize-param", "KEY=VALUE", "", "cli/config.rs", "Extra parameter of the authorization request").repeatable(),
+    switch(SignIn, "--use-id-token", "cli/config.rs", "Send the id token instead of the access token"),
+    switch(SignIn, "--device-code", "cli/config.rs", "Sign in with a code on another device"),
+    switch(SignIn, "--client-credentials", "cli/config.rs", "Sign in as a program, with the static client"),
+    flag(SignIn, "--token-endpoint", "URL", "", "cli/config.rs", "Token endpoint for --client-credentials, without discovery"),
+    switch(Output, "--debug", "log.rs", "Tell each step, on stderr and in a file beside the credentials"),
+    switch(Output, "--silent", "log.rs", "Write nothing to stderr"),
+    flag(Output, "--log-file", "FILE", "", "log.rs", "Append log lines to a file, too"),
+    flag(Output, "--log-format", "FORMAT", "text", "log.rs", "text or json"),
+    switch(Output, "--help", "cli/table.rs", "Print this help").short(&["-h"]),
+    switch(Output, "--version", "cli/table.rs", "Print the version").short(&["-V", "-v"]),
+    switch(Client, "--json", "cli/doctor.rs", "Print one JSON document"),
+    switch(Client, "--list", "cli/doctor.rs", "List the servers with stored tokens; needs no address"),
+    switch(Client, "--status", "cli/doctor.rs", "Say whether there are tokens for the server, and until when"),
+    switch(Client, "--logout", "cli/doctor.rs", "Revoke and delete the tokens for the server"),
+    switch(Client, "--all", "cli/doctor.rs", "With --logout: for every server; needs no address"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_flag_has_one_name_and_one_home_that_names_it() {
+        for (at, flag) in FLAGS.iter().enumerate() {
+            assert!(
+                FLAGS
+                    .iter()
+                    .skip(at + 1)
+                    .all(|other| other.name != flag.name),
+                "{} stands twice",
+                flag.name
+            );
+            let home = format!("{}/src/{}", env!("CARGO_MANIFEST_DIR"), flag.home);
+            let text = std::fs::read_to_string(&home).unwrap_or_else(|e| panic!("{home}: {e}"));
+            let head: String = text
+                .lines()
+                .take_while(|line| line.starts_with("//!"))
+                .collect();
+            assert!(
+                head.contains(&format!("`{}`", flag.name)),
+                "the head of {} does not name {}",
+                flag.home,
+                flag.name
+            );
+        }
+    }
+}
