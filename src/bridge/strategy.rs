@@ -254,6 +254,8 @@ impl Bridge {
         };
         link.exchange = None;
         link.endpoint = None;
+        // A server that refused the POST is there: whatever its GET does, it has given its answer.
+        let is_final = is_final || matches!(link.then, Then::Refuse(..));
         if !link.settled && is_final {
             match std::mem::take(&mut link.then) {
                 Then::Refuse(id, refusal) => {

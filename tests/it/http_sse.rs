@@ -142,22 +142,34 @@ fn the_transport_that_worked_is_tried_first_next_time() {
 
 #[test]
 fn a_refusal_stands_if_a_get_finds_no_event_stream() {
-    let server = Server::start(|request, reply| match request.method.as_str() {
-        "POST" => reply.full(404, "", "no such page"),
-        _ => reply.full(200, "content-type: text/html\r\n", "<html>"),
-    });
-    let mut bridge = Start::bridge(&[&server.url("/mcp")]).go();
-    bridge.send(crate::support::mcp::INITIALIZE);
-    let answer = bridge.recv();
-    assert_eq!(answer["error"]["data"]["httpStatus"], 404, "{answer}");
-    assert!(
-        answer["error"]["message"]
-            .as_str()
-            .unwrap()
-            .contains("no such page"),
-        "{answer}"
-    );
-    bridge.finish();
+    type Get = fn(&mut Reply<'_>);
+    let gets: [Get; 4] = [
+        |reply| reply.full(200, "content-type: text/html\r\n", "<html>"),
+        |reply| reply.status(503),
+        |reply| reply.hang_up(),
+        |reply| {
+            reply.sse();
+            reply.hang_up();
+        },
+    ];
+    for get in gets {
+        let server = Server::start(move |request, reply| match request.method.as_str() {
+            "POST" => reply.full(404, "", "no such page"),
+            _ => get(reply),
+        });
+        let mut bridge = Start::bridge(&[&server.url("/mcp")]).go();
+        bridge.send(crate::support::mcp::INITIALIZE);
+        let answer = bridge.recv();
+        assert_eq!(answer["error"]["data"]["httpStatus"], 404, "{answer}");
+        assert!(
+            answer["error"]["message"]
+                .as_str()
+                .unwrap()
+                .contains("no such page"),
+            "{answer}"
+        );
+        bridge.finish();
+    }
 }
 
 #[test]
