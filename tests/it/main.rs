@@ -1,5 +1,6 @@
 //! One test binary: the program as a whole, over sockets and pipes.
 
+mod cli;
 mod doctor;
 mod failures;
 mod http_sse;
