@@ -10,14 +10,15 @@
 //! Not done here: verification cannot be switched off.
 
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use ring::rand::SystemRandom;
-use ring::signature::{
-    ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
-    KeyPair, RsaKeyPair,
-};
 use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
+use ureq::unversioned::transport::{
+    Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, RustlsConnector, Transport,
+};
+
+use super::connect::Names;
 
 use crate::config::Http;
 use crate::error::{Error, Kind, Result};
@@ -116,48 +117,77 @@ pub(super) fn read_client_cert(cert: &Path, key: &Path) -> Result<ClientCert> {
             format!("no PEM private key in \"{}\"", key.display()),
         )
     })?;
-    if !belongs_together(&chain, &private) {
+    let client_cert = ClientCert::new_with_certs(&chain, private);
+    if !is_usable(&client_cert) {
         let what = format!(
-            "the key in \"{}\" does not belong to the certificate in \"{}\"",
-            key.display(),
-            cert.display()
+            "the certificate in \"{}\" and the key in \"{}\" do not belong together, or are of a kind that is not supported",
+            cert.display(),
+            key.display()
         );
-        return Err(Error::new(Kind::Config, what));
+        return Err(Error::new(Kind::Config, what)
+            .with_hint("certificates must be X.509 version 3, keys RSA (2048 bits or more), ECDSA P-256 or P-384, or Ed25519"));
     }
-    Ok(ClientCert::new_with_certs(&chain, private))
+    Ok(client_cert)
 }
 
-/// ureq finds a wrong pair only when it connects, and then panics. The public half of the key stands in its
-/// certificate as it is (RFC 5280 4.1.2.7); kinds of keys that `ring` cannot read are left to the handshake.
-fn belongs_together(chain: &[Certificate<'static>], key: &PrivateKey<'static>) -> bool {
-    let Some(public) = public_half(key) else {
-        return true;
-    };
-    chain
-        .first()
-        .is_some_and(|own| own.der().windows(public.len()).any(|part| part == public))
+/// Whether rustls takes the pair. ureq asks it only when a handshake begins, and then panics if it does not: so one is
+/// begun here, over a connection that goes nowhere, where that can be caught.
+fn is_usable(client_cert: &ClientCert) -> bool {
+    let config = ureq::Agent::config_builder()
+        .proxy(None)
+        .tls_config(built_in(Some(client_cert)))
+        .build();
+    let chain = Nowhere.chain(RustlsConnector::default());
+    let agent = ureq::Agent::with_parts(config, chain, Names::default());
+    // The words of the panic would puzzle a person. No other thread of ours runs this early.
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let tried = catch_unwind(AssertUnwindSafe(|| {
+        agent.get("https://127.0.0.1/").call().is_err()
+    }));
+    std::panic::set_hook(hook);
+    tried.is_ok()
 }
 
-fn public_half(key: &PrivateKey<'static>) -> Option<Vec<u8>> {
-    let der = key.der();
-    let ec = |kind| {
-        EcdsaKeyPair::from_pkcs8(kind, der, &SystemRandom::new())
-            .ok()
-            .map(|pair| pair.public_key().as_ref().to_vec())
-    };
-    ec(&ECDSA_P256_SHA256_ASN1_SIGNING)
-        .or_else(|| ec(&ECDSA_P384_SHA384_ASN1_SIGNING))
-        .or_else(|| {
-            Ed25519KeyPair::from_pkcs8_maybe_unchecked(der)
-                .ok()
-                .map(|pair| pair.public_key().as_ref().to_vec())
-        })
-        .or_else(|| {
-            RsaKeyPair::from_pkcs8(der)
-                .or_else(|_| RsaKeyPair::from_der(der))
-                .ok()
-                .map(|pair| pair.public().as_ref().to_vec())
-        })
+/// Connections that fail at their first byte.
+#[derive(Debug, Default)]
+struct Nowhere;
+
+impl Connector<()> for Nowhere {
+    type Out = NoTransport;
+
+    fn connect(
+        &self,
+        _: &ConnectionDetails,
+        _: Option<()>,
+    ) -> std::result::Result<Option<NoTransport>, ureq::Error> {
+        Ok(Some(NoTransport(LazyBuffers::new(1024, 1024))))
+    }
+}
+
+#[derive(Debug)]
+struct NoTransport(LazyBuffers);
+
+impl Transport for NoTransport {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.0
+    }
+
+    fn transmit_output(
+        &mut self,
+        _: usize,
+        _: NextTimeout,
+    ) -> std::result::Result<(), ureq::Error> {
+        Err(ureq::Error::ConnectionFailed)
+    }
+
+    fn await_input(&mut self, _: NextTimeout) -> std::result::Result<bool, ureq::Error> {
+        Err(ureq::Error::ConnectionFailed)
+    }
+
+    fn is_open(&mut self) -> bool {
+        false
+    }
 }
 
 #[cfg(test)]
