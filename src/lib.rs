@@ -16,7 +16,8 @@
 //!   the time, and asks for actions.
 //! - [`transport`]: threads, channels and HTTP. Threads own descriptors and decide nothing.
 //! - [`cli`]: the two programs. `flags` is what was typed, `config` what it means, `doctor` mcp-remote-client.
-//! - [`config`]: what a connection needs to know. [`store`]: the files shared with npm mcp-remote.
+//! - [`oauth`]: sign-in, one file per standard. [`store`]: the credential files shared with npm mcp-remote.
+//! - [`config`]: what a connection needs to know.
 //! - [`error`], [`log`], [`secret`], [`flow`], [`url`]: failures in one sentence, lines on stderr, what is never printed, how
 //!   much may be under way, what the `url` crate leaves open.
 //!
@@ -47,6 +48,7 @@ pub mod error;
 pub mod flow;
 pub mod jsonrpc;
 pub mod log;
+pub mod oauth;
 pub mod secret;
 pub mod store;
 pub mod transport;

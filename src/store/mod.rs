@@ -1,177 +1,283 @@
-//! The files of the store: layout, permissions, atomic replacement.
+//! `Store`: what is remembered about one server, in npm mcp-remote's files.
 //!
-//! `<base>/mcp-remote-v1/<hash>_<name>`, npm mcp-remote's layout, so that both use the same files. The directory is 0700,
-//! files are 0600 from their first byte; a file is written beside its place, synced and renamed.
-//! What npm does not know stands in files of its own, which npm leaves alone.
+//! The files are `<base>/mcp-remote-v1/<hash>_<name>`, directory 0700, files 0600, replaced atomically; base is
+//! `$MCP_REMOTE_CONFIG_DIR` or `~/.mcp-auth`. npm reads and writes the same ones, so a person who switches stays signed in:
+//! - npm's: `tokens.json`, `client_info.json`, `code_verifier_<state>.txt`, `discovery_state_<state>.json`,
+//!   `refresh_in_progress.json` (`lease.rs`), `debug.log`;
+//! - ours, ignored by npm: `server.json`, `pending_sign_in.json`, `lock`.
 //!
-//! A store that cannot be written is no failure: whoever needs it goes on without, with one warning.
+//! Invariants:
+//! - nothing here is fatal: what cannot be read is absent, what cannot be written is kept in memory (`files.rs`);
+//! - a file name is made of a [`ServerHash`], a fixed word, and at most a state of letters, digits, `-` and `_`.
+//!
+//! Spec: npm mcp-remote 0.15.1 (store version 1); RFC 6749 10.3 and 10.4 (tokens are kept from others).
+//! Not done here: no decision about a sign-in or a refresh; no encryption.
 
-mod server_hash;
+mod atomic;
+mod files;
+mod import;
+pub mod lease;
+mod list;
+pub mod own_records;
+pub mod records;
+pub mod server_hash;
+#[cfg(test)]
+pub(crate) mod test_dir;
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
-
-pub use server_hash::ServerHash;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
+use crate::log::Log;
+use crate::secret::Secret;
 
-/// The files that belong to one server.
-#[derive(Debug, Clone)]
+use files::Files;
+pub use lease::{Lease, LeaseOutcome};
+pub use list::Listed;
+pub use own_records::{PendingSignIn, SIGN_IN_LIFE, ServerNotes};
+pub use records::{ClientInfo, DiscoveryState, EXPIRY_MARGIN, Object, Tokens, UnixMillis};
+pub use server_hash::ServerHash;
+
+/// What is remembered about one server. Shared by all threads.
 pub struct Store {
-    directory: PathBuf,
-    hash: ServerHash,
+    files: Files,
+    url: Option<String>,
 }
-
-/// No file of the store is larger than 1 MiB.
-const LARGEST: u64 = 1024 * 1024;
 
 impl Store {
-    /// The store of this server; `None` without a place for it. Nothing is read or made yet.
-    pub fn new(config: &Config) -> Option<Store> {
-        let base = config.store_dir.as_ref()?;
-        Some(Store {
-            directory: base.join("mcp-remote-v1"),
-            hash: ServerHash::new(config),
-        })
-    }
-
-    /// The path of a file.
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.directory.join(format!("{}_{name}", self.hash))
-    }
-
-    /// Makes the directory, for its owner only.
-    ///
-    /// # Errors
-    /// If it cannot be made.
-    pub fn make_directory(&self) -> Result<()> {
-        let mut builder = fs::DirBuilder::new();
-        builder.recursive(true);
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder
-            .create(&self.directory)
-            .map_err(|e| failed("make the directory", &self.directory, &e))
-    }
-
-    /// The text of a file; `None` if there is none.
-    ///
-    /// # Errors
-    /// If it is there but cannot be read, or is far larger than any file of the store.
-    pub fn read(&self, name: &str) -> Result<Option<String>> {
-        let path = self.path(name);
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(failed("read", &path, &e)),
-        };
-        let mut text = String::new();
-        file.take(LARGEST + 1)
-            .read_to_string(&mut text)
-            .map_err(|e| failed("read", &path, &e))?;
-        if text.len() as u64 > LARGEST {
-            return Err(Error::new(
-                Kind::Store,
-                format!("\"{}\" is larger than 1 MiB", path.display()),
-            ));
+    /// The store of one server under this base directory; `None` keeps everything in memory.
+    pub fn open(base: Option<PathBuf>, hash: &ServerHash, log: Arc<Log>) -> Store {
+        let dir = base.map(|base| base.join(DIR));
+        Store {
+            files: Files::new(dir, hash.clone(), log),
+            url: None,
         }
-        Ok(Some(text))
     }
 
-    /// Replaces a file, all or nothing.
+    /// The store for this command line; takes over the credentials of an older version, if this one has none.
+    pub fn for_config(config: &Config, log: Arc<Log>) -> Store {
+        let hash = ServerHash::of(config);
+        let mut store = Store::open(config.store_dir.clone(), &hash, log);
+        store.url = Some(crate::url::shown(&config.server));
+        import::import(config, &store);
+        store
+    }
+
+    /// Whose store it is.
+    pub fn hash(&self) -> &ServerHash {
+        self.files.hash()
+    }
+
+    /// npm's debug file (`--debug`), if there is a directory; it exists afterwards.
+    pub fn debug_file(&self) -> Option<PathBuf> {
+        self.files.path_to_write("debug.log").ok()
+    }
+
+    /// The tokens.
+    pub fn tokens(&self) -> Option<Tokens> {
+        let object = self.files.read_object(TOKENS)?;
+        self.complete(TOKENS, Tokens::from_object(&object))
+    }
+
+    /// Stores the tokens, with `expires_at` filled in, and removes what given-up sign-ins have left. Returns what was stored.
+    pub fn save_tokens(&self, tokens: Tokens, now: UnixMillis) -> Tokens {
+        let tokens = tokens.with_expiry(now);
+        self.files.write_object(TOKENS, &tokens.to_object());
+        self.note_url();
+        let life = Duration::from_millis(SIGN_IN_LIFE);
+        self.files.sweep(now, life, |name| {
+            name.starts_with(VERIFIER)
+                || name.starts_with(DISCOVERY)
+                || name == PENDING
+                || name.ends_with(".tmp")
+        });
+        tokens
+    }
+
+    /// Forgets the tokens.
+    pub fn remove_tokens(&self) {
+        self.files.remove(TOKENS).ok();
+    }
+
+    /// The client registration; npm's rule: one without redirect URIs is none.
+    pub fn client_info(&self) -> Option<ClientInfo> {
+        let object = self.files.read_object(CLIENT_INFO)?;
+        let has_uris = object
+            .get("redirect_uris")
+            .is_some_and(|uris| uris.is_array());
+        let client = ClientInfo::from_object(object);
+        self.complete(
+            CLIENT_INFO,
+            client.and_then(|c| {
+                if has_uris {
+                    Ok(c)
+                } else {
+                    Err("redirect_uris")
+                }
+            }),
+        )
+    }
+
+    /// Stores the client registration.
+    pub fn save_client_info(&self, client: &ClientInfo) {
+        self.files.write_object(CLIENT_INFO, &client.to_object());
+        self.note_url();
+    }
+
+    /// Forgets the client registration.
+    pub fn remove_client_info(&self) {
+        self.files.remove(CLIENT_INFO).ok();
+    }
+
+    /// The code verifier that belongs to this state.
+    pub fn verifier(&self, state: &str) -> Option<Secret> {
+        let bytes = self.files.read(&verifier_name(state)?)?;
+        let text = String::from_utf8(bytes).ok()?;
+        let text = text.trim();
+        (!text.is_empty()).then(|| Secret::new(text))
+    }
+
+    /// What was discovered before the browser was opened with this state.
+    pub fn discovery_state(&self, state: &str) -> Option<DiscoveryState> {
+        let name = discovery_name(state)?;
+        let object = self.files.read_object(&name)?;
+        self.complete(&name, DiscoveryState::from_object(&object))
+    }
+
+    /// Stores verifier and discovery of a sign-in that begins, as npm does, so that a sibling can finish it.
     ///
     /// # Errors
-    /// If it cannot be written; the old file stays.
-    pub fn write(&self, name: &str, text: &str) -> Result<()> {
-        self.make_directory()?;
-        let path = self.path(name);
-        let beside = self
-            .directory
-            .join(format!("{}_{name}.{:016x}.tmp", self.hash, random()?));
-        let written = write_new(&beside, text).and_then(|()| fs::rename(&beside, &path));
-        written.map_err(|e| {
-            // What is left of the attempt is of no use; that it cannot be removed changes nothing.
-            fs::remove_file(&beside).ok();
-            failed("write", &path, &e)
-        })
+    /// If the state is not fit for a file name.
+    pub fn save_sign_in(
+        &self,
+        state: &str,
+        verifier: &Secret,
+        discovery: Option<&DiscoveryState>,
+    ) -> Result<()> {
+        let (Some(verifier_name), Some(discovery_name)) =
+            (verifier_name(state), discovery_name(state))
+        else {
+            return Err(Error::new(
+                Kind::Bug,
+                "the state of a sign-in must be 1 to 128 letters, digits, \"-\" or \"_\"",
+            ));
+        };
+        self.files
+            .write(&verifier_name, verifier.expose().as_bytes());
+        if let Some(discovery) = discovery {
+            self.files
+                .write_object(&discovery_name, &discovery.to_object());
+        }
+        Ok(())
+    }
+
+    /// Forgets verifier and discovery of a sign-in.
+    pub fn remove_sign_in(&self, state: &str) {
+        for name in [verifier_name(state), discovery_name(state)]
+            .into_iter()
+            .flatten()
+        {
+            self.files.remove(&name).ok();
+        }
+    }
+
+    /// A sign-in that a person may be in the middle of.
+    pub fn pending_sign_in(&self, now: UnixMillis) -> Option<PendingSignIn> {
+        let object = self.files.read_object(PENDING)?;
+        let pending = self.complete(PENDING, PendingSignIn::from_object(object))?;
+        if pending.is_over(now) {
+            self.remove_pending_sign_in();
+            return None;
+        }
+        Some(pending)
+    }
+
+    /// Stores a sign-in, so that it can be finished after a restart.
+    pub fn save_pending_sign_in(&self, pending: &PendingSignIn) {
+        self.files.write_object(PENDING, &pending.to_object());
+    }
+
+    /// Forgets the sign-in that was begun.
+    pub fn remove_pending_sign_in(&self) {
+        self.files.remove(PENDING).ok();
+    }
+
+    /// What was learned about the server.
+    pub fn notes(&self) -> ServerNotes {
+        let object = self.files.read_object(NOTES).unwrap_or_default();
+        ServerNotes::from_object(object)
+    }
+
+    /// Changes what is known about the server; nothing is written if nothing changes.
+    pub fn update_notes(&self, change: impl FnOnce(&mut ServerNotes)) {
+        let before = self.notes();
+        let mut after = before.clone();
+        change(&mut after);
+        if after != before {
+            self.files.write_object(NOTES, &after.to_object());
+        }
+    }
+
+    /// `--list` needs an address to show, and the hash does not tell it.
+    fn note_url(&self) {
+        if let Some(url) = &self.url {
+            self.update_notes(|notes| notes.url = Some(url.clone()));
+        }
+    }
+
+    fn complete<T>(&self, name: &str, record: std::result::Result<T, &'static str>) -> Option<T> {
+        match record {
+            Ok(record) => Some(record),
+            Err(member) => {
+                let shown = self.files.shown(name);
+                let text = format!("\"{shown}\" has no usable \"{member}\": it is ignored");
+                self.files.warn_once(name, &text);
+                None
+            }
+        }
     }
 }
 
-/// Never follows a link and never opens what is there: the name is new.
-fn write_new(path: &Path, text: &str) -> std::io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("hash", self.hash())
+            .field("url", &self.url)
+            .finish_non_exhaustive()
+    }
 }
 
-fn random() -> Result<u64> {
-    use rand::TryRng;
-    rand::rngs::SysRng
-        .try_next_u64()
-        .map_err(|e| Error::new(Kind::Store, format!("no random numbers: {e}")))
+const DIR: &str = "mcp-remote-v1";
+const TOKENS: &str = "tokens.json";
+const CLIENT_INFO: &str = "client_info.json";
+const VERIFIER: &str = "code_verifier_";
+const DISCOVERY: &str = "discovery_state_";
+const PENDING: &str = "pending_sign_in.json";
+const NOTES: &str = "server.json";
+
+fn verifier_name(state: &str) -> Option<String> {
+    is_name(state).then(|| format!("{VERIFIER}{state}.txt"))
 }
 
-fn failed(what: &str, path: &Path, error: &std::io::Error) -> Error {
-    Error::new(
-        Kind::Store,
-        format!("cannot {what} \"{}\": {error}", path.display()),
-    )
+fn discovery_name(state: &str) -> Option<String> {
+    is_name(state).then(|| format!("{DISCOVERY}{state}.json"))
+}
+
+/// npm's ISSUED_STATE, and `_` for base64url: a state from a callback must not lead out of the directory.
+fn is_name(state: &str) -> bool {
+    (1..=128).contains(&state.len())
+        && state
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}
+
+/// Lower-case hex digits.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use url::Url;
-
-    fn store(name: &str) -> (Store, PathBuf) {
-        let base =
-            std::env::temp_dir().join(format!("mcp-remote-store-{}-{name}", std::process::id()));
-        fs::remove_dir_all(&base).ok();
-        let mut config = Config::new(Url::parse("https://a.test/mcp").unwrap());
-        config.store_dir = Some(base.clone());
-        (Store::new(&config).unwrap(), base)
-    }
-
-    #[test]
-    fn a_file_is_replaced_whole_and_leaves_nothing_behind() {
-        let (store, base) = store("replace");
-        assert_eq!(store.read("a.json").unwrap(), None);
-        store.write("a.json", "1").unwrap();
-        store.write("a.json", "2").unwrap();
-        assert_eq!(store.read("a.json").unwrap().as_deref(), Some("2"));
-        assert_eq!(fs::read_dir(base.join("mcp-remote-v1")).unwrap().count(), 1);
-        fs::remove_dir_all(base).unwrap();
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn only_the_owner_can_read_what_is_stored() {
-        use std::os::unix::fs::PermissionsExt;
-        let (store, base) = store("mode");
-        store.write("a.json", "1").unwrap();
-        let mode = |path: PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!(
-            (mode(base.join("mcp-remote-v1")), mode(store.path("a.json"))),
-            (0o700, 0o600)
-        );
-        fs::remove_dir_all(base).unwrap();
-    }
-
-    #[test]
-    fn a_place_that_cannot_be_used_is_an_error_that_names_it() {
-        let (store, base) = store("unusable");
-        fs::write(&base, "a file").unwrap();
-        let error = store.write("a.json", "1").unwrap_err();
-        assert!(
-            error.what().starts_with("cannot make the directory"),
-            "{error}"
-        );
-        fs::remove_file(base).unwrap();
-    }
-}
+mod tests;

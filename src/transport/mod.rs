@@ -17,7 +17,6 @@ mod failure;
 mod http_date;
 mod http_sse;
 mod lane;
-mod learned;
 mod proxy_env;
 mod redirect;
 mod sse;
@@ -88,13 +87,15 @@ pub fn run_over(config: Config, log: Arc<Log>, ends: Ends) -> Result<()> {
     if ends.signals {
         watch_signals(inbox.clone(), &log);
     }
-    let store = Store::new(&config);
-    if let Some(store) = store.as_ref().filter(|_| log.is_debug()) {
-        // Without the directory the log says so itself, once.
-        store.make_directory().ok();
-        log.add_debug_file(&store.path("debug.log"));
+    let store = Arc::new(Store::for_config(&config, Arc::clone(&log)));
+    if let Some(path) = log.is_debug().then(|| store.debug_file()).flatten() {
+        log.add_debug_file(&path);
     }
-    let remembered = store.as_ref().and_then(learned::transport);
+    let remembered = match store.notes().transport.as_deref() {
+        Some("http-sse") => Some(Transport::HttpSse),
+        Some("streamable-http") => Some(Transport::StreamableHttp),
+        _ => None,
+    };
     let settings = Settings::new(&config, remembered, seed());
     let limit = config.message_limit;
     let shared = Arc::new(exchange::Shared {
@@ -141,7 +142,7 @@ struct Loop {
     lanes: Lanes,
     writer: Sender<Line>,
     log: Arc<Log>,
-    store: Option<Store>,
+    store: Arc<Store>,
     settled: Option<Sender<Transport>>,
 }
 
@@ -194,13 +195,13 @@ impl Loop {
                 self.settled
                     .as_ref()
                     .map(|settled| settled.send(transport).ok());
-                if let Some(store) = self.store.as_ref().filter(|_| is_news)
-                    && let Err(error) = learned::remember(store, transport)
-                {
-                    self.log.say(
-                        Level::Debug,
-                        &format!("the transport is not remembered: {error}"),
-                    );
+                if is_news {
+                    let name = match transport {
+                        Transport::HttpSse => "http-sse",
+                        Transport::StreamableHttp => "streamable-http",
+                    };
+                    self.store
+                        .update_notes(|notes| notes.transport = Some(name.to_owned()));
                 }
             }
             Output::Exit => {}

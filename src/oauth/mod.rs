@@ -1,0 +1,5 @@
+//! Signing in.
+
+pub mod browser;
+pub mod callback;
+pub mod callback_page;

@@ -1,0 +1,127 @@
+//! Listing all servers that credentials are kept for, and forgetting one.
+//!
+//! Flags: `mcp-remote-client --list`, `--status`, `--logout`.
+//! Not done here: tokens are not revoked (RFC 7009); whoever logs out does that first.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{CLIENT_INFO, DIR, DISCOVERY, NOTES, PENDING, Store, TOKENS, Tokens, VERIFIER, import};
+use super::{ServerHash, ServerNotes, UnixMillis};
+use crate::error::{Error, Kind, Result};
+use crate::log::Log;
+
+/// A server that something is kept for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Listed {
+    /// The name of its files.
+    pub hash: ServerHash,
+    /// Its address, if this version has stored the credentials; npm does not note it.
+    pub url: Option<String>,
+    /// Whether there are tokens.
+    pub has_tokens: bool,
+    /// Whether they can be refreshed.
+    pub has_refresh_token: bool,
+    /// When the access token ends.
+    pub expires_at: Option<UnixMillis>,
+    /// The scope of the tokens.
+    pub scope: Option<String>,
+    /// Whether there is a client registration.
+    pub has_client_info: bool,
+    /// Whose tokens or registration it is.
+    pub issuer: Option<String>,
+}
+
+impl Store {
+    /// All servers that tokens or a registration are kept for under this base directory, sorted by address, then by hash.
+    ///
+    /// # Errors
+    /// If the directory exists and cannot be read.
+    pub fn list(base: &Path, log: &Arc<Log>) -> Result<Vec<Listed>> {
+        let dir = base.join(DIR);
+        let entries = match fs::read_dir(&dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => {
+                let what = format!("cannot read \"{}\": {error}", dir.display());
+                return Err(Error::new(Kind::Store, what));
+            }
+        };
+        let hashes: BTreeSet<ServerHash> = entries
+            .flatten()
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .filter_map(|name| {
+                let (hash, name) = name.split_once('_')?;
+                let counts = name == TOKENS || name == CLIENT_INFO;
+                ServerHash::parse(hash).filter(|_| counts)
+            })
+            .collect();
+        let mut listed: Vec<Listed> = hashes
+            .iter()
+            .map(|hash| Store::open(Some(base.to_owned()), hash, Arc::clone(log)).listed())
+            .filter(|listed| listed.has_tokens || listed.has_client_info)
+            .collect();
+        listed.sort_by(|a, b| (a.url.is_none(), &a.url).cmp(&(b.url.is_none(), &b.url)));
+        Ok(listed)
+    }
+
+    /// What `--list` and `--status` show about this server.
+    pub fn listed(&self) -> Listed {
+        let (tokens, client) = (self.tokens(), self.client_info());
+        let of_tokens = |part: fn(&Tokens) -> Option<String>| tokens.as_ref().and_then(part);
+        Listed {
+            hash: self.hash().clone(),
+            url: self.notes().url,
+            has_tokens: tokens.is_some(),
+            has_refresh_token: tokens.as_ref().is_some_and(|t| t.refresh_token.is_some()),
+            expires_at: tokens.as_ref().and_then(|t| t.expires_at),
+            scope: of_tokens(|t| t.scope.clone()),
+            has_client_info: client.is_some(),
+            issuer: of_tokens(|t| t.issuer.clone()).or(client.and_then(|c| c.issuer)),
+        }
+    }
+
+    /// Forgets everything about this server, for a logout; what is only in memory too.
+    ///
+    /// The lock file and the debug file stay. If there are stores of older versions, a note stays that they are done with:
+    /// without it, the next start would sign in again with the tokens there.
+    ///
+    /// # Errors
+    /// If a file cannot be removed; the others are removed nevertheless.
+    pub fn forget(&self) -> Result<()> {
+        let imported_from = self.notes().imported_from;
+        let mut names: Vec<String> = vec![TOKENS, CLIENT_INFO, PENDING, NOTES]
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
+        for beginning in [VERIFIER, DISCOVERY, TOKENS, CLIENT_INFO, PENDING, NOTES] {
+            names.extend(self.files.names(beginning));
+        }
+        let failed: Vec<(&String, std::io::Error)> = names
+            .iter()
+            .filter_map(|name| Some((name, self.files.remove(name).err()?)))
+            .collect();
+        if imported_from.is_some() || self.has_older_stores() {
+            let notes = ServerNotes {
+                imported_from: imported_from.or(Some(String::new())),
+                ..ServerNotes::default()
+            };
+            self.files.write_object(NOTES, &notes.to_object());
+        }
+        match failed.first() {
+            None => Ok(()),
+            Some((name, error)) => {
+                let what = format!("cannot remove \"{}\": {error}", self.files.shown(name));
+                Err(Error::new(Kind::Store, what))
+            }
+        }
+    }
+
+    fn has_older_stores(&self) -> bool {
+        let dir = self.files.path(NOTES);
+        let base = dir.as_deref().and_then(Path::parent).and_then(Path::parent);
+        base.is_some_and(import::has_older_stores)
+    }
+}

@@ -1,0 +1,220 @@
+//! The records that are ours alone; npm mcp-remote ignores their files.
+//!
+//! - [`ServerNotes`] (`server.json`): what was learned about a server; a newer version's members are kept.
+//! - [`PendingSignIn`] (`pending_sign_in.json`): a host that restarts this process in the middle of a sign-in finds the same
+//!   port, state and verifier, so that the browser tab that is already open still completes.
+//!
+//! Why files of their own: npm drops members it does not know when it writes `tokens.json` anew.
+
+use std::fmt;
+
+use serde_json::Value;
+
+use super::records::{Object, UnixMillis, number, put, secret, text};
+use crate::secret::Secret;
+
+/// A sign-in that took longer than ten minutes was given up (npm's ABANDONED_FLOW_AGE_MS).
+pub const SIGN_IN_LIFE: UnixMillis = 600_000;
+
+/// What was learned about a server. Everything is optional and worth no question to anybody if it is lost.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ServerNotes {
+    /// The server's address without user information and query: what `--list` shows.
+    pub url: Option<String>,
+    /// The transport that worked.
+    pub transport: Option<String>,
+    /// The era the server speaks.
+    pub era: Option<String>,
+    /// The authorization server refuses the resource parameter.
+    pub omit_resource: Option<bool>,
+    /// The wider scope a step-up led to.
+    pub scope: Option<String>,
+    /// The older store the credentials were taken from, `""` after a logout; once it is set, none is looked at again.
+    pub imported_from: Option<String>,
+    /// All other members, as they are in the file.
+    pub more: Object,
+}
+
+impl ServerNotes {
+    /// From JSON; whatever is not understood is kept.
+    pub fn from_object(mut object: Object) -> ServerNotes {
+        let notes = ServerNotes {
+            url: text(&object, "url"),
+            transport: text(&object, "transport"),
+            era: text(&object, "era"),
+            omit_resource: object.get("omit_resource").and_then(Value::as_bool),
+            scope: text(&object, "scope"),
+            imported_from: text(&object, "imported_from"),
+            more: Object::new(),
+        };
+        for known in notes.to_object().keys() {
+            object.remove(known);
+        }
+        ServerNotes {
+            more: object,
+            ..notes
+        }
+    }
+
+    /// The JSON of the file.
+    pub fn to_object(&self) -> Object {
+        let mut object = self.more.clone();
+        put(&mut object, "url", self.url.clone());
+        put(&mut object, "transport", self.transport.clone());
+        put(&mut object, "era", self.era.clone());
+        put(&mut object, "omit_resource", self.omit_resource);
+        put(&mut object, "scope", self.scope.clone());
+        put(&mut object, "imported_from", self.imported_from.clone());
+        object
+    }
+}
+
+/// A sign-in that a person may be in the middle of: enough to finish it after this process was restarted.
+#[derive(Clone, PartialEq, Default)]
+pub struct PendingSignIn {
+    /// The state the callback must carry.
+    pub state: String,
+    /// The PKCE code verifier.
+    pub verifier: Secret,
+    /// The callback port.
+    pub port: u16,
+    /// The redirect URI of the authorization request; the token request repeats it.
+    pub redirect_uri: String,
+    /// The address the browser was sent to.
+    pub authorization_url: String,
+    /// The issuer the callback must come from.
+    pub issuer: Option<String>,
+    /// The client id of the authorization request.
+    pub client_id: String,
+    /// When it began.
+    pub created_at: UnixMillis,
+    /// Whatever else the flow wants to find again.
+    pub more: Object,
+}
+
+impl PendingSignIn {
+    /// From JSON, or the name of the member that is missing.
+    ///
+    /// # Errors
+    /// If a member is missing without which the sign-in cannot be finished.
+    pub fn from_object(mut object: Object) -> Result<PendingSignIn, &'static str> {
+        let port = number(&object, "port").and_then(|port| u16::try_from(port).ok());
+        let pending = PendingSignIn {
+            state: text(&object, "state").ok_or("state")?,
+            verifier: secret(&object, "verifier").ok_or("verifier")?,
+            port: port.ok_or("port")?,
+            redirect_uri: text(&object, "redirect_uri").ok_or("redirect_uri")?,
+            authorization_url: text(&object, "authorization_url").ok_or("authorization_url")?,
+            issuer: text(&object, "issuer"),
+            client_id: text(&object, "client_id").ok_or("client_id")?,
+            created_at: number(&object, "created_at").ok_or("created_at")?,
+            more: Object::new(),
+        };
+        for known in pending.to_object().keys() {
+            object.remove(known);
+        }
+        Ok(PendingSignIn {
+            more: object,
+            ..pending
+        })
+    }
+
+    /// The JSON of the file.
+    pub fn to_object(&self) -> Object {
+        let mut object = self.more.clone();
+        put(&mut object, "state", Some(self.state.clone()));
+        put(
+            &mut object,
+            "verifier",
+            Some(self.verifier.expose().to_owned()),
+        );
+        put(&mut object, "port", Some(self.port));
+        put(&mut object, "redirect_uri", Some(self.redirect_uri.clone()));
+        put(
+            &mut object,
+            "authorization_url",
+            Some(self.authorization_url.clone()),
+        );
+        put(&mut object, "issuer", self.issuer.clone());
+        put(&mut object, "client_id", Some(self.client_id.clone()));
+        put(&mut object, "created_at", Some(self.created_at));
+        object
+    }
+
+    /// Whether it is too old to be finished, or from a future that the clock has left since.
+    pub fn is_over(&self, now: UnixMillis) -> bool {
+        now.abs_diff(self.created_at) > SIGN_IN_LIFE
+    }
+}
+
+impl fmt::Debug for PendingSignIn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PendingSignIn")
+            .field("port", &self.port)
+            .field("issuer", &self.issuer)
+            .field("client_id", &self.client_id)
+            .field("created_at", &self.created_at)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(text: &str) -> Object {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn notes_keep_what_a_newer_version_wrote() {
+        let text = r#"{"era":"modern","later":[1],"omit_resource":true,"scope":"a b","transport":"sse","url":"https://a.test/"}"#;
+        let notes = ServerNotes::from_object(object(text));
+        assert_eq!(notes.omit_resource, Some(true));
+        assert_eq!(Value::Object(notes.to_object()).to_string(), text);
+        assert_eq!(
+            ServerNotes::from_object(Object::new()),
+            ServerNotes::default()
+        );
+    }
+
+    #[test]
+    fn a_pending_sign_in_survives_being_written_and_read_and_shows_no_secret() {
+        let pending = PendingSignIn {
+            state: "hush-state".to_owned(),
+            verifier: Secret::new("hush-verifier"),
+            port: 41409,
+            created_at: 7,
+            more: object(r#"{"client_secret":"hush"}"#),
+            ..PendingSignIn::default()
+        };
+        assert_eq!(
+            PendingSignIn::from_object(pending.to_object()).unwrap(),
+            pending
+        );
+        assert!(!format!("{pending:?}").contains("hush"));
+        for name in [
+            "state",
+            "verifier",
+            "port",
+            "redirect_uri",
+            "client_id",
+            "created_at",
+        ] {
+            let mut broken = pending.to_object();
+            broken.remove(name);
+            assert_eq!(PendingSignIn::from_object(broken).unwrap_err(), name);
+        }
+    }
+
+    #[test]
+    fn a_sign_in_is_over_after_ten_minutes_and_when_the_clock_jumped() {
+        let begun = PendingSignIn {
+            created_at: 10_000_000,
+            ..PendingSignIn::default()
+        };
+        assert!(!begun.is_over(10_600_000));
+        assert!(begun.is_over(10_600_001));
+        assert!(begun.is_over(1_000_000));
+    }
+}
