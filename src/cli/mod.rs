@@ -15,6 +15,7 @@ pub mod headers;
 mod help;
 mod oauth_flags;
 mod sessions;
+mod setup;
 mod table;
 
 use std::ffi::OsString;
@@ -28,6 +29,7 @@ use crate::log::{Level, Log};
 use client_args::{ClientArgs, Task};
 use env_vars::Environment;
 use flags::Program;
+use setup::Request;
 
 /// `mcp-remote`: joins the client on stdin and stdout to the server.
 pub fn proxy() -> ExitCode {
@@ -52,6 +54,8 @@ pub fn doctor() -> ExitCode {
 pub enum Action {
     /// This text on stdout: help or version.
     Print(String),
+    /// `mcp-remote-client --setup`.
+    Setup(Request),
     /// The work of the program.
     Run(Box<config::Read>, ClientArgs),
 }
@@ -78,6 +82,9 @@ pub fn action(
     }
     let typed = flags::parse(program, args)?;
     warnings.clone_from(&typed.warnings);
+    if let Some(request) = Request::read(&typed, environment)? {
+        return Ok(Action::Setup(request));
+    }
     let client = client_args::read(&typed)?;
     let read = config::read(&typed, client.task.needs_server(), environment)?;
     Ok(Action::Run(Box::new(read), client))
@@ -105,6 +112,10 @@ fn start(
             std::io::stdout().write_all(text.as_bytes()).ok();
             return ExitCode::SUCCESS;
         }
+        Ok(Action::Setup(request)) => match request.run(&environment) {
+            Ok(code) => return code,
+            Err(error) => refusal(program, &[], &error),
+        },
         Ok(Action::Run(read, client)) => {
             let done = open_log(&read).and_then(|log| work(read.config, client, log));
             match done {

@@ -9,6 +9,8 @@ const IO: &[&str] = &[
     "cli/oauth_flags.rs",
     "cli/doctor.rs",
     "cli/sessions.rs",
+    "cli/setup.rs",
+    "cli/setup/file.rs",
     "log.rs",
     "oauth/browser.rs",
     "oauth/callback.rs",
