@@ -60,12 +60,6 @@ pub fn put(text: &str, container: &str, name: &str, block: &str) -> Read<String>
                     format!("the parts of [{container}.{name}] do not stand together"),
                 ));
             }
-            if let Some((_, twice)) = ours.iter().skip(1).find(|(_, table)| table.path.len() == 2) {
-                return Err(Trouble::new(
-                    twice.at,
-                    format!("[{container}.{name}] stands twice"),
-                ));
-            }
             Edit::replace(first.at..last.end, block)
         }
         _ => {

@@ -38,6 +38,7 @@ pub fn read(text: &str) -> Read<Vec<Table>> {
         members: Vec::new(),
     };
     let mut tables = Vec::new();
+    let mut seen = Vec::new();
     loop {
         reader.space(true)?;
         match reader.peek() {
@@ -48,6 +49,7 @@ pub fn read(text: &str) -> Read<Vec<Table>> {
             Some(b'[') => {
                 tables.push(table);
                 table = reader.header()?;
+                once(&table, &mut seen)?;
             }
             Some(_) => {
                 let member = reader.member()?;
@@ -66,6 +68,19 @@ pub fn read(text: &str) -> Read<Vec<Table>> {
             return Err(reader.trouble("something stands after the end of a value or header"));
         }
     }
+}
+
+/// Refuses a table that stands twice; each `[[element]]` of a list begins its own tables.
+fn once(table: &Table, seen: &mut Vec<Vec<String>>) -> Read<()> {
+    if table.many {
+        seen.retain(|path| !path.starts_with(&table.path) || path.len() == table.path.len());
+    } else if seen.contains(&table.path) {
+        let what = format!("[{}] stands twice", table.path.join("."));
+        return Err(Trouble::new(table.at, what));
+    } else {
+        seen.push(table.path.clone());
+    }
+    Ok(())
 }
 
 /// The way through the text.
@@ -113,7 +128,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(super) fn expect(&mut self, what: &str) -> Read<()> {
+    pub(super) fn sign(&mut self, what: &str) -> Read<()> {
         if !self.rest().starts_with(what) {
             return Err(self.trouble(&format!("a \"{what}\" should be here")));
         }
@@ -126,7 +141,7 @@ impl<'a> Reader<'a> {
         let many = self.rest().starts_with("[[");
         self.at += if many { 2 } else { 1 };
         let path = self.key()?;
-        self.expect(if many { "]]" } else { "]" })?;
+        self.sign(if many { "]]" } else { "]" })?;
         Ok(Table {
             path,
             at,
@@ -139,7 +154,7 @@ impl<'a> Reader<'a> {
     pub(super) fn member(&mut self) -> Read<Member> {
         let at = self.at;
         let key = self.key()?.join("\n");
-        self.expect("=")?;
+        self.sign("=")?;
         self.space(false)?;
         let value = self.value()?;
         Ok(Member { key, at, value })

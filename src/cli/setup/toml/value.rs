@@ -51,7 +51,7 @@ impl Reader<'_> {
     pub(super) fn goes_on(&mut self, close: &str, first: bool) -> Read<bool> {
         self.space(true)?;
         if !first && !self.rest().starts_with(close) {
-            self.expect(",")?;
+            self.sign(",")?;
             self.space(true)?;
         }
         let over = self.rest().starts_with(close);

@@ -96,10 +96,7 @@ impl<'a> Reader<'a> {
             let line = self.line();
             let content = line.trim_start_matches(' ');
             self.at += line.len() - content.len();
-            if content.starts_with('\t')
-                && !content.trim().is_empty()
-                && !content.trim().starts_with('#')
-            {
+            if content.starts_with('\t') {
                 return Err(self.trouble("a tab stands where spaces should"));
             }
             let content = content.trim_start();
@@ -124,9 +121,9 @@ impl<'a> Reader<'a> {
     /// Past blanks and a comment: then the line must be over.
     pub(super) fn line_end(&mut self) -> Read<()> {
         let line = self.line();
-        let rest = line.trim_start_matches([' ', '\t']);
+        let rest = line.trim_start_matches(' ');
         let blank = line.len() > rest.len() || self.column() == 0;
-        if !rest.is_empty() && !(rest.starts_with('#') && blank) {
+        if !(rest.is_empty() || rest.starts_with('#') && blank) {
             self.at += line.len() - rest.len();
             return Err(self.trouble("something stands after the end of a value"));
         }
@@ -136,26 +133,26 @@ impl<'a> Reader<'a> {
 
     pub(super) fn blanks(&mut self) {
         let line = self.line();
-        self.at += line.len() - line.trim_start_matches([' ', '\t']).len();
+        self.at += line.len() - line.trim_start_matches(' ').len();
     }
 
     /// Whether nothing but a comment is left on the line.
     pub(super) fn is_line_over(&self) -> bool {
         let line = self.line();
-        let rest = line.trim_start_matches([' ', '\t']);
+        let rest = line.trim_start_matches(' ');
         rest.is_empty()
             || rest.starts_with('#')
                 && (rest.len() < line.len()
                     || self
                         .text
                         .get(..self.at)
-                        .is_some_and(|before| before.ends_with([' ', '\t'])))
+                        .is_some_and(|before| before.ends_with(' ')))
     }
 
     pub(super) fn is_item(&self) -> bool {
         self.line()
             .strip_prefix('-')
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t']))
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
     }
 
     /// What begins here, at this column. `parent`: the column of what it belongs to.
@@ -301,7 +298,7 @@ impl<'a> Reader<'a> {
         let colon = self
             .line()
             .strip_prefix(':')
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t']));
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(' '));
         if !colon || key.is_empty() {
             return Ok(None);
         }
@@ -311,8 +308,11 @@ impl<'a> Reader<'a> {
 
     /// Refuses what means something else than it says.
     pub(super) fn sigil(&self, plain: &str) -> Read<()> {
+        if plain.contains('\t') {
+            return Err(self.trouble("a tab stands where spaces should"));
+        }
         match plain.chars().next() {
-            Some(c @ ('&' | '*' | '!' | '%' | '@' | '`' | '|' | '>')) => {
+            Some(c @ ('&' | '*' | '!' | '%' | '@' | '`' | '|' | '>' | ']' | '}' | ',')) => {
                 Err(self.trouble(&format!("a \"{c}\" is not understood here")))
             }
             _ => Ok(()),

@@ -90,22 +90,29 @@ impl Reader<'_> {
         let start = self.at;
         let header = self.line().get(1..).unwrap_or_default();
         let marks = header.trim_start_matches(|c: char| matches!(c, '+' | '-' | '1'..='9'));
-        let keeps = header
-            .get(..header.len() - marks.len())
-            .unwrap_or_default()
-            .contains('+');
+        let marked = header.get(..header.len() - marks.len()).unwrap_or_default();
+        let keeps = marked.contains('+');
+        let says = marked.contains(|c: char| c.is_ascii_digit());
         self.at += 1 + header.len() - marks.len();
         self.line_end()?;
         let mut end = self.at;
+        // Where its text begins, known from the first line of it unless the header says so.
+        let mut begins = None;
         while let Some(newline) = self.rest().find('\n') {
             let back = self.at;
             self.at += newline + 1;
             let line = self.line();
             let content = line.trim_start_matches(' ');
             let blank = content.trim().is_empty();
-            if !blank && line.len() - content.len() <= column {
+            let indent = line.len() - content.len();
+            if !blank && indent <= column {
                 self.at = back;
                 break;
+            }
+            if !blank && !says && indent < *begins.get_or_insert(indent) {
+                return Err(
+                    self.trouble("this line stands further left than the text it belongs to")
+                );
             }
             self.at += line.len();
             if !blank || keeps {
@@ -217,9 +224,9 @@ pub(super) fn plain_end(line: &str, flow: bool) -> usize {
         let next = bytes.get(at + 1).copied();
         let before = at.checked_sub(1).and_then(|at| bytes.get(at));
         let ends = match byte {
-            b'#' => matches!(before, None | Some(b' ' | b'\t')),
+            b'#' => matches!(before, None | Some(b' ')),
             b':' => {
-                matches!(next, None | Some(b' ' | b'\t'))
+                matches!(next, None | Some(b' '))
                     || flow && matches!(next, Some(b',' | b'[' | b']' | b'{' | b'}'))
             }
             b',' | b'[' | b']' | b'{' | b'}' => flow,
