@@ -67,7 +67,8 @@ pub fn markdown_table() -> String {
     text
 }
 
-fn flags_of(group: Group) -> impl Iterator<Item = &'static Flag> {
+/// The flags under this heading.
+pub fn flags_of(group: Group) -> impl Iterator<Item = &'static Flag> {
     FLAGS.iter().filter(move |flag| flag.group == group)
 }
 

@@ -7,12 +7,14 @@
 //! Exit codes are npm's: 0 after a normal end, help and version; 1 for every refusal and failure.
 
 pub mod client_args;
+mod completions;
 pub mod config;
 pub mod doctor;
 pub mod env_vars;
 pub mod flags;
 pub mod headers;
 mod help;
+mod manual;
 mod oauth_flags;
 mod sessions;
 mod setup;
@@ -79,6 +81,14 @@ pub fn action(
         return Ok(Action::Print(
             concat!(env!("CARGO_PKG_VERSION"), "\n").to_owned(),
         ));
+    }
+    // For those who make packages; see `manual`.
+    if has(&args, &["--print-man"]) {
+        return Ok(Action::Print(manual::page(program)));
+    }
+    if let Some(at) = args.iter().position(|word| word == "--print-completions") {
+        let shell = args.get(at + 1).and_then(|shell| shell.to_str());
+        return completions::script(program, shell.unwrap_or_default()).map(Action::Print);
     }
     let typed = flags::parse(program, args)?;
     warnings.clone_from(&typed.warnings);
