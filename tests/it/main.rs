@@ -7,6 +7,7 @@ mod http_sse;
 mod manual;
 mod messages;
 mod process_life;
+mod readme;
 mod session;
 mod setup;
 mod streams;

@@ -165,15 +165,13 @@ impl Secrets<'_> {
         }
         let authorization = name.eq_ignore_ascii_case("authorization");
         let variable = self.variable(if authorization { "token" } else { name });
-        // Who reads the file should see what kind of secret it is.
-        let scheme = match value.split_once(' ') {
-            Some((scheme, _))
-                if authorization
-                    && ["bearer", "basic", "token"].contains(&scheme.to_lowercase().as_str()) =>
-            {
-                format!("{scheme} ")
-            }
-            _ => String::new(),
+        // Who reads the file should see what kind of secret it is. A shell may have put nothing in for a variable.
+        let scheme = value.split(' ').next().unwrap_or_default();
+        let known = ["bearer", "basic", "token"].contains(&scheme.to_lowercase().as_str());
+        let scheme = if authorization && known {
+            format!("{scheme} ")
+        } else {
+            String::new()
         };
         let without = match scheme.trim_end() {
             "" => String::new(),
