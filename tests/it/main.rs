@@ -4,6 +4,7 @@ mod cli;
 mod doctor;
 mod failures;
 mod http_sse;
+mod library;
 mod manual;
 mod messages;
 mod process_life;

@@ -11,6 +11,7 @@ const IO: &[&str] = &[
     "cli/sessions.rs",
     "cli/setup.rs",
     "cli/setup/file.rs",
+    "connection.rs",
     "log.rs",
     "oauth/browser.rs",
     "oauth/callback.rs",
