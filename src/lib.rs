@@ -20,7 +20,8 @@
 //!   the time, and asks for actions.
 //! - [`transport`]: threads, channels and HTTP. Threads own descriptors and decide nothing.
 //! - `connection`: the library's API.
-//! - [`cli`]: the two programs. `flags` is what was typed, `config` what it means, `doctor` mcp-remote-client.
+//! - [`cli`]: the two programs. `flags` is what was typed, `config` what it means, `doctor` mcp-remote-client, `setup` the
+//!   files of MCP clients.
 //! - [`oauth`]: sign-in, one file per standard. [`store`]: the credential files shared with npm mcp-remote.
 //! - [`config`]: what a connection needs to know.
 //! - [`error`], [`log`], [`secret`], [`flow`], [`url`]: failures in one sentence, lines on stderr, what is never printed, how

@@ -171,6 +171,15 @@ fn entry(
         None => file_of(client, environment)?,
     };
     variables_note(client, &entry, say);
+    let url = typed
+        .url
+        .as_deref()
+        .and_then(|url| url::Url::parse(url).ok());
+    if url.is_some_and(|url| url.password().is_some()) {
+        say(
+            "warning: the address holds a password, which stands in the block; --header with a ${VARIABLE} keeps it out",
+        );
+    }
     if !typed.has("--write") {
         say(&format!(
             "{} reads this from {}; with --write it is put there",
@@ -213,6 +222,10 @@ fn variables_note(client: &Client, entry: &Entry, say: &dyn Fn(&str)) {
     match client.variables {
         clients::Variables::Value => say(&format!(
             "{} hands no variables on: put the value of {names} into \"env\" in its file",
+            client.title
+        )),
+        clients::Variables::Asked => say(&format!(
+            "{} asks for {names} when it starts the server, and keeps it",
             client.title
         )),
         clients::Variables::Inherited

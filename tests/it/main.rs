@@ -8,8 +8,11 @@ mod library;
 mod manual;
 mod messages;
 mod process_life;
+// Windows keeps homes and writes paths in other ways; the code is the same.
+#[cfg(unix)]
 mod readme;
 mod session;
+#[cfg(unix)]
 mod setup;
 mod streams;
 mod support;

@@ -75,7 +75,7 @@ fn each_client_is_shown_its_own_block() {
         (
             "vscode",
             "servers",
-            json!({"type": "stdio", "env": {"EXAMPLE_TOKEN": "${env:EXAMPLE_TOKEN}"}}),
+            json!({"type": "stdio", "env": {"EXAMPLE_TOKEN": "${input:example-token}"}}),
         ),
         (
             "windsurf",
@@ -111,7 +111,14 @@ fn each_client_is_shown_its_own_block() {
         );
         let shown: Value =
             serde_json::from_str(&ran.stdout).unwrap_or_else(|e| panic!("{e}: {}", ran.stdout));
-        assert_eq!(shown, json!({container: {"example": entry}}), "{client}");
+        let mut expected = json!({container: {"example": entry}});
+        if client == "vscode" {
+            let what = "Value of EXAMPLE_TOKEN (mcp-remote)";
+            expected["inputs"] = json!([{
+                "type": "promptString", "id": "example-token", "description": what, "password": true
+            }]);
+        }
+        assert_eq!(shown, expected, "{client}");
         assert!(
             !ran.stderr.contains("hunter2") && ran.stderr.contains("EXAMPLE_TOKEN"),
             "{}",

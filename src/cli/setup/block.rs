@@ -20,7 +20,14 @@ pub fn put(client: &Client, entry: &Entry, text: &str) -> Result<String, Trouble
         Format::Json { comments } => {
             let old = values(text, comments, container, name);
             let value = json(client, entry, &old);
-            json::put(text, comments, container, name, &value)
+            let mut new = json::put(text, comments, container, name, &value)?;
+            if client.variables == Variables::Asked {
+                for name in &entry.variables {
+                    let (id, input) = (input_id(name), input(name));
+                    new = json::list(&new, comments, "inputs", &id, &input)?;
+                }
+            }
+            Ok(new)
         }
         Format::Toml => toml::put(text, container, name, &toml(client, entry)),
         Format::Yaml => yaml::put(text, container, name, &yaml(client, entry)),
@@ -71,6 +78,19 @@ fn values(text: &str, comments: bool, container: &str, name: &str) -> Vec<(Strin
         .collect()
 }
 
+/// What VS Code calls a value it asks for.
+fn input_id(variable: &str) -> String {
+    variable.to_lowercase().replace('_', "-")
+}
+
+fn input(variable: &str) -> String {
+    format!(
+        "{{\n  \"type\": \"promptString\",\n  \"id\": {},\n  \"description\": {},\n  \"password\": true\n}}",
+        quoted(&input_id(variable)),
+        quoted(&format!("Value of {variable} (mcp-remote)"))
+    )
+}
+
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
@@ -86,6 +106,7 @@ fn json(client: &Client, entry: &Entry, old: &[(String, String)]) -> String {
     members.push(format!("\"args\": [\n    {args}\n  ]"));
     let value = |name: &str| match client.variables {
         Variables::Reference(before, after) => Some(format!("{before}{name}{after}")),
+        Variables::Asked => Some(format!("${{input:{}}}", input_id(name))),
         Variables::Value => {
             let old = old.iter().find(|(old, _)| old == name);
             Some(old.map_or(BLANK, |(_, value)| value).to_owned())

@@ -7,14 +7,14 @@
 //!   `command`, `args` and `env`.
 //! - Cursor: cursor.com/docs/mcp; `${env:NAME}` is replaced in `command`, `args`, `env`.
 //! - VS Code: code.visualstudio.com/docs/copilot/reference/mcp-configuration; `mcp.json` in the user profile; `type` is
-//!   required; the variables of `settings.json`, so `${env:NAME}`.
+//!   required; for secrets, `inputs` that VS Code asks for once and keeps, named as `${input:id}`.
 //! - Windsurf: docs.windsurf.com/windsurf/cascade/mcp; `${env:NAME}` as in Cursor.
 //! - Codex: developers.openai.com/codex/mcp; `env_vars` names what a server may see of the environment.
 //! - Gemini CLI: geminicli.com/docs/tools/mcp-server; `$NAME` and `${NAME}` in `env`; what looks like a secret is not handed
 //!   on otherwise.
 //! - Zed: zed.dev/docs/ai/mcp; a server inherits the environment of Zed.
-//! - Cline: docs.cline.bot/mcp/adding-and-configuring-servers; `env` as in Claude Desktop. The command line program and newer
-//!   versions of the extension have the file below `~/.cline`.
+//! - Cline: docs.cline.bot/mcp/adding-and-configuring-servers; `env` as in Claude Desktop. Since version 4 the
+//!   extension and the command line program share the file below `~/.cline`; before, it was in VS Code's storage.
 //! - Goose: block.github.io/goose/docs/guides/config-files and getting-started/using-extensions; `env_keys` names variables
 //!   that are taken from the environment or the keyring.
 //!
@@ -68,6 +68,8 @@ pub enum Variables {
     Inherited,
     /// `env` names it and says where its value comes from: this, the name, this.
     Reference(&'static str, &'static str),
+    /// `env` names it, and the client asks for its value and keeps it.
+    Asked,
     /// A member of this name lists it.
     Named(&'static str),
     /// Not at all: `env` holds its value.
@@ -207,7 +209,7 @@ pub const CLIENTS: &[Client] = &[
         title: "VS Code",
         format: Format::Json { comments: true },
         container: "servers",
-        variables: ENV_COLON,
+        variables: Variables::Asked,
         has_type: true,
         in_terminal: false,
         files: [&[Settings("Code/User/mcp.json")]; 3],
@@ -275,10 +277,10 @@ pub const CLIENTS: &[Client] = &[
         has_type: false,
         in_terminal: false,
         files: [&[
+            Home(".cline/data/settings/cline_mcp_settings.json"),
             Settings(
                 "Code/User/globalStorage/saoudrizwan.claude-dev/settings/cline_mcp_settings.json",
             ),
-            Home(".cline/data/settings/cline_mcp_settings.json"),
         ]; 3],
         moved_by: None,
         then: "Cline starts the server by itself",

@@ -177,7 +177,9 @@ impl Secrets<'_> {
             "" => String::new(),
             scheme => format!(", without \"{scheme}\""),
         };
-        self.notes.push(format!("the value of header \"{name}\" is not written: set the variable {variable} to it{without}"));
+        self.notes.push(format!(
+            "the value of header \"{name}\" is not written; ${{{variable}}} stands for it{without}"
+        ));
         format!("{name}: {scheme}${{{variable}}}")
     }
 
@@ -194,7 +196,7 @@ impl Secrets<'_> {
         }
         let variable = self.variable("client_secret");
         self.notes.push(format!(
-            "the client_secret is not written: set the variable {variable} to it"
+            "the client_secret is not written; ${{{variable}}} stands for it"
         ));
         members.insert(
             "client_secret".to_owned(),

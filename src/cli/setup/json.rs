@@ -68,6 +68,42 @@ pub fn put(text: &str, comments: bool, container: &str, name: &str, value: &str)
     Ok(new)
 }
 
+/// The text with this object in a list of the document, if none there has the same `id`.
+///
+/// # Errors
+/// If the text is not understood, or holds no object yet.
+pub fn list(text: &str, comments: bool, name: &str, id: &str, value: &str) -> Read<String> {
+    let root = read(text, comments)?;
+    let Some((root, members)) = root.as_ref().and_then(|root| Some((root, root.members()?))) else {
+        return Err(Trouble::new(0, "the document is no object"));
+    };
+    let style = Style::of(text);
+    let edits = match tree::member(members, name)? {
+        None => {
+            let value = tree::indented(value, "\n", "  ");
+            style.add(root, members, name, &format!("[\n  {value}\n]"))
+        }
+        Some(found) => {
+            let Some(items) = found.value.items() else {
+                return Err(Trouble::new(found.at, format!("\"{name}\" is no list")));
+            };
+            let same = |item: &Node| {
+                let member = item.members()?.iter().find(|member| member.key == "id")?;
+                member.value.text().filter(|found| *found == id).map(drop)
+            };
+            if items.iter().any(|item| same(item).is_some()) {
+                return Ok(text.to_owned());
+            }
+            let first = items.first().map(|item| item.span.start);
+            let last = items.last().map(|item| item.span.end);
+            style.append(&found.value, first.zip(last), value)
+        }
+    };
+    let new = tree::apply(text, edits)?;
+    read(&new, comments)?;
+    Ok(new)
+}
+
 /// How a text is laid out.
 struct Style<'a> {
     text: &'a str,
@@ -107,18 +143,25 @@ impl<'a> Style<'a> {
 
     /// A new last member of an object.
     fn add(&self, object: &Node, members: &[Member], key: &str, value: &str) -> Vec<Edit> {
-        let base = tree::indent_at(self.text, object.span.start);
-        let indent = match members.first() {
-            Some(first) if self.starts_line(first.at) => {
-                tree::indent_at(self.text, first.at).to_owned()
+        let first = members.first().map(|member| member.at);
+        let last = members.last().map(|member| member.value.span.end);
+        self.append(object, first.zip(last), &format!("\"{key}\": {value}"))
+    }
+
+    /// Something new at the end of an object or array; `content`: where its first part begins and its last one ends.
+    fn append(&self, container: &Node, content: Option<(usize, usize)>, new: &str) -> Vec<Edit> {
+        let base = tree::indent_at(self.text, container.span.start);
+        let indent = match content {
+            Some((first, _)) if self.starts_line(first) => {
+                tree::indent_at(self.text, first).to_owned()
             }
             _ => format!("{base}{}", self.unit),
         };
         let mut edits = Vec::new();
-        let mut at = object.span.start + 1;
+        let mut at = container.span.start + 1;
         let mut comma = "";
-        if let Some(last) = members.last() {
-            at = last.value.span.end;
+        if let Some((_, last)) = content {
+            at = last;
             let mut reader = self.reader(at);
             if reader.space().is_ok() && reader.peek() == Some(b',') {
                 at = reader.at + 1;
@@ -129,10 +172,10 @@ impl<'a> Style<'a> {
         }
         // A comment on the same line belongs to what stands before it.
         let at = self.after_comments(at);
-        let value = tree::indented(&self.reindented(value), self.newline, &indent);
-        let mut new = format!("{}{indent}\"{key}\": {value}{comma}", self.newline);
+        let new = tree::indented(&self.reindented(new), self.newline, &indent);
+        let mut new = format!("{}{indent}{new}{comma}", self.newline);
         let next = self.after_blanks(at);
-        if next + 1 == object.span.end {
+        if next + 1 == container.span.end {
             new.push_str(self.newline);
             new.push_str(base);
             edits.push(Edit::replace(at..next, new));
@@ -319,6 +362,31 @@ mod tests {
             put("\u{feff}{\"s\": { }}", true, "s", "n", "{}").unwrap(),
             "\u{feff}{\"s\": {\n  \"n\": {}\n}}"
         );
+    }
+
+    #[test]
+    fn an_object_is_put_into_a_list_once() {
+        let put = |text: &str| list(text, true, "l", "x", "{\n  \"id\": \"x\"\n}").unwrap();
+        for (text, expected) in [
+            (
+                "{}",
+                "{\n  \"l\": [\n    {\n      \"id\": \"x\"\n    }\n  ]\n}",
+            ),
+            (
+                "{\n  \"l\": []\n}",
+                "{\n  \"l\": [\n    {\n      \"id\": \"x\"\n    }\n  ]\n}",
+            ),
+            (
+                "{\n  \"l\": [\n    {\"id\": \"y\"}, // y\n    // end\n  ],\n}",
+                "{\n  \"l\": [\n    {\"id\": \"y\"}, // y\n    {\n      \"id\": \"x\"\n    },\n    // end\n  ],\n}",
+            ),
+        ] {
+            assert_eq!(put(text), expected);
+            assert_eq!(put(expected), expected);
+        }
+        for text in ["", "[]", "{\"l\": {}}"] {
+            assert!(list(text, true, "l", "x", "{}").is_err());
+        }
     }
 
     #[test]
