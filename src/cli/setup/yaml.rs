@@ -11,7 +11,7 @@
 mod read;
 mod scalar;
 
-use super::tree::{self, Edit, Member, Trouble};
+use super::tree::{self, Edit, Kind, Member, Node, Trouble};
 pub use read::read;
 
 type Read<T> = Result<T, Trouble>;
@@ -56,6 +56,14 @@ pub fn put(text: &str, container: &str, name: &str, value: &str) -> Read<String>
                 )
             })?,
     };
+    if let Some(last) = root.as_ref().map(last_value)
+        && !text.ends_with('\n')
+        && text
+            .get(last.span.clone())
+            .is_some_and(|last| last.starts_with(['|', '>']))
+    {
+        return Err(Trouble::new(last.span.end, UNENDED));
+    }
     let base = members
         .first()
         .map_or("", |first| tree::indent_at(text, first.at));
@@ -113,6 +121,18 @@ pub fn put(text: &str, container: &str, name: &str, value: &str) -> Read<String>
     Ok(new)
 }
 
+const UNENDED: &str = "the last line has no end, and one would become part of its text";
+
+/// What stands at the very end.
+fn last_value(node: &Node) -> &Node {
+    let last = match &node.kind {
+        Kind::Map(members) => members.last().map(|member| &member.value),
+        Kind::List(items) => items.last(),
+        Kind::Text(_) | Kind::Other => None,
+    };
+    last.map_or(node, last_value)
+}
+
 /// A name as YAML takes it for a string: some words and all numbers mean something else.
 fn key(name: &str) -> String {
     let words = ["y", "n", "yes", "no", "on", "off", "true", "false", "null"];
@@ -127,7 +147,6 @@ fn key(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tree::{Kind, Node};
     use super::*;
 
     const NEW: &str = "type: stdio\nargs:\n  - \"u\"";
@@ -336,6 +355,7 @@ last: null
             ("a: \"b", 1, "a string is not closed"),
             ("a: [b, c", 1, "a bracket is not closed"),
             ("a: [b}", 1, "a \",\" or \"]\" should be here"),
+            ("a: |\n  b", 2, UNENDED),
             ("a: 1\nb", 2, "a \"name: value\" should be here"),
         ] {
             let trouble = put(text, "extensions", "new", NEW).unwrap_err();
