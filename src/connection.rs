@@ -93,6 +93,7 @@ impl Connection {
                 output: Box::new(output),
                 signals: false,
                 settled: None,
+                person: None,
             };
             match transport::prepare(config, log, ends) {
                 Ok(run) => {
@@ -171,6 +172,7 @@ pub fn run(
         output: Box::new(output),
         signals: false,
         settled: None,
+        person: None,
     };
     transport::run_over(config, log, ends)
 }
