@@ -5,7 +5,7 @@
 //!
 //! Spec: JSON-RPC 2.0 section 5 (every request is answered, with its own id).
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,8 @@ use crate::jsonrpc::{Message, RequestId};
 /// A request that is not answered yet.
 #[derive(Debug)]
 pub struct Open {
+    /// Tells it from an earlier one with the same id.
+    pub serial: u64,
     /// The request.
     pub message: Arc<Message>,
     /// Where it is.
@@ -66,7 +68,9 @@ pub struct Resumable {
 /// The table.
 #[derive(Debug, Default)]
 pub struct InFlight {
-    open: HashMap<RequestId, Open>,
+    came: u64,
+    /// Ordered, so that what happens can be repeated.
+    open: BTreeMap<RequestId, Open>,
 }
 
 impl InFlight {
@@ -82,8 +86,10 @@ impl InFlight {
         message: Arc<Message>,
         now: Instant,
         deadline: Option<Instant>,
-    ) {
+    ) -> u64 {
+        self.came += 1;
         let open = Open {
+            serial: self.came,
             message,
             state: State::Held,
             since: now,
@@ -95,6 +101,7 @@ impl InFlight {
             stream: Resumable::default(),
         };
         self.open.insert(id, open);
+        self.came
     }
 
     /// The open request of this id.
@@ -108,6 +115,13 @@ impl InFlight {
         self.open
             .get(id)
             .is_some_and(|open| open.state == State::Running(exchange))
+    }
+
+    /// Whether this very request waits for its turn.
+    pub fn is_held(&self, id: &RequestId, serial: u64) -> bool {
+        self.open
+            .get(id)
+            .is_some_and(|open| open.serial == serial && open.state == State::Held)
     }
 
     /// The request is answered, or nobody waits for it any more.

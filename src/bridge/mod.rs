@@ -37,7 +37,7 @@ mod strategy;
 mod tests;
 mod tool_filter;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -70,7 +70,7 @@ pub struct Bridge {
     out: VecDeque<Output>,
     opened: u64,
     own_ids: u64,
-    exchanges: HashMap<ExchangeId, Running>,
+    exchanges: BTreeMap<ExchangeId, Running>,
     requests: InFlight,
     waiting: VecDeque<Waiting>,
     deliveries: Vec<Delivery>,
@@ -85,7 +85,8 @@ pub struct Bridge {
 /// A message from the client that waits for its turn, in the client's order.
 #[derive(Debug)]
 enum Waiting {
-    Request(RequestId),
+    /// With its serial number: the id may be in use again by now.
+    Request(RequestId, u64),
     Note(Arc<Message>),
 }
 
@@ -98,7 +99,7 @@ impl Bridge {
             out: VecDeque::new(),
             opened: 0,
             own_ids: 0,
-            exchanges: HashMap::new(),
+            exchanges: BTreeMap::new(),
             requests: InFlight::default(),
             waiting: VecDeque::new(),
             deliveries: Vec::new(),
@@ -173,6 +174,9 @@ impl Bridge {
 
     fn client_message(&mut self, now: Instant, message: Message) {
         self.keep_alive.touched(now);
+        if self.is_stopping() {
+            return self.answer_leaving(&message);
+        }
         match message.kind() {
             Kind::Response { .. } => self.deliver(now, Arc::new(message), false),
             Kind::Notification { method } if method == "notifications/cancelled" => {
@@ -186,11 +190,8 @@ impl Bridge {
     /// Sends what waits, in the client's order, as far as the handshake and the transport allow.
     fn pump(&mut self, now: Instant) {
         while let Some(front) = self.waiting.front() {
-            if let Waiting::Request(id) = front
-                && !self
-                    .requests
-                    .find(&id.clone())
-                    .is_some_and(|open| open.state == in_flight::State::Held)
+            if let Waiting::Request(id, serial) = front
+                && !self.requests.is_held(id, *serial)
             {
                 self.waiting.pop_front();
                 continue;
@@ -199,7 +200,7 @@ impl Bridge {
                 break;
             }
             match self.waiting.pop_front() {
-                Some(Waiting::Request(id)) => self.send_request(now, &id),
+                Some(Waiting::Request(id, _)) => self.send_request(now, &id),
                 Some(Waiting::Note(message)) => self.deliver_note(now, message),
                 None => break,
             }
@@ -209,7 +210,10 @@ impl Bridge {
 
     /// Whether the next waiting message may leave. Starts what is missing: the stream, a new session.
     fn gate(&mut self, now: Instant) -> bool {
-        self.is_signed_in() && self.link_is_ready(now) && self.session_is_ready(now)
+        !self.is_stopping()
+            && self.is_signed_in()
+            && self.link_is_ready(now)
+            && self.session_is_ready(now)
     }
 
     /// An id for a request of our own. npm reserves the prefix; a client that uses it is refused.

@@ -40,9 +40,10 @@ impl Bridge {
             return;
         }
         let deadline = self.settings.request_timeout.map(|limit| now + limit);
-        self.requests
+        let serial = self
+            .requests
             .insert(id.clone(), Arc::new(message), now, deadline);
-        self.waiting.push_back(Waiting::Request(id));
+        self.waiting.push_back(Waiting::Request(id, serial));
     }
 
     /// Sends an open request, for the first time or again.
@@ -66,7 +67,17 @@ impl Bridge {
     pub(super) fn hold(&mut self, id: &RequestId) {
         if let Some(open) = self.requests.find(id) {
             open.state = State::Held;
-            self.waiting.push_back(Waiting::Request(id.clone()));
+            self.waiting
+                .push_back(Waiting::Request(id.clone(), open.serial));
+        }
+    }
+
+    /// The same, before all others.
+    pub(super) fn hold_first(&mut self, id: &RequestId) {
+        if let Some(open) = self.requests.find(id) {
+            open.state = State::Held;
+            self.waiting
+                .push_front(Waiting::Request(id.clone(), open.serial));
         }
     }
 
@@ -82,7 +93,8 @@ impl Bridge {
             .ids_where(|open| matches!(open.state, State::Paused(at) if at <= now))
         {
             // A message that was on its way may overtake those that still wait: it came before them.
-            if self.session_is_settled() || self.session.is_initialize(&id) {
+            let may_leave = self.session_is_settled() && self.is_signed_in();
+            if may_leave || self.session.is_initialize(&id) {
                 self.send_request(now, &id);
             } else {
                 self.hold(&id);
