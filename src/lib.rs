@@ -48,6 +48,7 @@ pub mod error;
 pub mod flow;
 pub mod jsonrpc;
 pub mod log;
+pub mod mcp;
 pub mod oauth;
 pub mod secret;
 pub mod store;
