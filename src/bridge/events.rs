@@ -10,6 +10,7 @@ use url::Url;
 use crate::error::{Error, Result};
 use crate::jsonrpc::{Malformed, Message, Parsed};
 use crate::log::Level;
+use crate::mcp::version::Era;
 
 /// Names one HTTP exchange. Never used again, so that late news of a closed exchange is recognised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -150,6 +151,8 @@ pub enum Output {
         /// Whether the strategy would not choose it by itself, so that it is worth remembering.
         is_news: bool,
     },
+    /// Client and server are of different eras, or what was remembered of the server's is wrong: worth remembering.
+    Learned(Era),
     /// Leave.
     Exit,
 }
@@ -163,6 +166,8 @@ pub struct Exchange {
     pub session: Option<SessionId>,
     /// `MCP-Protocol-Version`.
     pub version: Option<Arc<str>>,
+    /// The headers that mirror the message for a modern server.
+    pub metadata: Vec<(String, String)>,
 }
 
 /// What an exchange sends.

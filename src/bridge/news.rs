@@ -64,6 +64,7 @@ impl Bridge {
                 if self.session.is_initialize(id) {
                     self.session.id = head.session;
                 }
+                self.era_accepted(id);
             }
             Purpose::Renewal => self.session.id = head.session,
             Purpose::Resume(id) => {
@@ -158,9 +159,7 @@ impl Bridge {
                 let (id, failed) = (id.clone(), *failed);
                 self.server_response(now, exchange, &id, failed, message);
             }
-            Kind::Request { .. } | Kind::Notification { .. } => {
-                self.out.push_back(Output::Client(message))
-            }
+            Kind::Request { .. } | Kind::Notification { .. } => self.server_says(exchange, message),
         }
     }
 

@@ -217,6 +217,7 @@ impl Bridge {
         }
         if first {
             self.settled(Transport::HttpSse);
+            self.era_of_sse(now);
         }
         self.renew_if_lost(now);
     }

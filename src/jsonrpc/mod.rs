@@ -234,6 +234,11 @@ impl Message {
         self.changed(self.kind.clone(), replace_member(&self.text, name, value))
     }
 
+    /// The same message without a top-level member that says nothing about its kind; everything else keeps its bytes.
+    pub fn without(&self, name: &str) -> Message {
+        self.changed(self.kind.clone(), without_member(&self.text, name))
+    }
+
     /// The message holds this part of a budget until it is dropped.
     pub fn holding(mut self, permit: Permit) -> Message {
         self.permit = Some(Arc::new(permit));

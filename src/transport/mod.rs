@@ -34,6 +34,7 @@ use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::flow::Budget;
 use crate::log::{Level, Log};
+use crate::mcp::version::Era;
 use crate::store::Store;
 use lane::Lanes;
 use stdio::Line;
@@ -96,7 +97,8 @@ pub fn run_over(config: Config, log: Arc<Log>, ends: Ends) -> Result<()> {
         Some("streamable-http") => Some(Transport::StreamableHttp),
         _ => None,
     };
-    let settings = Settings::new(&config, remembered, seed());
+    let era = store.notes().era.as_deref().and_then(Era::from_name);
+    let settings = Settings::new(&config, remembered, era, seed());
     let limit = config.message_limit;
     let shared = Arc::new(exchange::Shared {
         agents: agent::Agents::new(&config)?,
@@ -204,6 +206,9 @@ impl Loop {
                         .update_notes(|notes| notes.transport = Some(name.to_owned()));
                 }
             }
+            Output::Learned(era) => self
+                .store
+                .update_notes(|notes| notes.era = Some(era.name().to_owned())),
             Output::Exit => {}
         }
     }
