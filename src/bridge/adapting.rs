@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::adapter::News;
 use super::era::Adapter;
 use super::modern::LISTEN;
-use super::{Bridge, ExchangeId, Output, Purpose};
+use super::{Bridge, ExchangeId, Output, Purpose, verdict};
 use crate::error::{Error, Kind as ErrorKind};
 use crate::jsonrpc::{Kind, Message, RequestId};
 
@@ -27,7 +27,7 @@ impl Bridge {
     /// A request or notification of the server, on its way to the client.
     pub(super) fn server_says(&mut self, exchange: ExchangeId, message: Message) {
         let message = match self.speaks_modern() {
-            true => match self.from_modern(exchange, message) {
+            true => match self.hear_modern(exchange, message) {
                 Some(message) => message,
                 None => return,
             },
@@ -49,6 +49,32 @@ impl Bridge {
         }
     }
 
+    /// An answer leaves: to the client, or to the adapter that speaks for it.
+    pub(super) fn answer(&mut self, message: Message, refused: bool) {
+        match self.adapter {
+            Adapter::Same => self.out.push_back(Output::Client(message)),
+            Adapter::LegacyToModern(_) | Adapter::ModernToLegacy(_) => {
+                self.news.push_back(News::Answer { message, refused })
+            }
+        }
+    }
+
+    pub(super) fn answer_error(&mut self, id: &RequestId, error: &Error) {
+        let refused = match error.kind() {
+            ErrorKind::Http(status) => verdict::may_be_modern(status) || status == 500,
+            ErrorKind::PeerMisbehaved => true,
+            _ => false,
+        };
+        match (&self.adapter, Message::made(error.to_json_rpc(id))) {
+            (Adapter::LegacyToModern(_) | Adapter::ModernToLegacy(_), Ok(answer)) => {
+                self.answer(answer, refused)
+            }
+            (Adapter::Same, _) | (_, Err(_)) => {
+                self.out.push_back(Output::Answer(error.to_json_rpc(id)))
+            }
+        }
+    }
+
     /// Tells the adapter what it was not told yet; whether there was something.
     pub(super) fn tell_adapter(&mut self, now: Instant) -> bool {
         let mut told = false;
@@ -56,8 +82,8 @@ impl Bridge {
             told = true;
             let steps = match &mut self.adapter {
                 Adapter::Same => continue,
-                Adapter::LegacyToModern(adapter) => adapter.from_server(now, news),
-                Adapter::ModernToLegacy(adapter) => adapter.from_server(now, news),
+                Adapter::LegacyToModern(adapter) => adapter.hear(now, news),
+                Adapter::ModernToLegacy(adapter) => adapter.hear(now, news),
             };
             self.take(now, steps);
         }

@@ -77,7 +77,7 @@ impl Eras {
 
 impl Bridge {
     /// A message from the client, on its way to the adapter that suits it.
-    pub(super) fn from_client(&mut self, now: Instant, message: Message) {
+    pub(super) fn client_says(&mut self, now: Instant, message: Message) {
         if let Kind::Request { method, .. } = message.kind() {
             if method == "initialize" {
                 self.client_is(Era::Legacy);
@@ -93,8 +93,8 @@ impl Bridge {
     fn pass_on(&mut self, now: Instant, message: Message) {
         let steps = match &mut self.adapter {
             Adapter::Same => return self.core_message(now, message),
-            Adapter::LegacyToModern(adapter) => adapter.from_client(now, message),
-            Adapter::ModernToLegacy(adapter) => adapter.from_client(now, message),
+            Adapter::LegacyToModern(adapter) => adapter.client_says(now, message),
+            Adapter::ModernToLegacy(adapter) => adapter.client_says(now, message),
         };
         self.take(now, steps);
     }
@@ -168,6 +168,14 @@ impl Bridge {
             self.eras.remembered = Some(era);
             self.out.push_back(Output::Learned(era));
         }
+    }
+
+    /// Whether the server's era is not known, and may turn out to be modern.
+    pub(super) fn is_probing(&self) -> bool {
+        matches!(self.adapter, Adapter::Same)
+            && self.eras.server.is_none()
+            && self.settings.protocol == Protocol::Auto
+            && !self.link.is_sse()
     }
 
     fn decides(&mut self, id: &RequestId) -> Option<(Era, String)> {

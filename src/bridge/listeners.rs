@@ -150,7 +150,7 @@ impl Listeners {
     }
 
     /// The resources the server has to be asked to watch.
-    pub(super) fn to_subscribe(&mut self) -> Vec<String> {
+    pub(super) fn newly_wanted(&mut self) -> Vec<String> {
         let missing: Vec<String> = self
             .wanted()
             .difference(&self.subscribed)
@@ -161,7 +161,7 @@ impl Listeners {
     }
 
     /// The resources nobody wants any more.
-    pub(super) fn to_unsubscribe(&mut self) -> Vec<String> {
+    pub(super) fn no_longer_wanted(&mut self) -> Vec<String> {
         let wanted = self.wanted();
         let left: Vec<String> = self.subscribed.difference(&wanted).cloned().collect();
         self.subscribed = wanted;

@@ -203,7 +203,7 @@ impl Bridge {
 
     fn client_message(&mut self, now: Instant, message: Message) {
         self.keep_alive.touched(now);
-        self.from_client(now, message);
+        self.client_says(now, message);
     }
 
     /// A message for the server, of the era it speaks.

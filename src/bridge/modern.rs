@@ -44,6 +44,12 @@ impl Bridge {
                 metadata.extend(self.tools.headers(message));
                 metadata
             }
+            // The probe names its method for whatever routes modern requests; legacy servers ignore it.
+            Action::Post { message, .. }
+                if message.method() == Some("initialize") && self.is_probing() =>
+            {
+                vec![headers::method("initialize")]
+            }
             Action::Post { .. } | Action::Listen { .. } | Action::EndSession => Vec::new(),
         }
     }
@@ -121,7 +127,7 @@ impl Bridge {
     }
 
     /// A notification or request of a modern server, as the client is to see it; `None` if it is not to see it.
-    pub(super) fn from_modern(
+    pub(super) fn hear_modern(
         &mut self,
         exchange: ExchangeId,
         message: Message,

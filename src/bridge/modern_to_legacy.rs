@@ -62,7 +62,7 @@ impl ModernToLegacy {
     }
 
     /// A message of the client.
-    pub(super) fn from_client(&mut self, now: Instant, message: Message) -> Vec<Step> {
+    pub(super) fn client_says(&mut self, now: Instant, message: Message) -> Vec<Step> {
         let mut steps = Steps::default();
         match &mut self.phase {
             Phase::Ready => self.ready_message(now, message, &mut steps),
@@ -207,7 +207,7 @@ impl ModernToLegacy {
     }
 
     fn subscribe(&mut self, steps: &mut Steps) {
-        for uri in self.listeners.to_subscribe() {
+        for uri in self.listeners.newly_wanted() {
             self.ask(
                 "resources/subscribe",
                 &format!("{{\"uri\":{}}}", jsonrpc::quoted(&uri)),
@@ -217,7 +217,7 @@ impl ModernToLegacy {
     }
 
     fn unsubscribe(&mut self, steps: &mut Steps) {
-        for uri in self.listeners.to_unsubscribe() {
+        for uri in self.listeners.no_longer_wanted() {
             self.ask(
                 "resources/unsubscribe",
                 &format!("{{\"uri\":{}}}", jsonrpc::quoted(&uri)),
@@ -227,7 +227,7 @@ impl ModernToLegacy {
     }
 
     /// News from the server.
-    pub(super) fn from_server(&mut self, now: Instant, news: News) -> Vec<Step> {
+    pub(super) fn hear(&mut self, now: Instant, news: News) -> Vec<Step> {
         let mut steps = Steps::default();
         match news {
             News::Message { message, on } => {

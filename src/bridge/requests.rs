@@ -11,14 +11,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::adapter::News;
-use super::era::Adapter;
 use super::in_flight::State;
 use super::modern::LISTEN;
 use super::session::INITIALIZE_LIMIT;
 use super::{
     Bridge, Content, End, ExchangeId, LINGER, Limit, OWN_PREFIX, Output, Purpose, Refusal, Running,
-    Stage, Waiting, retry, verdict,
+    Stage, Waiting, retry,
 };
 use crate::error::{Error, Kind};
 use crate::jsonrpc::{Message, RequestId};
@@ -350,32 +348,6 @@ impl Bridge {
         }
         if !self.refreshed(now, id, Some(&message)) {
             self.answer(message, true);
-        }
-    }
-
-    /// An answer leaves: to the client, or to the adapter that speaks for it.
-    fn answer(&mut self, message: Message, refused: bool) {
-        match self.adapter {
-            Adapter::Same => self.out.push_back(Output::Client(message)),
-            Adapter::LegacyToModern(_) | Adapter::ModernToLegacy(_) => {
-                self.news.push_back(News::Answer { message, refused })
-            }
-        }
-    }
-
-    fn answer_error(&mut self, id: &RequestId, error: &Error) {
-        let refused = match error.kind() {
-            Kind::Http(status) => verdict::may_be_modern(status) || status == 500,
-            Kind::PeerMisbehaved => true,
-            _ => false,
-        };
-        match (&self.adapter, Message::made(error.to_json_rpc(id))) {
-            (Adapter::LegacyToModern(_) | Adapter::ModernToLegacy(_), Ok(answer)) => {
-                self.answer(answer, refused)
-            }
-            (Adapter::Same, _) | (_, Err(_)) => {
-                self.out.push_back(Output::Answer(error.to_json_rpc(id)))
-            }
         }
     }
 

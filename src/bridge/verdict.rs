@@ -2,6 +2,7 @@
 //!
 //! - The codes `-32020` to `-32022` are modern, whatever the status; `-32022` that names legacy versions only is not.
 //! - `initialize` refused as unknown, invalid or with a 4xx may come from a modern server; sign-in and overload do not count.
+//!   A modern server that answers `initialize` after all names a modern version.
 //! - `server/discover` must be known to a modern server: any other error for it is a legacy one's. For other methods 404
 //!   with `-32601` is modern; a result without `resultType` or an unexplained 4xx is not.
 //!
@@ -29,7 +30,16 @@ pub(super) enum Verdict {
 pub(super) fn of_answer(client: Era, method: &str, answer: &Message) -> Verdict {
     let failed = matches!(answer.kind(), Kind::Response { failed: true, .. });
     match (client, failed) {
-        (Era::Legacy, false) => Verdict::Is(Era::Legacy),
+        (Era::Legacy, false) => {
+            let agreed = jsonrpc::member_at(answer.text(), &["result", "protocolVersion"]);
+            match agreed.and_then(jsonrpc::string) {
+                // No legacy client can go on from here.
+                Some(agreed) if version::has_modern(std::slice::from_ref(&agreed)) => {
+                    Verdict::Refuses
+                }
+                Some(_) | None => Verdict::Is(Era::Legacy),
+            }
+        }
         (Era::Legacy, true) => match errors::code(answer) {
             Some(errors::UNSUPPORTED_VERSION) => of_versions(client, answer),
             Some(code) if errors::is_modern(code) => Verdict::Refuses,

@@ -26,7 +26,7 @@ pub fn of_message(message: &Message, version: Option<&str>) -> Vec<(String, Stri
         return headers;
     };
     if is_plain(method) {
-        headers.push(("mcp-method".to_owned(), method.to_owned()));
+        headers.push(self::method(method));
     }
     let source = match method {
         "tools/call" | "prompts/get" => "name",
@@ -40,6 +40,11 @@ pub fn of_message(message: &Message, version: Option<&str>) -> Vec<(String, Stri
         headers.push(("mcp-name".to_owned(), encode(&name)));
     }
     headers
+}
+
+/// The header that names a method.
+pub fn method(method: &str) -> (String, String) {
+    ("mcp-method".to_owned(), method.to_owned())
 }
 
 /// A value as a header carries it.
