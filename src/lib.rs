@@ -60,6 +60,7 @@ pub mod jsonrpc;
 #[doc(hidden)]
 pub mod log;
 #[doc(hidden)]
+pub mod mcp;
 pub mod oauth;
 pub mod secret;
 #[doc(hidden)]

@@ -63,6 +63,7 @@ impl Bridge {
                 if self.session.is_initialize(id) {
                     self.session.id = head.session;
                 }
+                self.era_accepted(id);
             }
             Purpose::Renewal => self.session.id = head.session,
             Purpose::Resume(id) => {
@@ -157,9 +158,7 @@ impl Bridge {
                 let (id, failed) = (id.clone(), *failed);
                 self.server_response(now, exchange, &id, failed, message);
             }
-            Kind::Request { .. } | Kind::Notification { .. } => {
-                self.out.push_back(Output::Client(message))
-            }
+            Kind::Request { .. } | Kind::Notification { .. } => self.server_says(exchange, message),
         }
     }
 

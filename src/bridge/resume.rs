@@ -76,7 +76,10 @@ impl Bridge {
         purpose: &Purpose,
         event: Option<EventId>,
     ) {
-        let Some(event) = event else { return };
+        // Streams of modern servers cannot be resumed.
+        let Some(event) = event.filter(|_| !self.speaks_modern()) else {
+            return;
+        };
         match purpose {
             Purpose::Request(id) | Purpose::Resume(id) if self.requests.runs_on(id, exchange) => {
                 if let Some(open) = self.requests.find(id) {

@@ -38,6 +38,7 @@ use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::flow::Budget;
 use crate::log::{Level, Log};
+use crate::mcp::version::Era;
 use crate::oauth::Authorizer;
 use crate::oauth::challenge::Challenge;
 pub use crate::oauth::sign_out::SignedOut;
@@ -118,7 +119,8 @@ pub(crate) fn prepare(config: Config, log: Arc<Log>, ends: Ends) -> Result<impl 
         Some("streamable-http") => Some(Transport::StreamableHttp),
         _ => None,
     };
-    let settings = Settings::new(&config, remembered, seed());
+    let era = store.notes().era.as_deref().and_then(Era::from_name);
+    let settings = Settings::new(&config, remembered, era, seed());
     let limit = config.message_limit;
     let agents = Arc::new(agent::Agents::new(&config)?);
     let outside = Outside {
@@ -241,6 +243,9 @@ impl Loop {
                 }
             }
             Output::SignIn(challenge) => self.sign_in(challenge),
+            Output::Learned(era) => self
+                .store
+                .update_notes(|notes| notes.era = Some(era.name().to_owned())),
             Output::Exit => {}
         }
     }
