@@ -13,7 +13,7 @@ use url::Url;
 use super::authorization_code::{self, Request};
 use super::browser::Opened;
 use super::callback::Responder;
-use super::failure::{Failure, Step, fetch, of_answer};
+use super::failure::{Failure, Step, of_answer};
 use super::registration::{Client, Origin, Wanted};
 use super::world::Fetch;
 use super::{Authorizer, Discovered, pkce};
@@ -140,8 +140,8 @@ impl Authorizer {
             follow: false,
             ..Fetch::document(attempt.url.clone())
         };
-        // Whatever else it answers is for the browser.
-        let Ok(answer) = fetch(&*self.world, &request, "the authorization endpoint") else {
+        // Whatever else it answers is for the browser, which is not kept waiting by a second try.
+        let Ok(answer) = self.world.fetch(&request) else {
             return Ok(());
         };
         let failure = of_answer("the sign-in", &request, &answer);

@@ -81,22 +81,23 @@ pub fn is_passing(status: u16) -> bool {
 /// If it did not pass. An answer with any other status is no error here.
 pub fn fetch(world: &dyn World, request: &Fetch, what: &str) -> Step<Fetched> {
     let mut pause = FIRST_PAUSE;
-    for _ in 0..TRIES {
-        match world.fetch(request) {
+    let mut tries = 0;
+    let answer = loop {
+        tries += 1;
+        let wait = match world.fetch(request) {
             Ok(answer) if !is_passing(answer.status) => return Ok(answer),
-            Ok(answer) if answer.retry_after.is_some_and(|after| after > MOST_PAUSE) => break,
-            Ok(answer) => world.sleep(answer.retry_after.unwrap_or(pause)),
+            Ok(answer) => match answer.retry_after.unwrap_or(pause) {
+                wait if tries <= RETRIES && wait <= MOST_PAUSE => wait,
+                _ => break answer,
+            },
             Err(error) => match Failure::from(error) {
-                Failure::Passing(_) => world.sleep(pause),
+                Failure::Passing(_) if tries <= RETRIES => pause,
                 failure => return Err(failure),
             },
-        }
+        };
+        world.sleep(wait);
         pause *= 2;
-    }
-    let answer = world.fetch(request).map_err(Failure::from)?;
-    if !is_passing(answer.status) {
-        return Ok(answer);
-    }
+    };
     let error = Error::new(
         Kind::SignIn,
         format!("{what} {} answered {}", shown(&request.url), answer.status),
@@ -105,7 +106,7 @@ pub fn fetch(world: &dyn World, request: &Fetch, what: &str) -> Step<Fetched> {
     Err(Failure::Passing(with_detail(error, &answer)))
 }
 
-const TRIES: u32 = 2;
+const RETRIES: u32 = 2;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const MOST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -158,5 +159,22 @@ fn with_detail(error: Error, answer: &Fetched) -> Error {
         error
     } else {
         error.with_detail(line)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oauth::scripted_world::Scripted;
+    use url::Url;
+
+    #[test]
+    fn a_server_that_asks_for_a_long_pause_is_not_asked_again() {
+        let world = Scripted::new();
+        world.answer_with(429, Some(Duration::from_secs(60)), "");
+        let request = Fetch::document(Url::parse("https://a.test/").unwrap());
+        let failure = fetch(&world, &request, "it").unwrap_err();
+        assert!(matches!(failure, Failure::Passing(_)), "{failure:?}");
+        assert_eq!((world.sent().len(), world.slept().len()), (1, 0));
     }
 }

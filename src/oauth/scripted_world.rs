@@ -32,9 +32,13 @@ impl Scripted {
     }
 
     pub(crate) fn answer(&self, status: u16, body: &str) {
+        self.answer_with(status, None, body);
+    }
+
+    pub(crate) fn answer_with(&self, status: u16, retry_after: Option<Duration>, body: &str) {
         let answer = Fetched {
             status,
-            retry_after: None,
+            retry_after,
             body: Secret::new(body),
         };
         self.0.lock().unwrap().answers.push_back(Ok(answer));
