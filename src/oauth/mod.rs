@@ -135,6 +135,11 @@ impl Authorizer {
         })
     }
 
+    /// The token as it is, not renewed.
+    pub fn present_bearer(&self) -> Option<Secret> {
+        self.bearer_of(&self.tokens()?)
+    }
+
     /// The token to send, renewed ahead of its end; nothing if there has been no sign-in.
     ///
     /// A renewal that fails leaves the old token: the server decides what it is worth.
