@@ -45,7 +45,9 @@ pub(crate) mod sign_out;
 mod token;
 pub mod world;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use url::Url;
@@ -72,6 +74,8 @@ pub struct Authorizer {
     /// Held by whoever is getting new tokens without a person.
     turn: Mutex<Turn>,
     sign_ins: Mutex<Vec<UnixMillis>>,
+    /// How many token requests are under way whose answer must not be lost.
+    under_way: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -88,8 +92,30 @@ struct Turn {
     discovered: Option<Discovered>,
     /// The last tokens got without a person, and when: if the server refuses them too, another refresh will not help.
     renewed: Option<(Secret, UnixMillis)>,
-    /// The last passing failure, and when: it is not provoked again by each waiting request.
-    failed: Option<(Error, UnixMillis)>,
+    /// The last failure: it is not provoked again by each waiting request.
+    failed: Option<Failed>,
+    /// The access token that only a person can replace.
+    hopeless: Option<Secret>,
+    /// When tokens were renewed of late.
+    renewals: Vec<UnixMillis>,
+}
+
+/// A renewal that failed.
+struct Failed {
+    error: Error,
+    is_passing: bool,
+    at: UnixMillis,
+    /// How long it is answered without another attempt.
+    pause: UnixMillis,
+}
+
+/// Tokens are being asked for; they are stored when this is dropped.
+struct UnderWay<'a>(&'a AtomicUsize);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// What is to be done about a refusal.
@@ -132,6 +158,7 @@ impl Authorizer {
             cached: Mutex::default(),
             turn: Mutex::default(),
             sign_ins: Mutex::default(),
+            under_way: AtomicUsize::new(0),
         })
     }
 
@@ -147,7 +174,10 @@ impl Authorizer {
         let tokens = self.tokens()?;
         let now = self.world.now();
         let can_renew = tokens.refresh_token.is_some() || self.config.oauth.client_credentials;
-        if can_renew && self.ends_soon(&tokens, now) && !self.was_renewed(&tokens) {
+        let ends_soon = can_renew && self.ends_soon(&tokens, now);
+        // As long as it lasts, nobody waits for a refresh that somebody else is at.
+        let is_renewed = ends_soon && !tokens.is_expired(now, 0) && self.is_renewing();
+        if ends_soon && !is_renewed && !self.was_renewed(&tokens) {
             match self.renew(&tokens, None) {
                 Ok(Recovered::Again) => return self.bearer_of(&self.fresh_tokens()?),
                 Ok(Recovered::NeedsSignIn) => {}
@@ -234,9 +264,29 @@ impl Authorizer {
             || tokens.is_expired(now, margin)
     }
 
-    /// Whether these tokens were renewed by us a moment ago.
+    /// Waits until tokens that are being asked for are stored: a refresh token that was replaced and lost ends the sign-in.
+    pub fn settle(&self, limit: Duration) {
+        let until = Instant::now() + limit;
+        while self.under_way.load(Ordering::SeqCst) > 0 && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn under_way(&self) -> UnderWay<'_> {
+        self.under_way.fetch_add(1, Ordering::SeqCst);
+        UnderWay(&self.under_way)
+    }
+
+    fn is_renewing(&self) -> bool {
+        matches!(self.turn.try_lock(), Err(TryLockError::WouldBlock))
+    }
+
+    /// Whether these tokens were renewed by us a moment ago, and should still be good.
     fn was_renewed(&self, tokens: &Tokens) -> bool {
         let now = self.world.now();
+        if tokens.is_expired(now, 0) {
+            return false;
+        }
         let turn = lock(&self.turn);
         turn.renewed.as_ref().is_some_and(|(token, at)| {
             *token == tokens.access_token && at.abs_diff(now) < JUST_RENEWED

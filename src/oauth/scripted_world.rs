@@ -1,19 +1,20 @@
 //! A world for tests: answers in the order they were laid down, a clock that moves when somebody sleeps.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use url::Url;
 
 use super::browser::Opened;
-use super::world::{Fetch, Fetched, World};
+use super::world::{Content, Fetch, Fetched, World};
 use crate::error::{Error, Kind, Result};
 use crate::log::Level;
 use crate::secret::Secret;
 use crate::store::UnixMillis;
 
-pub(crate) struct Scripted(Mutex<State>);
+#[derive(Clone)]
+pub(crate) struct Scripted(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
@@ -21,14 +22,16 @@ struct State {
     sent: Vec<Fetch>,
     slept: Vec<Duration>,
     now: UnixMillis,
+    fetched: usize,
+    before: Option<(usize, Box<dyn FnOnce() + Send>)>,
 }
 
 impl Scripted {
     pub(crate) fn new() -> Scripted {
-        Scripted(Mutex::new(State {
+        Scripted(Arc::new(Mutex::new(State {
             now: 1_000_000_000_000,
             ..State::default()
-        }))
+        })))
     }
 
     pub(crate) fn answer(&self, status: u16, body: &str) {
@@ -44,6 +47,11 @@ impl Scripted {
         self.0.lock().unwrap().answers.push_back(Ok(answer));
     }
 
+    /// Has this happen before the answer of this number is given.
+    pub(crate) fn before_answer(&self, number: usize, happens: impl FnOnce() + Send + 'static) {
+        self.0.lock().unwrap().before = Some((number, Box::new(happens)));
+    }
+
     pub(crate) fn sent(&self) -> Vec<Fetch> {
         std::mem::take(&mut self.0.lock().unwrap().sent)
     }
@@ -56,9 +64,18 @@ impl Scripted {
 impl World for Scripted {
     fn fetch(&self, fetch: &Fetch) -> Result<Fetched> {
         let mut state = self.0.lock().unwrap();
+        state.fetched += 1;
+        let fetched = state.fetched;
+        if let Some((_, happens)) = state.before.take_if(|(number, _)| *number == fetched) {
+            happens();
+        }
         state.sent.push(Fetch {
             url: fetch.url.clone(),
-            body: super::world::Content::Nothing,
+            body: match &fetch.body {
+                Content::Nothing => Content::Nothing,
+                Content::Form(text) => Content::Form(text.clone()),
+                Content::Json(text) => Content::Json(text.clone()),
+            },
             authorization: fetch.authorization.clone(),
             follow: fetch.follow,
             trusted: fetch.trusted,
