@@ -16,7 +16,7 @@ use super::callback_page::Page;
 use super::failure::{Failure, Step};
 use super::registration::Client;
 use super::sign_in::POLL;
-use super::{Authorizer, Discovered};
+use super::{Authorizer, Discovered, UnderWay};
 use crate::log::Level;
 use crate::secret::Secret;
 use crate::store::{Tokens, UnixMillis};
@@ -32,7 +32,7 @@ pub(super) struct Visitors<'a> {
 }
 
 impl Authorizer {
-    /// Waits for the person. No tokens, if another instance got them meanwhile.
+    /// Waits for the person. No tokens, if another instance got them meanwhile; the process does not leave before they are kept.
     pub(super) fn wait(
         &self,
         visitors: Visitors<'_>,
@@ -40,7 +40,7 @@ impl Authorizer {
         client: &Client,
         attempt: &Attempt,
         browser: &mut Option<Responder>,
-    ) -> Step<Option<Tokens>> {
+    ) -> Step<Option<(Tokens, UnderWay<'_>)>> {
         let mut looked = self.world.now();
         loop {
             let now = self.world.now();
@@ -78,6 +78,7 @@ impl Authorizer {
             let code = authorization_code::code(response, issuer, sends_iss)?;
             let (redirect_uri, resource) = (&attempt.redirect_uri, attempt.resource.as_deref());
             let endpoint = self.endpoint(discovered, client);
+            let under_way = self.under_way();
             return authorization_code::exchange(
                 endpoint,
                 &code,
@@ -85,7 +86,7 @@ impl Authorizer {
                 redirect_uri,
                 resource,
             )
-            .map(Some);
+            .map(|tokens| Some((tokens, under_way)));
         }
     }
 

@@ -223,7 +223,7 @@ impl Authorizer {
             }
             let failure = match result {
                 Ok(tokens) => {
-                    if let Some(tokens) = tokens {
+                    if let Some((tokens, _under_way)) = tokens {
                         self.finish(tokens, &discovered, wanted.scope, challenge);
                     }
                     self.answer_browser(browser, None);

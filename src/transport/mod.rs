@@ -58,6 +58,8 @@ enum Inbox {
 
 /// Messages from the server that are not written yet: 8 MiB, or one.
 const SERVER_BUDGET: usize = 8 * 1024 * 1024;
+/// How long tokens that are being asked for may take to be stored.
+const LAST_TOKENS: Duration = Duration::from_millis(700);
 /// How long the last lines may take to be written.
 const LAST_WRITE: Duration = Duration::from_secs(1);
 
@@ -192,6 +194,9 @@ impl Loop {
             while let Some(output) = self.bridge.poll() {
                 if matches!(output, Output::Exit) {
                     self.flush();
+                    if let Some(authorizer) = &self.authorizer {
+                        authorizer.settle(LAST_TOKENS);
+                    }
                     return;
                 }
                 self.carry_out(output);
