@@ -19,7 +19,7 @@ use super::sign_in::POLL;
 use super::{Authorizer, Discovered, UnderWay};
 use crate::log::Level;
 use crate::secret::Secret;
-use crate::store::{Tokens, UnixMillis};
+use crate::store::{SIGN_IN_LIFE, Tokens, UnixMillis};
 use crate::url::{same_origin, shown};
 
 /// Where a person may come back.
@@ -44,7 +44,8 @@ impl Authorizer {
         let mut looked = self.world.now();
         loop {
             let now = self.world.now();
-            if now >= attempt.until {
+            // Also if the clock was set back, which would make it last for ever.
+            if now.abs_diff(attempt.created_at) >= SIGN_IN_LIFE {
                 let what = "nobody completed the sign-in within ten minutes";
                 return Err(Failure::new(what));
             }
@@ -106,7 +107,12 @@ impl Authorizer {
             let same = record.is_some_and(|record| {
                 record.authorization_server_url == discovered.authorization_server
             });
-            self.store.verifier(state).filter(|_| same)
+            let verifier = self.store.verifier(state).filter(|_| same);
+            if verifier.is_some() {
+                // A state is good for once.
+                self.store.remove_sign_in(state);
+            }
+            verifier
         };
         let Some(verifier) = verifier else {
             self.world

@@ -256,20 +256,16 @@ mod tests {
 
     use std::time::Duration;
 
-    use super::super::scripted_world::Scripted;
+    use super::super::scripted_world::{self, Scripted};
     use super::super::world::{Content, Fetch, World};
     use super::*;
-    use crate::config::{Config, LogConfig};
-    use crate::log::Log;
     use crate::secret::Secret;
-    use crate::store::{ClientInfo, ServerHash, Store};
+    use crate::store::ClientInfo;
 
     /// An authorizer whose tokens ended long ago, with a registration; its metadata is laid down as answers.
     fn authorizer(world: &Scripted) -> Authorizer {
-        let config = Config::new(url::Url::parse("https://a.test/mcp").unwrap());
-        let hash = ServerHash::parse("94baabe3c3fadb285b26c035e4e86046").unwrap();
-        let log = Arc::new(Log::open(LogConfig::default()).unwrap());
-        let store = Arc::new(Store::open(None, &hash, log));
+        let authorizer = scripted_world::authorizer(world);
+        let store = &authorizer.store;
         let tokens = Tokens {
             access_token: Secret::new("t0"),
             token_type: "Bearer".to_owned(),
@@ -285,7 +281,7 @@ mod tests {
             ..ClientInfo::default()
         });
         discovery(world);
-        Authorizer::new(Box::new(world.clone()), &config, store, None).unwrap()
+        authorizer
     }
 
     fn discovery(world: &Scripted) {

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use url::Url;
 
+use super::Authorizer;
 use super::browser::Opened;
 use super::world::{Content, Fetch, Fetched, World};
+use crate::config::{Config, LogConfig};
 use crate::error::{Error, Kind, Result};
-use crate::log::Level;
+use crate::log::{Level, Log};
 use crate::secret::Secret;
-use crate::store::UnixMillis;
+use crate::store::{ServerHash, Store, UnixMillis};
 
 #[derive(Clone)]
 pub(crate) struct Scripted(Arc<Mutex<State>>);
@@ -59,6 +61,18 @@ impl Scripted {
     pub(crate) fn slept(&self) -> Vec<Duration> {
         std::mem::take(&mut self.0.lock().unwrap().slept)
     }
+}
+
+/// An authorizer for https://a.test/mcp that keeps everything in memory.
+pub(crate) fn authorizer(world: &Scripted) -> Authorizer {
+    let config = Config::new(Url::parse("https://a.test/mcp").unwrap());
+    let hash = ServerHash::parse("94baabe3c3fadb285b26c035e4e86046").unwrap();
+    let silent = LogConfig {
+        silent: true,
+        ..LogConfig::default()
+    };
+    let store = Store::open(None, &hash, Arc::new(Log::open(silent).unwrap()));
+    Authorizer::new(Box::new(world.clone()), &config, Arc::new(store), None).unwrap()
 }
 
 impl World for Scripted {
