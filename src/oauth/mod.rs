@@ -84,6 +84,8 @@ struct Cached {
     read_at: Option<UnixMillis>,
     /// The access token that the server refused and that no refresh can help.
     refused: Option<Secret>,
+    /// What the sign-in under way is to widen.
+    step_up: Option<StepUp>,
     warned_of_id_token: bool,
 }
 
@@ -98,6 +100,14 @@ struct Turn {
     hopeless: Option<Secret>,
     /// When tokens were renewed of late.
     renewals: Vec<UnixMillis>,
+}
+
+/// What a step-up is about.
+struct StepUp {
+    /// The scope of the tokens before it.
+    before: Option<String>,
+    /// The scope that was missing.
+    needed: String,
 }
 
 /// A renewal that failed.
