@@ -120,6 +120,7 @@ pub fn run_over(config: Config, log: Arc<Log>, ends: Ends) -> Result<()> {
         log: Arc::clone(&log),
         inbox: Some(inbox.clone()),
         person: ends.person,
+        zone: Mutex::default(),
     };
     let authorizer = authorizer(outside, Arc::clone(&store))?;
     let shared = Arc::new(exchange::Shared {
@@ -284,6 +285,7 @@ pub fn revoke(config: &Config, store: Arc<Store>, log: Arc<Log>) -> Result<Signe
         log,
         inbox: None,
         person: None,
+        zone: Mutex::default(),
     };
     match authorizer(outside, store)? {
         Some(authorizer) => authorizer.revoke(),
