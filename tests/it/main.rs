@@ -7,6 +7,7 @@ mod http_sse;
 mod messages;
 mod process_life;
 mod session;
+mod sign_in_support;
 mod streams;
 mod support;
 mod tidy;

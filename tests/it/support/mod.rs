@@ -1,5 +1,7 @@
 //! What the tests stand on: a scripted HTTP server, the program under test, gates instead of sleeps.
 
+pub mod authorization_server;
+pub mod browser;
 pub mod http;
 pub mod mcp;
 pub mod process;

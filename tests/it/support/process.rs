@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
+use super::browser::Browser;
 use super::mcp::{INITIALIZE, INITIALIZED};
 use super::{Gate, LIMIT, TempDir};
 
@@ -48,6 +49,11 @@ impl Start {
     pub fn env(mut self, name: &str, value: &str) -> Start {
         self.command.env(name, value);
         self
+    }
+
+    /// With this browser.
+    pub fn browser(self, browser: &Browser) -> Start {
+        self.env("BROWSER", &browser.command())
     }
 
     /// In the home of another process.
