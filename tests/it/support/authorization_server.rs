@@ -16,7 +16,7 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use super::LIMIT;
 use super::http::{Reply, Request, Server};
-pub use rules::Rules;
+pub use rules::{Rules, server_metadata};
 
 /// Name and value, decoded.
 pub type Form = HashMap<String, String>;

@@ -5,6 +5,8 @@ pub mod browser;
 pub mod http;
 pub mod mcp;
 pub mod process;
+pub mod sign_in;
+pub mod store;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,6 +1,8 @@
 //! The program under test, with a home of its own and an empty environment.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
@@ -26,6 +28,7 @@ pub struct Process {
 pub struct Start {
     command: Command,
     home: Arc<TempDir>,
+    stderr: Option<PathBuf>,
 }
 
 impl Start {
@@ -43,6 +46,7 @@ impl Start {
         Start {
             command,
             home: Arc::new(TempDir::new()),
+            stderr: None,
         }
     }
 
@@ -56,6 +60,12 @@ impl Start {
         self.env("BROWSER", &browser.command())
     }
 
+    /// With stderr in this file.
+    pub fn stderr_to(mut self, path: &Path) -> Start {
+        self.stderr = Some(path.to_owned());
+        self
+    }
+
     /// In the home of another process.
     pub fn home(mut self, home: &Arc<TempDir>) -> Start {
         self.home = Arc::clone(home);
@@ -67,7 +77,10 @@ impl Start {
             .env("HOME", &self.home.0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+            .stderr(match &self.stderr {
+                Some(path) => Stdio::from(File::create(path).unwrap()),
+                None => Stdio::piped(),
+            });
         let mut child = self.command.spawn().unwrap();
         let (sender, lines) = channel();
         let stdout = child.stdout.take().unwrap();
@@ -80,11 +93,11 @@ impl Start {
             }
         });
         let (stderr, stderr_ended) = (Arc::new(Mutex::new(String::new())), Gate::default());
-        let (text, ended, pipe) = (
-            Arc::clone(&stderr),
-            stderr_ended.clone(),
-            child.stderr.take().unwrap(),
-        );
+        let (text, ended) = (Arc::clone(&stderr), stderr_ended.clone());
+        let pipe: Box<dyn Read + Send> = match child.stderr.take() {
+            Some(pipe) => Box::new(pipe),
+            None => Box::new(std::io::empty()),
+        };
         std::thread::spawn(move || {
             let mut pipe = BufReader::new(pipe);
             let mut line = Vec::new();
