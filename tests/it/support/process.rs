@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -154,6 +154,12 @@ impl Process {
     /// The next line.
     pub fn recv_raw(&mut self) -> String {
         self.lines.recv_timeout(LIMIT).expect("a line on stdout")
+    }
+
+    /// The next line, if it comes in this time.
+    pub fn try_recv(&mut self, limit: Duration) -> Option<Value> {
+        let line = self.lines.recv_timeout(limit).ok()?;
+        Some(serde_json::from_str(&line).unwrap())
     }
 
     /// The next line, which must be JSON.
