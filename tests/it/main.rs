@@ -3,6 +3,7 @@
 mod cli;
 mod doctor;
 mod failures;
+mod grants;
 mod http_sse;
 mod messages;
 mod process_life;
@@ -18,4 +19,5 @@ mod sign_in_support;
 mod streams;
 mod support;
 mod tidy;
+mod tokens;
 mod usage;

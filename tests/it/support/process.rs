@@ -145,6 +145,12 @@ impl Process {
         self.send_bytes(format!("{line}\n").as_bytes());
     }
 
+    /// The same to a program that may have left already.
+    pub fn send_if_alive(&mut self, line: &str) {
+        let stdin = self.stdin.as_mut().unwrap();
+        stdin.write_all(format!("{line}\n").as_bytes()).ok();
+    }
+
     pub fn send_bytes(&mut self, bytes: &[u8]) {
         let stdin = self.stdin.as_mut().unwrap();
         stdin.write_all(bytes).unwrap();
