@@ -1,10 +1,12 @@
 //! One test binary: the program as a whole, over sockets and pipes.
 
 mod cli;
+mod client;
 mod doctor;
 mod failures;
 mod grants;
 mod http_sse;
+mod instances;
 mod messages;
 mod process_life;
 mod session;
@@ -20,4 +22,5 @@ mod streams;
 mod support;
 mod tidy;
 mod tokens;
+mod tokens_store;
 mod usage;

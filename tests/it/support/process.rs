@@ -19,6 +19,7 @@ pub struct Process {
     child: Child,
     stdin: Option<ChildStdin>,
     lines: Receiver<String>,
+    kept: Vec<String>,
     stderr: Arc<Mutex<String>>,
     stderr_ended: Gate,
     pub home: Arc<TempDir>,
@@ -118,6 +119,7 @@ impl Start {
             stdin: child.stdin.take(),
             child,
             lines,
+            kept: Vec::new(),
             stderr,
             stderr_ended,
             home: self.home,
@@ -187,6 +189,21 @@ impl Process {
             rest.push(serde_json::from_str(&line).unwrap());
         }
         rest
+    }
+
+    /// Lines that come until stdout ends, whatever they are.
+    pub fn rest_raw(&mut self) -> Vec<String> {
+        let mut rest = std::mem::take(&mut self.kept);
+        while let Ok(line) = self.lines.recv_timeout(LIMIT) {
+            rest.push(line);
+        }
+        rest
+    }
+
+    /// All lines so far; [`Process::rest_raw`] gives them again.
+    pub fn so_far(&mut self) -> &[String] {
+        self.kept.extend(self.lines.try_iter());
+        &self.kept
     }
 
     pub fn close_stdin(&mut self) {
