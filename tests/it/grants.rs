@@ -263,11 +263,14 @@ fn a_code_on_another_device_signs_in() {
 
 #[test]
 fn a_device_sign_in_that_is_declined_or_runs_out_ends_in_words() {
-    for code in ["access_denied", "expired_token"] {
+    for (code, word) in [
+        ("access_denied", "access_denied"),
+        ("expired_token", "time"),
+    ] {
         let site = Site::start(|rules| rules.device_error = Some(code.to_owned()));
         let browser = Browser::new();
         let mut process = bridge(&site, &browser, &["--device-code", "--auth-timeout", "10"]);
-        says(&error(&mut process), &[code]);
+        says(&error(&mut process), &[word]);
         process.finish();
     }
 }

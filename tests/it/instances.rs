@@ -112,6 +112,7 @@ fn two_processes_refresh_once() {
     let mut first = signed_in(&site, &browser, &[]);
     let mut second = start(&site, &[]).browser(&browser).home(&first.home).go();
     second.handshake();
+    site.settle(2);
     site.expire_access_tokens();
     let (asked, go_on) = (Gate::default(), Gate::default());
     let (tell, wait) = (asked.clone(), go_on.clone());
@@ -149,6 +150,7 @@ fn a_sibling_that_refreshed_is_believed() {
     let mut first = signed_in(&site, &browser, &[]);
     let mut second = start(&site, &[]).browser(&browser).home(&first.home).go();
     second.handshake();
+    site.settle(2);
     site.expire_access_tokens();
     works(&mut first);
     works(&mut second);
@@ -221,6 +223,7 @@ fn a_stranger_on_the_port_is_walked_around() {
     let browser = Browser::new();
     let mut process = bridge(&site, &browser, &[]);
     sign_in(&mut process, &browser);
+    site.settle(1);
     process.finish();
     let redirect = authorization(&browser, 1)["redirect_uri"].clone();
     let used = url::Url::parse(&redirect).unwrap().port().unwrap();
@@ -229,6 +232,7 @@ fn a_stranger_on_the_port_is_walked_around() {
     // The registration for the other port is no reason to sign in again.
     let mut second = start(&site, &[]).browser(&browser).home(&process.home).go();
     second.handshake();
+    site.settle(2);
     site.expire_access_tokens();
     works(&mut second);
     second.finish();

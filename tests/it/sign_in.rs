@@ -6,7 +6,7 @@ use crate::support::browser::{Browser, printed_url, visit};
 use crate::support::mcp::INITIALIZE;
 use crate::support::process::{Process, Start};
 use crate::support::sign_in::{
-    authorization, bridge, error, says, sign_in, signed_in, start, works,
+    authorization, bridge, error, free_port, says, sign_in, signed_in, start, works,
 };
 
 #[test]
@@ -41,15 +41,14 @@ fn a_person_signs_in_once_and_everything_after_carries_the_token() {
             "POST /token"
         ]
     );
-    let asked = site.requests("/mcp");
-    let bearer = |at: usize| asked[at].header("authorization").unwrap_or_default();
-    assert_eq!(bearer(0), "");
-    assert!(bearer(1).starts_with("Bearer access-token-"));
-    assert!(
-        asked[1..]
-            .iter()
-            .all(|r| r.header("authorization") == Some(bearer(1)))
-    );
+    let mut asked = site.requests("/mcp");
+    assert_eq!(asked.remove(0).header("authorization"), None);
+    let bearer = asked[0].header("authorization").unwrap_or_default();
+    assert!(bearer.starts_with("Bearer access-token-"));
+    for request in &asked {
+        let sent = request.header("authorization");
+        assert_eq!(sent, Some(bearer), "{}", request.what());
+    }
     assert_eq!(browser.urls().len(), 1);
 }
 
@@ -91,9 +90,7 @@ fn the_authorization_request_is_complete() {
 fn flags_change_the_redirect_uri_and_add_to_the_authorization_request() {
     let site = Site::start(|_| {});
     let browser = Browser::new();
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = free.local_addr().unwrap().port().to_string();
-    drop(free);
+    let port = free_port();
     let mut process = signed_in(
         &site,
         &browser,

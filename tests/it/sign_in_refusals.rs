@@ -115,7 +115,7 @@ fn addresses_inside_the_network_are_not_asked() {
             rules.resource_document()["authorization_servers"] = json!([inside]);
         });
         let host = url::Url::parse(inside).unwrap();
-        says(&text, &[host.host_str().unwrap(), "private"]);
+        says(&text, &[host.host_str().unwrap(), "network"]);
     }
 }
 
@@ -240,7 +240,7 @@ fn an_unknown_token_type_is_refused() {
     assert!(browser.sign_in(1).status >= 400);
     says(
         &process.recv()["error"]["message"].to_string(),
-        &["token_type", "mac"],
+        &["type", "mac"],
     );
     process.finish();
 }

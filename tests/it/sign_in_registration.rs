@@ -7,7 +7,7 @@ use crate::support::browser::{Browser, visit};
 use crate::support::mcp::INITIALIZE;
 use crate::support::process::Start;
 use crate::support::sign_in::{
-    authorization, bridge, refused, says, sign_in, signed_in, start, works,
+    authorization, bridge, free_port, refused, says, sign_in, signed_in, start, works,
 };
 use crate::support::store;
 
@@ -63,6 +63,7 @@ fn a_static_client_comes_before_all_others() {
         &site,
         &browser,
         &[
+            &free_port(),
             "--static-oauth-client-info",
             STATIC,
             "--client-metadata-url",
@@ -102,7 +103,11 @@ fn a_metadata_document_is_the_client_id_where_it_is_supported() {
         rules.server_document()["client_id_metadata_document_supported"] = json!(true);
     });
     let browser = Browser::new();
-    let mut process = signed_in(&site, &browser, &["--client-metadata-url", DOCUMENT]);
+    let mut process = signed_in(
+        &site,
+        &browser,
+        &[&free_port(), "--client-metadata-url", DOCUMENT],
+    );
     process.finish();
     assert_eq!(authorization(&browser, 1)["client_id"], DOCUMENT);
     assert_eq!(site.requests("/register").len(), 0);
@@ -113,7 +118,11 @@ fn a_metadata_document_is_the_client_id_where_it_is_supported() {
 fn a_metadata_document_that_is_not_supported_leads_to_a_registration() {
     let site = Site::start(|_| {});
     let browser = Browser::new();
-    let mut process = signed_in(&site, &browser, &["--client-metadata-url", DOCUMENT]);
+    let mut process = signed_in(
+        &site,
+        &browser,
+        &[&free_port(), "--client-metadata-url", DOCUMENT],
+    );
     process.finish();
     assert_eq!(site.requests("/register").len(), 1);
 }

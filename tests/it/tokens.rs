@@ -25,12 +25,15 @@ fn expired(site: &Site, browser: &Browser, args: &[&str]) -> Process {
 fn a_refused_token_is_refreshed_and_the_request_repeated() {
     let site = Site::start(|_| {});
     let browser = Browser::new();
-    let mut process = expired(&site, &browser, &[]);
-    works(&mut process);
+    let mut first = expired(&site, &browser, &[]);
+    works(&mut first);
+    first.finish();
     // The second time with the token the first refresh gave.
     site.expire_access_tokens();
-    works(&mut process);
-    process.finish();
+    let mut second = start(&site, &[]).browser(&browser).home(&first.home).go();
+    second.handshake();
+    works(&mut second);
+    second.finish();
     let refreshed = site.grants("refresh_token");
     assert_eq!(refreshed.len(), 2);
     assert_ne!(refreshed[0]["refresh_token"], refreshed[1]["refresh_token"]);
@@ -41,13 +44,29 @@ fn a_refused_token_is_refreshed_and_the_request_repeated() {
 fn a_refresh_token_that_is_not_replaced_is_kept() {
     let site = Site::start(|rules| rules.rotates = false);
     let browser = Browser::new();
+    let mut first = expired(&site, &browser, &[]);
+    works(&mut first);
+    first.finish();
+    site.expire_access_tokens();
+    let mut second = start(&site, &[]).browser(&browser).home(&first.home).go();
+    second.handshake();
+    works(&mut second);
+    second.finish();
+    assert_eq!(site.grants("refresh_token").len(), 2);
+    assert_eq!(browser.urls().len(), 1);
+}
+
+#[test]
+fn a_token_that_worked_is_refreshed_again_however_short_it_lived() {
+    let site = Site::start(|_| {});
+    let browser = Browser::new();
     let mut process = expired(&site, &browser, &[]);
     works(&mut process);
     site.expire_access_tokens();
     works(&mut process);
     process.finish();
-    assert_eq!(site.grants("refresh_token").len(), 2);
     assert_eq!(browser.urls().len(), 1);
+    assert_eq!(site.grants("refresh_token").len(), 2);
 }
 
 #[test]
@@ -128,7 +147,8 @@ fn a_token_near_its_end_is_refreshed_before_it_is_refused() {
         let bearer = format!("Bearer {}", fresh["access_token"].as_str().unwrap());
         let requests = site.requests("/mcp").split_off(asked);
         for request in requests {
-            assert_eq!(request.header("authorization"), Some(bearer.as_str()));
+            let sent = request.header("authorization");
+            assert_eq!(sent, Some(bearer.as_str()), "{}", request.what());
         }
         assert_eq!(browser.urls().len(), 1);
     }

@@ -182,7 +182,7 @@ fn without_a_writable_home_the_session_works_and_says_so() {
         .env("MCP_REMOTE_CONFIG_DIR", base.to_str().unwrap())
         .go();
     sign_in(&mut process, &browser);
-    works(&mut process);
+    site.settle(1);
     // The tokens are kept in memory: a refresh works.
     site.expire_access_tokens();
     works(&mut process);

@@ -16,6 +16,7 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use super::LIMIT;
 use super::http::{Reply, Request, Server};
+use super::store;
 pub use rules::{Rules, server_metadata};
 
 /// Name and value, decoded.
@@ -63,6 +64,8 @@ struct Grant {
 pub struct Seen {
     pub at_issuer: bool,
     pub request: Request,
+    /// The scope of the token it came with, if that was valid when it came.
+    granted: Option<String>,
 }
 
 impl Seen {
@@ -108,7 +111,13 @@ impl Site {
             let state = Arc::clone(&state);
             Server::start(move |request, reply| answer(&state, at_issuer, request, reply))
         };
-        let (server, issuer) = (serve(false), serve(true));
+        // A callback port below those that the system gives out, so that no other test has it by chance.
+        let mut server = serve(false);
+        while store::port(&server.url("/mcp")) > 32_000 {
+            super::browser::get(&server.url("/warm-up"));
+            server = serve(false);
+        }
+        let issuer = serve(true);
         // Not every test needs both, and Server insists on being called.
         for one in [&server, &issuer] {
             super::browser::get(&one.url("/warm-up"));
@@ -251,6 +260,18 @@ impl Site {
         forms
     }
 
+    /// Waits until this many sessions have begun and opened their streams, all of it with a token.
+    pub fn settle(&self, sessions: usize) {
+        let count = |what: &str| {
+            let is_it = |one: &&Seen| one.granted.is_some() && one.request.what() == what;
+            self.state.seen.lock().unwrap().iter().filter(is_it).count()
+        };
+        super::browser::wait_until("the session to begin", || {
+            let began = count("POST notifications/initialized") >= sessions;
+            (began && count("GET") >= sessions).then_some(())
+        });
+    }
+
     /// Waits until so many requests for the path came; gives the last of them.
     pub fn wait_for(&self, path: &str, count: usize) -> Request {
         let seen = self.state.seen.lock().unwrap();
@@ -305,9 +326,16 @@ fn answer(state: &State, at_issuer: bool, request: &Request, reply: &mut Reply<'
     if path == "/warm-up" {
         return reply.status(204);
     }
+    let bearer = request.header("authorization");
+    let bearer = bearer.and_then(|value| value.strip_prefix("Bearer "));
+    let access = state.access.lock().unwrap();
+    let granted = bearer.and_then(|token| access.get(token)).cloned();
+    drop(access);
+    // From here on a test may go on, and let tokens expire.
     state.seen.lock().unwrap().push(Seen {
         at_issuer,
         request: request.clone(),
+        granted: granted.clone(),
     });
     state.more.notify_all();
     let script = state.scripts.lock().unwrap().get(&path).cloned();
@@ -316,7 +344,7 @@ fn answer(state: &State, at_issuer: bool, request: &Request, reply: &mut Reply<'
     }
     let rules = state.rules.lock().unwrap().clone();
     if path == rules.path {
-        return resource::answer(state, &rules, request, reply);
+        return resource::answer(&rules, granted, request, reply);
     }
     if path.starts_with("/.well-known/") || path.contains("/.well-known/") {
         let origin = if at_issuer {

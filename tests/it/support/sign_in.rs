@@ -1,5 +1,8 @@
 //! Steps that tests about signing in share.
 
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicU16, Ordering};
+
 use serde_json::Value;
 
 use super::authorization_server::{Form, Site, query};
@@ -24,7 +27,20 @@ pub fn start(site: &Site, args: &[&str]) -> Start {
 pub fn signed_in(site: &Site, browser: &Browser, args: &[&str]) -> Process {
     let mut process = bridge(site, browser, args);
     sign_in(&mut process, browser);
+    site.settle(1);
     process
+}
+
+/// A port that is free, below those that the system gives out.
+pub fn free_port() -> String {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = u16::try_from(std::process::id() % 8_000).unwrap();
+    loop {
+        let port = 20_000 + first + NEXT.fetch_add(1, Ordering::Relaxed);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port.to_string();
+        }
+    }
 }
 
 /// The first sign-in and the handshake; the page at its end.

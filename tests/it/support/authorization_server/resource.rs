@@ -1,16 +1,12 @@
 //! The MCP endpoint: an ordinary server behind a bearer token.
 
-use super::{Request, Rules, State};
+use super::{Request, Rules};
 use crate::support::http::Reply;
 use crate::support::mcp::{ordinary, result};
 
-pub fn answer(state: &State, rules: &Rules, request: &Request, reply: &mut Reply<'_>) {
+pub fn answer(rules: &Rules, granted: Option<String>, request: &Request, reply: &mut Reply<'_>) {
     if rules.guarded {
-        let bearer = request
-            .header("authorization")
-            .and_then(|value| value.strip_prefix("Bearer "));
-        let access = state.access.lock().unwrap();
-        let Some(scope) = bearer.and_then(|token| access.get(token)).cloned() else {
+        let Some(scope) = granted else {
             let challenge = rules.challenge.as_ref();
             let header = challenge.map_or(String::new(), |c| format!("www-authenticate: {c}\r\n"));
             return reply.full(401, &header, "who are you?");
