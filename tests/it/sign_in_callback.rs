@@ -48,7 +48,7 @@ fn a_person_who_declines_gets_a_page_and_the_client_the_reason_at_once() {
     process.send(INITIALIZE);
     let page = browser.sign_in(1);
     assert_eq!(page.status, 400);
-    says(&page.text, &["not signed in", "the owner said no"]);
+    says(&page.text, &["not signed in", "declined"]);
     let answer = process.recv();
     says(
         &answer["error"]["message"].to_string(),

@@ -104,12 +104,12 @@ fn an_issuer_on_plain_http_elsewhere_is_refused() {
 }
 
 #[test]
-fn addresses_inside_the_network_are_not_asked() {
+fn addresses_that_only_the_inside_can_reach_are_not_asked() {
     for inside in [
         "https://169.254.169.254",
-        "https://10.0.0.1",
         "https://[fe80::1]",
-        "https://192.168.0.1/x",
+        "https://[::ffff:169.254.169.254]",
+        "https://0.0.0.0/x",
     ] {
         let text = refusal(|rules| {
             rules.resource_document()["authorization_servers"] = json!([inside]);

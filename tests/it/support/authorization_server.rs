@@ -236,11 +236,11 @@ impl Site {
             .collect()
     }
 
-    /// The requests for a path, by its last part.
+    /// The requests for the MCP endpoint (`/mcp`), or for any other path by its last part.
     pub fn requests(&self, path: &str) -> Vec<Request> {
         self.seen()
             .into_iter()
-            .filter(|seen| path_of(&seen.request).ends_with(path))
+            .filter(|seen| is_at(&seen.request, path))
             .map(|seen| seen.request)
             .collect()
     }
@@ -276,7 +276,7 @@ impl Site {
     pub fn wait_for(&self, path: &str, count: usize) -> Request {
         let seen = self.state.seen.lock().unwrap();
         let hits = |seen: &[Seen]| -> Vec<Request> {
-            let hit = |one: &&Seen| path_of(&one.request).ends_with(path);
+            let hit = |one: &&Seen| is_at(&one.request, path);
             let found = seen.iter().filter(hit);
             found.map(|one| one.request.clone()).collect()
         };
@@ -358,6 +358,11 @@ fn answer(state: &State, at_issuer: bool, request: &Request, reply: &mut Reply<'
         };
     }
     endpoints::answer(state, &rules, request, reply);
+}
+
+fn is_at(request: &Request, path: &str) -> bool {
+    let known = path_of(request);
+    known == path || path != "/mcp" && known.ends_with(path)
 }
 
 /// The path without its query.
