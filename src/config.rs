@@ -165,6 +165,10 @@ pub struct OAuth {
     pub token_endpoint: Option<Url>,
     /// The PEM file of the key that signs client assertions (`--client-assertion-key`).
     pub client_assertion_key: Option<PathBuf>,
+    /// An issuer that is believed although the metadata was looked for under another one (`--accept-issuer`).
+    pub accept_issuer: Option<String>,
+    /// Sign in although the authorization server does not offer PKCE with S256 (`--accept-missing-s256`).
+    pub accept_missing_s256: bool,
     /// Never open a browser (`--no-browser`).
     pub no_browser: bool,
 }
@@ -237,6 +241,8 @@ impl Default for OAuth {
             client_credentials: false,
             token_endpoint: None,
             client_assertion_key: None,
+            accept_issuer: None,
+            accept_missing_s256: false,
             no_browser: false,
         }
     }

@@ -12,9 +12,12 @@ use std::fmt;
 
 use crate::jsonrpc::RequestId;
 
-/// A failure: its kind, one sentence and a hint.
+/// A failure: its kind, one sentence and a hint. As small as a pointer, because every result has room for one.
 #[derive(Clone)]
-pub struct Error {
+pub struct Error(Box<Inner>);
+
+#[derive(Clone)]
+struct Inner {
     kind: Kind,
     what: String,
     detail: Option<String>,
@@ -76,30 +79,30 @@ impl Error {
             },
             retry_after: None,
         };
-        Error {
+        Error(Box::new(Inner {
             kind,
             what: what.into(),
             detail: None,
             hint: None,
             data,
-        }
+        }))
     }
 
     /// Adds what the server said. It is told to the client, who asked, but not logged: it may repeat what was asked.
     pub fn with_detail(mut self, detail: impl Into<String>) -> Error {
-        self.detail = Some(detail.into());
+        self.0.detail = Some(detail.into());
         self
     }
 
     /// Adds what to do next.
     pub fn with_hint(mut self, hint: impl Into<String>) -> Error {
-        self.hint = Some(hint.into());
+        self.0.hint = Some(hint.into());
         self
     }
 
     /// Adds the server's `Retry-After`, in seconds.
     pub fn with_retry_after(mut self, seconds: Option<u64>) -> Error {
-        self.data.retry_after = seconds;
+        self.0.data.retry_after = seconds;
         self
     }
 
@@ -110,17 +113,17 @@ impl Error {
 
     /// What callers branch on.
     pub fn kind(&self) -> Kind {
-        self.kind
+        self.0.kind
     }
 
     /// The sentence, without the hint.
     pub fn what(&self) -> &str {
-        &self.what
+        &self.0.what
     }
 
     /// What to do next, if there is something.
     pub fn hint(&self) -> Option<&str> {
-        self.hint.as_deref()
+        self.0.hint.as_deref()
     }
 
     /// The one line of JSON that answers the request `id` with this error.
@@ -128,30 +131,30 @@ impl Error {
     /// Code and message have npm mcp-remote's shape: `-32001` and `mcp-remote: …`, `-32603` for a hidden
     /// tool, `-32600` for a line that is no request, `-32700` for one that is no JSON.
     pub fn to_json_rpc(&self, id: &RequestId) -> String {
-        let mut message = if self.kind == Kind::HiddenTool {
-            self.what.clone()
+        let mut message = if self.0.kind == Kind::HiddenTool {
+            self.0.what.clone()
         } else {
-            format!("mcp-remote: {}", self.what)
+            format!("mcp-remote: {}", self.0.what)
         };
-        if let Some(detail) = &self.detail {
+        if let Some(detail) = &self.0.detail {
             message.push_str(": ");
             message.push_str(detail);
         }
-        if let Some(hint) = &self.hint {
+        if let Some(hint) = &self.0.hint {
             message.push_str(" (");
             message.push_str(hint);
             message.push(')');
         }
-        let code = match self.kind {
+        let code = match self.0.kind {
             Kind::HiddenTool | Kind::Bug => -32603,
             Kind::Client => -32600,
             _ => -32001,
         };
         let mut members = Vec::new();
-        if let Some(status) = self.data.http_status {
+        if let Some(status) = self.0.data.http_status {
             members.push(format!("\"httpStatus\":{status}"));
         }
-        if let Some(seconds) = self.data.retry_after {
+        if let Some(seconds) = self.0.data.retry_after {
             members.push(format!("\"retryAfter\":{seconds}"));
         }
         let data = if members.is_empty() {
@@ -168,8 +171,8 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.what)?;
-        if let Some(hint) = &self.hint {
+        f.write_str(&self.0.what)?;
+        if let Some(hint) = &self.0.hint {
             write!(f, "\nhint: {hint}")?;
         }
         Ok(())
@@ -178,7 +181,7 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}: {self}", self.kind)
+        write!(f, "{:?}: {self}", self.0.kind)
     }
 }
 

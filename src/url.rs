@@ -35,6 +35,30 @@ pub fn shown(url: &Url) -> String {
     url.to_string()
 }
 
+/// An address from a document of the network: https, or http on this machine or where `allow_http` says so; no user
+/// information; nothing that the parser left unescaped.
+///
+/// # Errors
+/// Why it is refused, in words that follow the name of the thing.
+pub fn from_network(text: &str, allow_http: bool) -> Result<Url, String> {
+    let shown_text = crate::log::clean(text, 200);
+    let url = Url::parse(text).map_err(|e| format!("\"{shown_text}\" is no address ({e})"))?;
+    let secure =
+        url.scheme() == "https" || url.scheme() == "http" && (allow_http || is_loopback(&url));
+    if !secure {
+        return Err(format!("\"{shown_text}\" is not https"));
+    }
+    let odd = |c: char| c.is_control() || c.is_whitespace() || matches!(c, '"' | '<' | '>');
+    if !url.has_host()
+        || !url.username().is_empty()
+        || url.password().is_some()
+        || url.as_str().chars().any(odd)
+    {
+        return Err(format!("\"{shown_text}\" is not an ordinary web address"));
+    }
+    Ok(url)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,6 +98,31 @@ mod tests {
         ] {
             assert!(!is_loopback(&url(text)), "{text}");
         }
+    }
+
+    #[test]
+    fn only_https_and_this_machine_are_believed_from_the_network() {
+        for good in [
+            "https://a.test/x?y",
+            "http://127.0.0.1:1/",
+            "http://localhost/a",
+        ] {
+            assert!(from_network(good, false).is_ok(), "{good}");
+        }
+        for bad in [
+            "http://a.test/",
+            "javascript:alert(1)",
+            "file:///etc/passwd",
+            "ftp://a.test/",
+            "https://u@a.test/",
+            "https://u:p@a.test/",
+            "/authorize",
+            "",
+        ] {
+            assert!(from_network(bad, false).is_err(), "{bad}");
+        }
+        assert!(from_network("http://a.test/", true).is_ok());
+        assert!(from_network("javascript:alert(1)", true).is_err());
     }
 
     #[test]

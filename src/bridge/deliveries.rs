@@ -51,7 +51,7 @@ impl Bridge {
 
     /// Sends what may leave now.
     pub(super) fn pump_deliveries(&mut self, now: Instant) {
-        if self.link.is_sse() && self.link.endpoint().is_none() {
+        if !self.may_deliver() {
             return;
         }
         let mut at = 0;
@@ -84,12 +84,22 @@ impl Bridge {
         running: &Running,
         refusal: &Refusal,
     ) {
-        let Some(delivery) = self.take_delivery(id) else {
+        let Some(mut delivery) = self.take_delivery(id) else {
             return;
         };
         let what = delivery.message.method().unwrap_or("an answer").to_owned();
         if running.with_session && refusal.status == 404 {
             self.lose_session(running.generation);
+        }
+        if let Some(challenge) = &refusal.needs_sign_in
+            && delivery.failures == 0
+            && !self.is_stopping()
+        {
+            delivery.failures += 1;
+            delivery.state = State::Waiting(now);
+            self.deliveries.insert(0, delivery);
+            self.start_sign_in(now, challenge);
+            return;
         }
         self.warn(format!("{what} was not accepted: {}", refusal.error.what()));
         self.delivered(now, &delivery);
@@ -140,8 +150,25 @@ impl Bridge {
     /// Sending happens in `pump`; this only makes sure that it runs in time.
     pub(super) fn deliveries_are_due(&mut self, _now: Instant) {}
 
+    fn may_deliver(&self) -> bool {
+        self.is_signed_in() && (!self.link.is_sse() || self.link.endpoint().is_some())
+    }
+
+    /// What waits for something that will not come.
+    pub(super) fn drop_deliveries(&mut self, why: &str) {
+        let (waiting, running) = std::mem::take(&mut self.deliveries)
+            .into_iter()
+            .partition(|delivery| matches!(delivery.state, State::Waiting(_)));
+        self.deliveries = running;
+        let waiting: Vec<Delivery> = waiting;
+        for delivery in waiting {
+            let what = delivery.message.method().unwrap_or("an answer");
+            self.warn(format!("{what} was not delivered: {why}"));
+        }
+    }
+
     pub(super) fn deliveries_due(&self) -> Option<Instant> {
-        if self.link.is_sse() && self.link.endpoint().is_none() {
+        if !self.may_deliver() {
             return None;
         }
         let waits = self

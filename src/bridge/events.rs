@@ -10,6 +10,7 @@ use url::Url;
 use crate::error::{Error, Result};
 use crate::jsonrpc::{Malformed, Message, Parsed};
 use crate::log::Level;
+use crate::oauth::challenge::Challenge;
 
 /// Names one HTTP exchange. Never used again, so that late news of a closed exchange is recognised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,6 +44,10 @@ pub enum Input {
     Stop,
     /// News of an exchange.
     Progress(ExchangeId, Progress),
+    /// The address a person must open to sign in.
+    SignInUrl(String),
+    /// The sign-in that was asked for has ended.
+    SignedIn(Result<()>),
     /// The time [`deadline`](super::Bridge::deadline) asked for has come.
     Time,
 }
@@ -100,8 +105,8 @@ pub struct Refusal {
     pub status: u16,
     /// `Retry-After`.
     pub retry_after: Option<Duration>,
-    /// The values of `WWW-Authenticate`.
-    pub challenges: Vec<String>,
+    /// A person must sign in first; what the server says about that.
+    pub needs_sign_in: Option<Box<Challenge>>,
     /// The JSON-RPC error the body holds.
     pub answer: Option<Message>,
     /// The refusal in words.
@@ -150,6 +155,8 @@ pub enum Output {
         /// Whether the strategy would not choose it by itself, so that it is worth remembering.
         is_news: bool,
     },
+    /// Have a person sign in, on a thread of its own.
+    SignIn(Challenge),
     /// Leave.
     Exit,
 }

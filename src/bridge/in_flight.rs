@@ -29,6 +29,8 @@ pub struct Open {
     pub failures: u32,
     /// It was already sent again after a lost session.
     pub renewed: bool,
+    /// How many sign-ins it has waited for.
+    pub sign_ins: u32,
     /// The stream of its answer, for resumption.
     pub stream: Resumable,
 }
@@ -89,6 +91,7 @@ impl InFlight {
             cancelled: false,
             failures: 0,
             renewed: false,
+            sign_ins: 0,
             stream: Resumable::default(),
         };
         self.open.insert(id, open);

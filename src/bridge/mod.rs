@@ -10,7 +10,7 @@
 //! ```
 //!
 //! - `strategy` picks the transport, `session` keeps the handshake's order and renews a lost session,
-//!   `requests` follows each open request, `deliveries` carries notifications and the client's own answers,
+//!   `sign_in` holds back while a person signs in, `requests` follows each open request, `deliveries` carries notifications and the client's own answers,
 //!   `resume` heals broken streams, `closing` leads out.
 //! - The client's own first message is the probe: nothing is sent before it.
 //! - Late news of an exchange that was closed is dropped; a cut stream can look like a clean end.
@@ -31,6 +31,7 @@ mod resume;
 mod retry;
 mod session;
 mod settings;
+mod sign_in;
 mod strategy;
 #[cfg(test)]
 mod tests;
@@ -56,6 +57,7 @@ use keep_alive::KeepAlive;
 use resume::Standing;
 use retry::Backoff;
 use session::Session;
+use sign_in::SignIn;
 use strategy::Link;
 use tool_filter::ToolFilter;
 
@@ -74,6 +76,7 @@ pub struct Bridge {
     deliveries: Vec<Delivery>,
     link: Link,
     session: Session,
+    sign_in: SignIn,
     standing: Standing,
     keep_alive: KeepAlive,
     closing: Option<Closing>,
@@ -101,6 +104,7 @@ impl Bridge {
             deliveries: Vec::new(),
             link: Link::first(settings.strategy, settings.remembered),
             session: Session::default(),
+            sign_in: SignIn::default(),
             standing: Standing::default(),
             keep_alive: KeepAlive::new(settings.ping_interval, now),
             closing: None,
@@ -129,6 +133,8 @@ impl Bridge {
             Input::OutputClosed => self.close_unheard(now),
             Input::Stop => self.close(now, false),
             Input::Progress(id, progress) => self.progress(now, id, progress),
+            Input::SignInUrl(url) => self.sign_in_url(url),
+            Input::SignedIn(result) => self.signed_in(now, result),
             Input::Time => {}
         }
         self.do_what_is_due(now);
@@ -154,6 +160,7 @@ impl Bridge {
             self.requests.next_due(),
             self.link_due(),
             self.session_due(),
+            self.sign_in_due(),
             self.deliveries_due(),
             self.standing.due(),
             self.keep_alive_due(),
@@ -202,7 +209,7 @@ impl Bridge {
 
     /// Whether the next waiting message may leave. Starts what is missing: the stream, a new session.
     fn gate(&mut self, now: Instant) -> bool {
-        self.link_is_ready(now) && self.session_is_ready(now)
+        self.is_signed_in() && self.link_is_ready(now) && self.session_is_ready(now)
     }
 
     /// An id for a request of our own. npm reserves the prefix; a client that uses it is refused.

@@ -2,7 +2,6 @@
 //!
 //! One `match` per kind of news, over what the exchange is for.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use super::{
@@ -104,7 +103,7 @@ impl Bridge {
             Purpose::Delivery => self.delivery_refused(now, id, &running, &refusal),
             Purpose::Standing => self.standing_refused(now, &refusal),
             Purpose::SseStream => self.sse_stream_refused(now, refusal),
-            Purpose::Renewal => self.renewal_failed(now, Arc::unwrap_or_clone(refusal.error)),
+            Purpose::Renewal => self.renewal_refused(now, refusal),
             Purpose::Reconfirm => self.renewed(now),
             Purpose::Ping => self.keep_alive.pending = None,
             Purpose::EndSession => self.session_ended(),
@@ -214,6 +213,7 @@ impl Bridge {
         self.requests_due(now);
         self.link_is_due(now);
         self.session_is_due(now);
+        self.sign_in_is_due(now);
         self.deliveries_are_due(now);
         self.standing_is_due(now);
         self.keep_alive_is_due(now);

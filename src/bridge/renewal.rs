@@ -190,6 +190,16 @@ impl Bridge {
         }
     }
 
+    pub(super) fn renewal_refused(&mut self, now: Instant, refusal: Refusal) {
+        self.session.phase = Phase::Lost;
+        let parked = refusal
+            .needs_sign_in
+            .is_some_and(|challenge| self.park_all(now, &challenge));
+        if !parked {
+            self.renewal_failed(now, Arc::unwrap_or_clone(refusal.error));
+        }
+    }
+
     /// Each request that waits gets one error; the next one tries afresh.
     pub(super) fn renewal_failed(&mut self, _now: Instant, error: Error) {
         self.session.phase = Phase::Lost;

@@ -128,6 +128,15 @@ impl Bridge {
         };
         let method = open.message.method().unwrap_or_default().to_owned();
         let (since, renewed) = (open.since, open.renewed);
+        if let Some(challenge) = &refusal.needs_sign_in {
+            if !self.park(now, id, challenge) {
+                self.answer_refused(now, id, refusal);
+            }
+            return;
+        }
+        let Some(open) = self.requests.find(id) else {
+            return;
+        };
         open.failures += 1;
         let failures = open.failures;
         if self.may_fall_back(refusal.status) {

@@ -33,6 +33,8 @@ pub(super) struct Standing {
     failures: u32,
     /// Whether it was open in this session: then 404 means that the session is gone.
     opened_at: Option<Instant>,
+    /// It needs a sign-in, which the next request will bring about.
+    needs_sign_in: bool,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -225,10 +227,21 @@ impl Bridge {
         }
     }
 
+    /// Tokens are new: the stream that waited for them is opened.
+    pub(super) fn standing_after_sign_in(&mut self, now: Instant) {
+        if std::mem::take(&mut self.standing.needs_sign_in) && self.session_is_open() {
+            self.open_standing(now);
+        }
+    }
+
     pub(super) fn standing_refused(&mut self, now: Instant, refusal: &Refusal) {
         let was_open = self.standing.opened_at.is_some();
         self.standing_is_decided();
         self.standing.state = StandingState::Off;
+        if refusal.needs_sign_in.is_some() {
+            self.standing.needs_sign_in = true;
+            return;
+        }
         match refusal.status {
             404 if was_open => {
                 let generation = self.session.generation;

@@ -24,6 +24,8 @@ pub struct Settings {
     pub ping_interval: Option<Duration>,
     /// `--request-timeout`.
     pub request_timeout: Option<Duration>,
+    /// `--auth-timeout`.
+    pub auth_timeout: Duration,
     /// `--headers-timeout`.
     pub headers_timeout: Option<Duration>,
     /// `--body-timeout`.
@@ -45,6 +47,7 @@ impl Settings {
             allow_tools: config.allow_tools.clone(),
             ping_interval: config.ping_interval,
             request_timeout: config.request_timeout,
+            auth_timeout: config.oauth.auth_timeout,
             headers_timeout: config.http.headers_timeout,
             body_timeout: config.http.body_timeout,
             body_timeout_on_streams: config.http.body_timeout_on_streams,

@@ -28,7 +28,6 @@ pub(super) const ENDPOINT_LIMIT: Duration = Duration::from_secs(10);
 
 /// The transport in use.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "there is one of them")]
 pub(super) enum Link {
     /// Streamable HTTP; settled once an answer shows that the server speaks it.
     Http { settled: bool, may_fall_back: bool },
@@ -58,7 +57,7 @@ enum Then {
     /// Streamable HTTP is tried next.
     Http,
     /// Streamable HTTP was tried before: its refusal stands.
-    Refuse(RequestId, Refusal),
+    Refuse(RequestId, Box<Refusal>),
 }
 
 impl Link {
@@ -181,7 +180,7 @@ impl Bridge {
             self.settings.server, refusal.status
         ));
         self.link = Link::Sse(SseLink {
-            then: Then::Refuse(id.clone(), refusal),
+            then: Then::Refuse(id.clone(), Box::new(refusal)),
             ..SseLink::default()
         });
         // The request that was refused goes first again.
@@ -228,6 +227,17 @@ impl Bridge {
     }
 
     pub(super) fn sse_stream_refused(&mut self, now: Instant, refusal: Refusal) {
+        if let (Some(challenge), Link::Sse(link)) = (&refusal.needs_sign_in, &mut self.link) {
+            link.exchange = None;
+            link.endpoint = None;
+            link.reopen_at = None;
+            // The session went with its stream; the next message opens both again.
+            self.lose_session_with_stream();
+            if !self.park_all(now, challenge) {
+                self.fail_all_held(&refusal.error);
+            }
+            return;
+        }
         let passing = matches!(refusal.status, 429 | 500 | 502 | 503 | 504);
         self.sse_stream_lost(now, Arc::unwrap_or_clone(refusal.error), !passing);
     }
@@ -263,7 +273,7 @@ impl Bridge {
                         settled: false,
                         may_fall_back: true,
                     };
-                    self.answer_refused(now, &id, refusal);
+                    self.answer_refused(now, &id, *refusal);
                 }
                 Then::Http => {
                     self.link = Link::Http {

@@ -256,6 +256,7 @@ impl Session {
                 output: Box::new(output),
                 signals: false,
                 settled: Some(settled_sender),
+                pasted: None,
             };
             if let Err(error) = transport::run_over(config, log, ends) {
                 // Whoever waits for an answer is told in the shape of one.

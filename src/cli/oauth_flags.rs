@@ -56,6 +56,8 @@ pub(super) fn read(
     oauth.client_credentials = typed.has("--client-credentials");
     oauth.token_endpoint = token_endpoint(typed)?;
     oauth.client_assertion_key = typed.value("--client-assertion-key").map(PathBuf::from);
+    oauth.accept_issuer = typed.value("--accept-issuer").map(str::to_owned);
+    oauth.accept_missing_s256 = typed.has("--accept-missing-s256");
     oauth.no_browser = typed.has("--no-browser");
     Ok(oauth)
 }

@@ -181,6 +181,8 @@ pub const FLAGS: &[Flag] = &[
     flag(SignIn, "--static-oauth-client-metadata", "JSON|@FILE", "", "cli/config.rs", "Override members of the client metadata"),
     flag(SignIn, "--client-metadata-url", "URL", "", "cli/config.rs", "Client id metadata document"),
     flag(SignIn, "--client-assertion-key", "FILE", "", "cli/config.rs", "Private key (PEM) that signs client assertions (private_key_jwt)"),
+    flag(SignIn, "--accept-issuer", "URL", "", "oauth/issuer.rs", "Believe metadata that names this issuer, wherever it was found"),
+    switch(SignIn, "--accept-missing-s256", "oauth/server_metadata.rs", "Sign in although the authorization server does not offer PKCE with S256"),
     flag(SignIn, "--resource", "URL", "", "cli/config.rs", "Value of the resource parameter; empty leaves it out"),
     switch(SignIn, "--disable-resource-parameter", "cli/config.rs", "Leave the resource parameter out"),
     flag(SignIn, "--authorize-param", "KEY=VALUE", "", "cli/config.rs", "Extra parameter of the authorization request").repeatable(),

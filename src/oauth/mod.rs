@@ -1,5 +1,339 @@
-//! Signing in.
+//! Sign-in: OAuth 2.1 as MCP uses it, one file per standard.
+//!
+//! ```text
+//!  a lane ─▶ bearer() ─▶ request ─▶ 401/403 ─▶ recover() ─▶ again
+//!                                                 │ a person is needed
+//!                                  bridge ◀───────┘
+//!                                     └─▶ sign-in thread: sign_in() ─▶ discovery ─▶ registration ─▶ browser ─▶ tokens
+//! ```
+//!
+//! [`Authorizer`] holds the tokens of one server and gets new ones:
+//! - nothing is asked for before the server has answered 401 or 403;
+//! - tokens are read again from the store, which other instances share, at least every second;
+//! - one refresh at a time, in this process and across processes; the newest tokens are stored before they are used;
+//! - a passing failure discards nothing and opens no browser; tokens are never sent to another issuer than theirs.
+//!
+//! Flags: `--use-id-token`, `--client-assertion-key`.
+//! Spec: MCP 2025-03-26, 2025-06-18, 2025-11-25, 2026-07-28 basic/authorization; the standards are named in their files.
 
+mod arrival;
+mod attempt;
+mod authorization_code;
 pub mod browser;
 pub mod callback;
 pub mod callback_page;
+pub mod challenge;
+mod client_assertion;
+mod client_credentials;
+mod device_code;
+mod discovery;
+pub(crate) mod failure;
+mod issuer;
+mod pkce;
+mod refresh;
+mod registration;
+mod renewal;
+mod resource_indicator;
+mod resource_metadata;
+mod revocation;
+mod scope;
+#[cfg(test)]
+mod scripted_world;
+mod server_metadata;
+mod sign_in;
+mod sign_out;
+mod token;
+pub mod world;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde_json::Value;
+use url::Url;
+
+use crate::config::Config;
+use crate::error::{Error, Kind, Result};
+use crate::log::Level;
+use crate::secret::Secret;
+use crate::store::{Store, Tokens, UnixMillis};
+use challenge::Challenge;
+use client_assertion::Key;
+use discovery::Discovered;
+use failure::{Failure, Step};
+use registration::Client;
+use world::World;
+
+/// Gets, keeps and renews the tokens of one server. Shared by all threads.
+pub struct Authorizer {
+    world: Box<dyn World>,
+    config: Config,
+    store: Arc<Store>,
+    key: Option<Key>,
+    /// A person is sitting at our terminal: opening a browser is what they asked for.
+    by_hand: bool,
+    cached: Mutex<Cached>,
+    /// Held by whoever is getting new tokens without a person.
+    turn: Mutex<Turn>,
+    sign_ins: Mutex<Vec<UnixMillis>>,
+}
+
+#[derive(Default)]
+struct Cached {
+    tokens: Option<Tokens>,
+    read_at: Option<UnixMillis>,
+    /// The access token that the server refused and that no refresh can help.
+    refused: Option<Secret>,
+    warned_of_id_token: bool,
+}
+
+#[derive(Default)]
+struct Turn {
+    discovered: Option<Discovered>,
+    /// The last tokens got without a person, and when: if the server refuses them too, another refresh will not help.
+    renewed: Option<(Secret, UnixMillis)>,
+    /// The last passing failure, and when: it is not provoked again by each waiting request.
+    failed: Option<(Error, UnixMillis)>,
+}
+
+/// What is to be done about a refusal.
+#[derive(Debug)]
+pub enum Recovered {
+    /// There is another token: send the request again.
+    Again,
+    /// A person must sign in.
+    NeedsSignIn,
+}
+
+impl Authorizer {
+    /// An authorizer for the server of this configuration.
+    ///
+    /// # Errors
+    /// If the key of `--client-assertion-key` cannot be used, or `--static-oauth-client-info` holds no client.
+    pub fn new(
+        world: Box<dyn World>,
+        config: &Config,
+        store: Arc<Store>,
+        key: Option<&Secret>,
+        by_hand: bool,
+    ) -> Result<Authorizer> {
+        let known = registration::static_client(&config.oauth).map_err(Failure::into_error)?;
+        let key = key.map(Key::from_pem).transpose().map_err(|why| {
+            Error::new(
+                Kind::Config,
+                format!("the file of --client-assertion-key cannot be used: {why}"),
+            )
+        })?;
+        if key.is_some() && known.is_none() && config.oauth.client_metadata_url.is_none() {
+            let what = "--client-assertion-key needs the client it belongs to";
+            return Err(Error::new(Kind::Usage, what)
+                .with_hint("add --static-oauth-client-info '{\"client_id\":\"…\"}'"));
+        }
+        Ok(Authorizer {
+            world,
+            config: config.clone(),
+            store,
+            key,
+            by_hand,
+            cached: Mutex::default(),
+            turn: Mutex::default(),
+            sign_ins: Mutex::default(),
+        })
+    }
+
+    /// The token to send, renewed ahead of its end; nothing if there has been no sign-in.
+    ///
+    /// A renewal that fails leaves the old token: the server decides what it is worth.
+    pub fn bearer(&self) -> Option<Secret> {
+        let tokens = self.tokens()?;
+        let now = self.world.now();
+        let can_renew = tokens.refresh_token.is_some() || self.config.oauth.client_credentials;
+        if can_renew && self.ends_soon(&tokens, now) && !self.was_renewed(&tokens) {
+            match self.renew(&tokens, None) {
+                Ok(Recovered::Again) => return self.bearer_of(&self.fresh_tokens()?),
+                Ok(Recovered::NeedsSignIn) => {}
+                Err(failure) => self.world.say(
+                    Level::Debug,
+                    &format!("not refreshed: {}", failure.error().what()),
+                ),
+            }
+        }
+        self.bearer_of(&tokens)
+    }
+
+    /// The server refused a request that carried `used`, with a 401, or with a 403 that asks for more scope.
+    ///
+    /// # Errors
+    /// If new tokens could not be had just now, for a reason that may pass.
+    pub(crate) fn recover(&self, used: Option<&Secret>, challenge: &Challenge) -> Step<Recovered> {
+        let tokens = self.fresh_tokens();
+        let now = tokens.as_ref().and_then(|tokens| self.bearer_of(tokens));
+        if now.is_some() && now.as_ref() != used {
+            return Ok(Recovered::Again);
+        }
+        let step_up = challenge.is_insufficient_scope();
+        let needs_person = |authorizer: &Authorizer| {
+            lock(&authorizer.cached).refused = tokens.as_ref().map(|t| t.access_token.clone());
+            Ok(Recovered::NeedsSignIn)
+        };
+        let renewable = match &tokens {
+            _ if self.config.oauth.client_credentials => tokens.clone().unwrap_or_default(),
+            Some(tokens) if tokens.refresh_token.is_some() && !step_up => tokens.clone(),
+            _ => return needs_person(self),
+        };
+        if self.was_renewed(&renewable) {
+            return needs_person(self);
+        }
+        match self.renew(&renewable, Some(challenge)) {
+            Ok(Recovered::Again) => Ok(Recovered::Again),
+            Ok(Recovered::NeedsSignIn) => needs_person(self),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// The tokens as they were at most a second ago.
+    fn tokens(&self) -> Option<Tokens> {
+        let now = self.world.now();
+        let mut cached = lock(&self.cached);
+        if cached.read_at.is_none_or(|at| at.abs_diff(now) >= REREAD) {
+            cached.tokens = self.store.tokens();
+            cached.read_at = Some(now);
+        }
+        cached.tokens.clone()
+    }
+
+    /// The tokens as they are.
+    fn fresh_tokens(&self) -> Option<Tokens> {
+        lock(&self.cached).read_at = None;
+        self.tokens()
+    }
+
+    /// What is sent: the access token, or the id token if that was asked for.
+    fn bearer_of(&self, tokens: &Tokens) -> Option<Secret> {
+        if self.config.oauth.use_id_token {
+            if let Some(id_token) = &tokens.id_token {
+                return Some(id_token.clone());
+            }
+            let mut cached = lock(&self.cached);
+            if !std::mem::replace(&mut cached.warned_of_id_token, true) {
+                self.world.say(
+                    Level::Warn,
+                    "--use-id-token: the authorization server gave no id token; the access token is sent",
+                );
+            }
+        }
+        Some(tokens.access_token.clone())
+    }
+
+    fn ends_soon(&self, tokens: &Tokens, now: UnixMillis) -> bool {
+        let margin = refresh::margin(tokens);
+        let id_token_ends = match (&tokens.id_token, self.config.oauth.use_id_token) {
+            (Some(id_token), true) => expiry_of_jwt(id_token),
+            _ => None,
+        };
+        id_token_ends.is_some_and(|at| now.saturating_add(margin) >= at)
+            || tokens.is_expired(now, margin)
+    }
+
+    /// Whether these tokens were renewed by us a moment ago.
+    fn was_renewed(&self, tokens: &Tokens) -> bool {
+        let now = self.world.now();
+        let turn = lock(&self.turn);
+        turn.renewed.as_ref().is_some_and(|(token, at)| {
+            *token == tokens.access_token && at.abs_diff(now) < JUST_RENEWED
+        })
+    }
+
+    /// Keeps new tokens: stored before anybody uses them.
+    fn keep(&self, tokens: Tokens, issuer: Option<&str>) -> Tokens {
+        let tokens = Tokens {
+            issuer: issuer.map(str::to_owned).or(tokens.issuer),
+            ..tokens
+        };
+        let tokens = self.store.save_tokens(tokens, self.world.now());
+        let mut cached = lock(&self.cached);
+        cached.tokens = Some(tokens.clone());
+        cached.read_at = Some(self.world.now());
+        cached.refused = None;
+        tokens
+    }
+
+    fn endpoint<'a>(
+        &'a self,
+        discovered: &'a Discovered,
+        client: &'a Client,
+    ) -> token::Endpoint<'a> {
+        token::Endpoint {
+            world: &*self.world,
+            server: &discovered.server,
+            client,
+            key: self.key.as_ref(),
+            trusted: self.config.oauth.token_endpoint.is_some(),
+        }
+    }
+
+    fn resource(&self, discovered: &Discovered) -> Option<String> {
+        let is_refused = self.store.notes().omit_resource == Some(true);
+        resource_indicator::choose(&self.config.oauth, discovered.resource(), is_refused)
+    }
+
+    /// The scope to ask for. A step-up asks for what is granted already, too.
+    fn scope(&self, discovered: &Discovered, challenge: &Challenge) -> Option<String> {
+        let pinned = registration::pinned_scope(&self.config.oauth);
+        let remembered = self.store.notes().scope;
+        let granted = self.store.tokens().and_then(|tokens| tokens.scope);
+        scope::choose(&scope::Sources {
+            pinned: pinned.as_deref(),
+            challenge: challenge.scope.as_deref(),
+            resource: discovered
+                .resource()
+                .and_then(|resource| resource.scopes.as_deref()),
+            remembered: remembered.as_deref(),
+            granted: granted
+                .as_deref()
+                .filter(|_| challenge.is_insufficient_scope()),
+        })
+    }
+
+    /// Finds the authorization server; the place the challenge named is remembered for later refreshes.
+    fn discover(&self, told: Option<&Url>) -> Step<Discovered> {
+        if let Some(endpoint) = &self.config.oauth.token_endpoint {
+            return Ok(Discovered {
+                resource: None,
+                server: server_metadata::ServerMetadata {
+                    token_endpoint: Some(endpoint.clone()),
+                    ..server_metadata::ServerMetadata::default()
+                },
+                authorization_server: endpoint.origin().ascii_serialization(),
+            });
+        }
+        let notes = self.store.notes();
+        let known = notes.more.get(TOLD).and_then(Value::as_str);
+        let known = known.and_then(|text| Url::parse(text).ok());
+        let discovered = discovery::discover(&*self.world, &self.config, told.or(known.as_ref()))?;
+        if let Some(told) = told {
+            self.store.update_notes(|notes| {
+                notes.more.insert(TOLD.to_owned(), told.as_str().into());
+            });
+        }
+        Ok(discovered)
+    }
+}
+
+/// How long tokens are believed without a look at the store: a sibling may have renewed them.
+const REREAD: UnixMillis = 1_000;
+const JUST_RENEWED: UnixMillis = 30_000;
+/// The member of our notes that holds where the resource metadata is.
+const TOLD: &str = "resource_metadata_url";
+
+/// The `exp` of a JWT, in milliseconds. It is read for its date only; whoever gets the token verifies it.
+fn expiry_of_jwt(token: &Secret) -> Option<UnixMillis> {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    let claims = token.expose().split('.').nth(1)?;
+    let claims = URL_SAFE_NO_PAD.decode(claims.trim_end_matches('=')).ok()?;
+    let claims: Value = serde_json::from_slice(&claims).ok()?;
+    Some(claims.get("exp")?.as_u64()?.saturating_mul(1000))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

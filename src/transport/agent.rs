@@ -16,7 +16,9 @@ use ureq::tls::{ClientCert, TlsConfig};
 use ureq::unversioned::transport::RustlsConnector;
 use url::Url;
 
-use super::connect::{Chain, Names};
+use super::connect::Chain;
+use super::names::Names;
+use super::reach::Zone;
 use super::{proxy_env, tls};
 use crate::config::{Config, Http};
 use crate::error::Result;
@@ -87,6 +89,14 @@ impl Agents {
     /// # Errors
     /// If the proxy for it cannot be used.
     pub(crate) fn agent(&self, url: &Url) -> Result<Agent> {
+        self.reaching(url, None)
+    }
+
+    /// The same for an address that a document named: only where a server in this zone may lead us.
+    ///
+    /// # Errors
+    /// If the proxy for it cannot be used.
+    pub(crate) fn reaching(&self, url: &Url, from: Option<Zone>) -> Result<Agent> {
         let roots = match self.prefer_additional.load(Ordering::Relaxed) {
             true => self.additional().unwrap_or(&self.built_in),
             false => &self.built_in,
@@ -96,10 +106,13 @@ impl Agents {
         } else {
             IpFamily::Any
         };
+        let proxy = proxy_env::proxy_for(url, &self.http.proxy)?;
+        // The names that are resolved here are the proxy's then, which the person has chosen.
+        let from = from.filter(|_| proxy.is_none());
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
-            .proxy(proxy_env::proxy_for(url, &self.http.proxy)?)
+            .proxy(proxy)
             .timeout_resolve(Some(RESOLVE_LIMIT))
             .timeout_connect(Some(self.http.connect_timeout))
             .ip_family(family)
@@ -113,7 +126,7 @@ impl Agents {
         Ok(Agent::with_parts(
             config,
             Chain::new(Arc::clone(&roots.connector)),
-            Names::default(),
+            Names::reaching(from),
         ))
     }
 

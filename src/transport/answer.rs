@@ -262,12 +262,6 @@ pub(super) fn refusal(
     let status = response.status().as_u16();
     let retry_after = header_text(&response, header::RETRY_AFTER)
         .and_then(|text| http_date::parse_retry_after(&text, unix_now()));
-    let challenges = response.headers().get_all(header::WWW_AUTHENTICATE);
-    let challenges = challenges
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .map(str::to_owned)
-        .collect();
     // A refusal stands without its body; one that breaks off is quoted as far as it came.
     let body = match exchange.action {
         Action::EndSession => String::new(),
@@ -291,7 +285,7 @@ pub(super) fn refusal(
     Refusal {
         status,
         retry_after,
-        challenges,
+        needs_sign_in: None,
         answer,
         error: Arc::new(hinted(error, status, &shared.config)),
     }

@@ -1,21 +1,16 @@
-//! Name resolution and TCP set-up, as ureq's connector chain wants them.
+//! TCP, proxy and TLS set-up, as ureq's connector chain wants them.
 //!
-//! - `localhost` and its subdomains are this machine, without asking anyone: a static binary in an empty container has no
-//!   /etc/hosts (RFC 6761 6.3).
 //! - Both address families are raced: the next address is tried when one has not answered within 250 ms (RFC 8305).
 //! - All lanes share one TLS configuration, and so the sessions it can resume.
 //! - Whatever fails before a request can be sent is an [`NotConnected`], so that trying again is known to be safe.
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use ureq::config::Config;
-use ureq::http::Uri;
-use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{
     Buffers, ConnectProxyConnector, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout,
     RustlsConnector, ShutdownHandle, SocksConnector, Transport,
@@ -77,10 +72,6 @@ impl fmt::Display for NotConnected {
 
 impl std::error::Error for NotConnected {}
 
-fn unresolved(error: ureq::Error) -> ureq::Error {
-    ureq::Error::Other(Box::new(NotConnected::Name(error)))
-}
-
 /// One TLS configuration for all agents.
 #[derive(Debug, Clone)]
 struct SharedTls(Arc<RustlsConnector>);
@@ -95,84 +86,6 @@ impl<In: Transport> Connector<In> for SharedTls {
     ) -> Result<Option<Self::Out>, ureq::Error> {
         self.0.connect(details, chained)
     }
-}
-
-/// Names to addresses.
-#[derive(Debug, Default)]
-pub(super) struct Names(DefaultResolver);
-
-impl Resolver for Names {
-    fn resolve(
-        &self,
-        uri: &Uri,
-        config: &Config,
-        timeout: NextTimeout,
-    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let port = uri.port_u16().or(match uri.scheme_str() {
-            Some("https") => Some(443),
-            Some("http") => Some(80),
-            _ => None,
-        });
-        let host = uri
-            .host()
-            .unwrap_or_default()
-            .trim_start_matches('[')
-            .trim_end_matches(']');
-        let known = match (host.parse::<IpAddr>(), port) {
-            (Ok(address), Some(port)) => vec![SocketAddr::new(address, port)],
-            (Err(_), Some(port)) if is_localhost(host) => {
-                vec![
-                    SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port),
-                    SocketAddr::new(Ipv6Addr::LOCALHOST.into(), port),
-                ]
-            }
-            _ => {
-                let found = self.0.resolve(uri, config, timeout);
-                return found.map(|found| self.in_turns(&found)).map_err(unresolved);
-            }
-        };
-        let mut addresses = self.empty();
-        config
-            .ip_family()
-            .keep_wanted(known.into_iter())
-            .for_each(|address| addresses.push(address));
-        if addresses.is_empty() {
-            Err(unresolved(ureq::Error::HostNotFound))
-        } else {
-            Ok(addresses)
-        }
-    }
-}
-
-impl Names {
-    /// The families take turns, so that a broken one costs one pause, not one for each of its addresses.
-    fn in_turns(&self, found: &[SocketAddr]) -> ResolvedSocketAddrs {
-        let first_is_v6 = found.first().is_some_and(SocketAddr::is_ipv6);
-        let (mut first, mut second) = (Vec::new(), Vec::new());
-        for address in found {
-            if address.is_ipv6() == first_is_v6 {
-                first.push(*address)
-            } else {
-                second.push(*address)
-            }
-        }
-        let mut addresses = self.empty();
-        let (mut first, mut second) = (first.into_iter(), second.into_iter());
-        loop {
-            match (first.next(), second.next()) {
-                (None, None) => return addresses,
-                (a, b) => a
-                    .into_iter()
-                    .chain(b)
-                    .for_each(|address| addresses.push(address)),
-            }
-        }
-    }
-}
-
-fn is_localhost(host: &str) -> bool {
-    let host = host.trim_end_matches('.').to_ascii_lowercase();
-    host == "localhost" || host.ends_with(".localhost")
 }
 
 /// TCP, all addresses raced.
@@ -360,22 +273,5 @@ mod tests {
         };
         let error = race(&[gone(), gone()], Some(Duration::from_secs(5))).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
-    }
-
-    #[test]
-    fn the_families_take_turns() {
-        let found: Vec<SocketAddr> = ["[::1]:1", "[::2]:1", "[::3]:1", "1.1.1.1:1", "1.1.1.2:1"]
-            .iter()
-            .map(|a| a.parse().unwrap())
-            .collect();
-        let order: Vec<String> = Names::default()
-            .in_turns(&found)
-            .iter()
-            .map(ToString::to_string)
-            .collect();
-        assert_eq!(
-            order,
-            ["[::1]:1", "1.1.1.1:1", "[::2]:1", "1.1.1.2:1", "[::3]:1"]
-        );
     }
 }

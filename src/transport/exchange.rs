@@ -18,17 +18,23 @@ use super::agent::Agents;
 use super::cookies::Jar;
 use super::lane::AgentSlot;
 use super::{Inbox, answer, failure, redirect, streamable_http};
-use crate::bridge::{Action, End, Exchange, ExchangeId, Input, Progress, Stage};
+use crate::bridge::{Action, End, Exchange, ExchangeId, Input, Progress, Refusal, Stage};
 use crate::config::Config;
 use crate::error::{Error, Kind};
 use crate::flow::Budget;
 use crate::log::{Level, Log};
+use crate::oauth::challenge::Challenge;
+use crate::oauth::failure::Failure;
+use crate::oauth::{Authorizer, Recovered};
+use crate::secret::Secret;
 use crate::url::shown;
 
 /// What all lanes share.
 pub(super) struct Shared {
     pub(super) config: Config,
-    pub(super) agents: Agents,
+    pub(super) agents: Arc<Agents>,
+    /// None if the configured headers hold an `Authorization`.
+    pub(super) authorizer: Option<Arc<Authorizer>>,
     pub(super) cookies: Mutex<Jar>,
     pub(super) log: Arc<Log>,
     pub(super) budget: Arc<Budget>,
@@ -69,12 +75,50 @@ pub(super) fn run(
 /// What came of it, or why it broke and how far it had come.
 pub(super) type Attempt<T> = Result<T, (Error, Stage)>;
 
+/// Runs it with the tokens there are; again with others, if the server refuses them and others can be had without a person.
 fn attempt(
     shared: &Arc<Shared>,
     slot: &AgentSlot,
     exchange: &Exchange,
     reporter: &Reporter,
 ) -> Attempt<Progress> {
+    let Some(authorizer) = &shared.authorizer else {
+        return try_once(shared, slot, exchange, reporter, None).map(|(progress, _)| progress);
+    };
+    let mut tries = 0;
+    loop {
+        let bearer = authorizer.bearer();
+        let (progress, challenge) = try_once(shared, slot, exchange, reporter, bearer.as_ref())?;
+        let (Progress::Refused(refusal), Some(challenge)) = (&progress, challenge) else {
+            return Ok(progress);
+        };
+        tries += 1;
+        match authorizer.recover(bearer.as_ref(), &challenge) {
+            Ok(Recovered::Again) if tries < MOST_TRIES => {}
+            Ok(Recovered::Again | Recovered::NeedsSignIn) => {
+                return Ok(Progress::Refused(Refusal {
+                    needs_sign_in: Some(Box::new(challenge)),
+                    ..refusal.clone()
+                }));
+            }
+            // Nothing has happened at the server: once the tokens can be renewed, it may be sent again.
+            Err(Failure::Passing(error)) => return Err((error, Stage::NotSent)),
+            Err(failure) => return Err((failure.into_error(), Stage::Hopeless)),
+        }
+    }
+}
+
+/// How often new tokens are tried before a person is asked.
+const MOST_TRIES: u32 = 3;
+
+/// Runs it; its last news, and the challenge if it was refused for want of a token.
+fn try_once(
+    shared: &Arc<Shared>,
+    slot: &AgentSlot,
+    exchange: &Exchange,
+    reporter: &Reporter,
+    bearer: Option<&Secret>,
+) -> Attempt<(Progress, Option<Challenge>)> {
     let mut url = match &exchange.action {
         Action::Post {
             endpoint: Some(endpoint),
@@ -85,7 +129,7 @@ fn attempt(
     let method = method(&exchange.action);
     let mut hops = 0;
     loop {
-        let response = send(shared, slot, exchange, &url)?;
+        let response = send(shared, slot, exchange, &url, bearer)?;
         let status = response.status().as_u16();
         store_cookies(shared, &url, &response);
         shared.log.say(
@@ -99,13 +143,27 @@ fn attempt(
                 .map_err(|e| (e, Stage::Hopeless))?;
             continue;
         }
-        return if response.status().is_success() {
-            answer::accepted(shared, exchange, &url, response, reporter)
-        } else {
-            Ok(Progress::Refused(answer::refusal(
-                shared, exchange, &url, response,
-            )))
-        };
+        if response.status().is_success() {
+            let last = answer::accepted(shared, exchange, &url, response, reporter)?;
+            return Ok((last, None));
+        }
+        let challenge = challenge(&response, exchange);
+        let refusal = answer::refusal(shared, exchange, &url, response);
+        return Ok((Progress::Refused(refusal), challenge));
+    }
+}
+
+/// The challenge of a 401, or of a 403 that asks for more scope. A session that ends is worth no sign-in.
+fn challenge(response: &Response<Body>, exchange: &Exchange) -> Option<Challenge> {
+    if matches!(exchange.action, Action::EndSession) {
+        return None;
+    }
+    let fields = response.headers().get_all(header::WWW_AUTHENTICATE);
+    let challenge = Challenge::of(fields.iter().filter_map(|value| value.to_str().ok()));
+    match response.status().as_u16() {
+        401 => Some(challenge),
+        403 if challenge.is_insufficient_scope() => Some(challenge),
+        _ => None,
     }
 }
 
@@ -134,14 +192,15 @@ fn send(
     slot: &AgentSlot,
     exchange: &Exchange,
     url: &Url,
+    bearer: Option<&Secret>,
 ) -> Attempt<Response<Body>> {
-    let first = send_once(shared, &agent(shared, slot, url)?, exchange, url)?;
+    let first = send_once(shared, &agent(shared, slot, url)?, exchange, url, bearer)?;
     let sent = match first {
         Err(error)
             if failure::is_unknown_issuer(&error) && shared.agents.use_additional_roots() =>
         {
             slot.lock().unwrap_or_else(PoisonError::into_inner).take();
-            send_once(shared, &agent(shared, slot, url)?, exchange, url)?
+            send_once(shared, &agent(shared, slot, url)?, exchange, url, bearer)?
         }
         sent => sent,
     };
@@ -153,8 +212,14 @@ fn send_once(
     agent: &Agent,
     exchange: &Exchange,
     url: &Url,
+    bearer: Option<&Secret>,
 ) -> Attempt<Result<Response<Body>, ureq::Error>> {
     let mut headers = streamable_http::headers(exchange, &shared.config.headers);
+    // Redirects and endpoints stay on the server's origin: the token goes nowhere else.
+    if let Some(bearer) = bearer {
+        let value = Secret::new(format!("Bearer {}", bearer.expose()));
+        headers.push(("authorization".to_owned(), value));
+    }
     let has_cookie = headers
         .iter()
         .any(|(name, _)| name.eq_ignore_ascii_case("cookie"));

@@ -12,6 +12,7 @@ use ureq::Error as UreqError;
 use url::Url;
 
 use super::connect::NotConnected;
+use super::names::OutOfReach;
 use crate::bridge::Stage;
 use crate::config::Http;
 use crate::error::{Error, Kind};
@@ -67,6 +68,11 @@ pub(super) fn of_request(error: &UreqError, url: &Url, http: &Http) -> (Error, S
 /// Whether the server's certificate is signed by nobody we know: other roots may know.
 pub(super) fn is_unknown_issuer(error: &UreqError) -> bool {
     matches!(not_connected(error), Some(NotConnected::Connection(inner)) if tls_reason(inner).is_some_and(|reason| reason.contains("UnknownIssuer")))
+}
+
+/// Whether the address is where a document must not lead us.
+pub(super) fn is_out_of_reach(error: &UreqError) -> bool {
+    matches!(error, UreqError::Other(other) if other.downcast_ref::<OutOfReach>().is_some())
 }
 
 /// A body that broke off.

@@ -14,10 +14,13 @@ mod connect;
 mod cookies;
 mod exchange;
 mod failure;
+mod fetch;
 mod http_date;
 mod http_sse;
 mod lane;
+mod names;
 mod proxy_env;
+mod reach;
 mod redirect;
 mod sse;
 mod stdio;
@@ -25,6 +28,7 @@ mod streamable_http;
 mod tls;
 
 use std::io::{BufReader, Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -34,6 +38,9 @@ use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::flow::Budget;
 use crate::log::{Level, Log};
+use crate::oauth::Authorizer;
+use crate::oauth::challenge::Challenge;
+use crate::secret::Secret;
 use crate::store::Store;
 use lane::Lanes;
 use stdio::Line;
@@ -61,6 +68,7 @@ pub fn run(config: Config, log: Arc<Log>) -> Result<()> {
         output: Box::new(std::io::stdout()),
         signals: true,
         settled: None,
+        pasted: None,
     };
     run_over(config, log, ends)
 }
@@ -75,6 +83,9 @@ pub struct Ends {
     pub signals: bool,
     /// Is told which transport works, as soon as that is known.
     pub settled: Option<Sender<Transport>>,
+    /// Lines a person types: the address their browser was sent back to. Whoever gives this is a person at a terminal, for
+    /// whom a browser may be opened at any time.
+    pub pasted: Option<Receiver<String>>,
 }
 
 /// The same over any reader and writer.
@@ -98,8 +109,15 @@ pub fn run_over(config: Config, log: Arc<Log>, ends: Ends) -> Result<()> {
     };
     let settings = Settings::new(&config, remembered, seed());
     let limit = config.message_limit;
+    let agents = Arc::new(agent::Agents::new(&config)?);
+    let person = Person {
+        inbox: inbox.clone(),
+        pasted: ends.pasted,
+    };
+    let authorizer = authorizer(&config, &agents, &store, &log, person)?;
     let shared = Arc::new(exchange::Shared {
-        agents: agent::Agents::new(&config)?,
+        agents,
+        authorizer: authorizer.clone(),
         cookies: Mutex::default(),
         log: Arc::clone(&log),
         budget: Budget::new(SERVER_BUDGET),
@@ -112,6 +130,7 @@ pub fn run_over(config: Config, log: Arc<Log>, ends: Ends) -> Result<()> {
     );
     log.say(Level::Info, &started);
     let lanes = Lanes::new(shared, inbox.clone());
+    let to_sign_in = inbox.clone();
     let to_reader = inbox.clone();
     spawn("reader", move || {
         let budget = Budget::new(limit.saturating_mul(2));
@@ -131,6 +150,8 @@ pub fn run_over(config: Config, log: Arc<Log>, ends: Ends) -> Result<()> {
         writer,
         log,
         store,
+        authorizer,
+        to_sign_in,
         settled: ends.settled,
     }
     .run(&news);
@@ -143,6 +164,8 @@ struct Loop {
     writer: Sender<Line>,
     log: Arc<Log>,
     store: Arc<Store>,
+    authorizer: Option<Arc<Authorizer>>,
+    to_sign_in: Sender<Inbox>,
     settled: Option<Sender<Transport>>,
 }
 
@@ -204,7 +227,30 @@ impl Loop {
                         .update_notes(|notes| notes.transport = Some(name.to_owned()));
                 }
             }
+            Output::SignIn(challenge) => self.sign_in(challenge),
             Output::Exit => {}
+        }
+    }
+
+    fn sign_in(&self, challenge: Challenge) {
+        let Some(authorizer) = self.authorizer.clone() else {
+            return;
+        };
+        let inbox = self.to_sign_in.clone();
+        let report = move |result| {
+            // The inbox is closed only when the process is leaving.
+            inbox.send(Inbox::Bridge(Input::SignedIn(result))).ok();
+        };
+        let on_failure = report.clone();
+        let started = spawn("sign-in", move || {
+            let done = catch_unwind(AssertUnwindSafe(|| authorizer.sign_in(&challenge)));
+            report(done.unwrap_or_else(|_| {
+                let what = "the sign-in of mcp-remote panicked; please report this";
+                Err(Error::new(Kind::Bug, what))
+            }));
+        });
+        if let Err(error) = started {
+            on_failure(Err(error));
         }
     }
 
@@ -215,6 +261,43 @@ impl Loop {
             written.recv_timeout(LAST_WRITE).ok();
         }
     }
+}
+
+/// Who is told the address to open, and what the person answers.
+struct Person {
+    inbox: Sender<Inbox>,
+    pasted: Option<Receiver<String>>,
+}
+
+/// Signs in to the server; nothing if the person brings an `Authorization` of their own.
+fn authorizer(
+    config: &Config,
+    agents: &Arc<agent::Agents>,
+    store: &Arc<Store>,
+    log: &Arc<Log>,
+    person: Person,
+) -> Result<Option<Arc<Authorizer>>> {
+    let is_authorization =
+        |(name, _): &(String, Secret)| name.eq_ignore_ascii_case("authorization");
+    if config.headers.iter().any(is_authorization) {
+        return Ok(None);
+    }
+    let by_hand = person.pasted.is_some();
+    let outside = fetch::Outside {
+        agents: Arc::clone(agents),
+        config: config.clone(),
+        log: Arc::clone(log),
+        inbox: Some(person.inbox),
+        pasted: person.pasted.map(Mutex::new),
+    };
+    let key = match &config.oauth.client_assertion_key {
+        Some(path) => Some(Secret::new(String::from_utf8_lossy(&tls::read_key(path)?))),
+        None => None,
+    };
+    let (world, store) = (Box::new(outside), Arc::clone(store));
+    Authorizer::new(world, config, store, key.as_ref(), by_hand)
+        .map(Arc::new)
+        .map(Some)
 }
 
 /// The first signal ends the session in order, the second at once.

@@ -18,7 +18,7 @@ use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, RustlsConnector, Transport,
 };
 
-use super::connect::Names;
+use super::names::Names;
 
 use crate::config::Http;
 use crate::error::{Error, Kind, Result};
@@ -105,12 +105,7 @@ pub(super) fn read_certificates(path: &Path) -> Result<Vec<Certificate<'static>>
 /// If a file cannot be read, or the two do not belong together.
 pub(super) fn read_client_cert(cert: &Path, key: &Path) -> Result<ClientCert> {
     let chain = read_certificates(cert)?;
-    let pem = fs::read(key).map_err(|e| {
-        Error::new(
-            Kind::Config,
-            format!("cannot read key file \"{}\": {e}", key.display()),
-        )
-    })?;
+    let pem = read_key(key)?;
     let private = PrivateKey::from_pem(&pem).map_err(|_| {
         Error::new(
             Kind::Config,
@@ -130,6 +125,17 @@ pub(super) fn read_client_cert(cert: &Path, key: &Path) -> Result<ClientCert> {
     Ok(client_cert)
 }
 
+/// What is in a key file; whether it is a key is for the caller to see.
+///
+/// # Errors
+/// If it cannot be read.
+pub(super) fn read_key(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(|e| {
+        let what = format!("cannot read key file \"{}\": {e}", path.display());
+        Error::new(Kind::Config, what)
+    })
+}
+
 /// Whether rustls takes the pair. ureq asks it only when a handshake begins, and then panics if it does not: so one is
 /// begun here, over a connection that goes nowhere, where that can be caught.
 fn is_usable(client_cert: &ClientCert) -> bool {
@@ -138,7 +144,7 @@ fn is_usable(client_cert: &ClientCert) -> bool {
         .tls_config(built_in(Some(client_cert)))
         .build();
     let chain = Nowhere.chain(RustlsConnector::default());
-    let agent = ureq::Agent::with_parts(config, chain, Names::default());
+    let agent = ureq::Agent::with_parts(config, chain, Names::reaching(None));
     // The words of the panic would puzzle a person. No other thread of ours runs this early.
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));

@@ -1,0 +1,199 @@
+//! One trip of a browser to the authorization server and back.
+//!
+//! - It is stored, so that after a restart the tab that is still open completes it, and no other is opened.
+//! - The address is said before a browser is opened; a browser that does not open is no error.
+//! - At most one window an hour opens by itself, until a person has come back from one.
+//!
+//! Flags: `--no-browser`.
+//! Spec: RFC 6749 4.1.1; npm mcp-remote 0.15.1 (a stored registration is tried before a person is sent there).
+
+use serde_json::Value;
+use url::Url;
+
+use super::authorization_code::{self, Request};
+use super::browser::Opened;
+use super::callback::Responder;
+use super::failure::{Failure, Step, fetch, of_answer};
+use super::registration::{Client, Origin, Wanted};
+use super::world::Fetch;
+use super::{Authorizer, Discovered, pkce};
+use crate::log::Level;
+use crate::secret::Secret;
+use crate::store::{PendingSignIn, SIGN_IN_LIFE, UnixMillis};
+
+/// One trip of a browser to the authorization server and back.
+pub(super) struct Attempt {
+    pub(super) url: Url,
+    pub(super) state: String,
+    pub(super) verifier: Secret,
+    pub(super) redirect_uri: String,
+    pub(super) resource: Option<String>,
+    pub(super) until: UnixMillis,
+    pub(super) is_resumed: bool,
+}
+
+impl Authorizer {
+    /// The sign-in that was begun before a restart, if it is the same; else a new one.
+    pub(super) fn attempt(
+        &self,
+        discovered: &Discovered,
+        client: &Client,
+        wanted: Wanted<'_>,
+        port: u16,
+    ) -> Step<Attempt> {
+        let Some(endpoint) = &discovered.server.authorization_endpoint else {
+            return Err(Failure::new(format!(
+                "authorization server {} names no authorization_endpoint",
+                discovered.server.name()
+            )));
+        };
+        let now = self.world.now();
+        let resource = self.resource(discovered);
+        let redirect_uri = wanted.redirect_uri.unwrap_or_default();
+        let url_with = |state: &str, verifier: &Secret| {
+            authorization_code::url(
+                endpoint,
+                &Request {
+                    client_id: &client.id,
+                    redirect_uri,
+                    state,
+                    verifier,
+                    scope: wanted.scope,
+                    resource: resource.as_deref(),
+                    extra: &self.config.oauth.authorize_params,
+                },
+            )
+        };
+        let pending = self.store.pending_sign_in(now).filter(|pending| {
+            let url = url_with(&pending.state, &pending.verifier);
+            let lasts = now.abs_diff(pending.created_at) + LEAST_REST < SIGN_IN_LIFE;
+            lasts && url.as_str() == pending.authorization_url
+        });
+        let is_resumed = pending.is_some();
+        let (state, verifier, created_at) = match pending {
+            Some(pending) => (pending.state, pending.verifier, pending.created_at),
+            None => (
+                pkce::random_text(&*self.world)?,
+                pkce::verifier(&*self.world)?,
+                now,
+            ),
+        };
+        let attempt = Attempt {
+            url: url_with(&state, &verifier),
+            state,
+            verifier,
+            redirect_uri: redirect_uri.to_owned(),
+            resource,
+            until: created_at.saturating_add(SIGN_IN_LIFE),
+            is_resumed,
+        };
+        if !is_resumed {
+            self.remember(&attempt, discovered, client, (port, now))?;
+        }
+        Ok(attempt)
+    }
+
+    fn remember(
+        &self,
+        attempt: &Attempt,
+        discovered: &Discovered,
+        client: &Client,
+        (port, now): (u16, UnixMillis),
+    ) -> Step<()> {
+        let record = discovered.record();
+        self.store
+            .save_sign_in(&attempt.state, &attempt.verifier, Some(&record))?;
+        self.store.save_pending_sign_in(&PendingSignIn {
+            state: attempt.state.clone(),
+            verifier: attempt.verifier.clone(),
+            port,
+            redirect_uri: attempt.redirect_uri.clone(),
+            authorization_url: attempt.url.to_string(),
+            issuer: Some(discovered.issuer().to_owned()),
+            client_id: client.id.clone(),
+            created_at: now,
+            ..PendingSignIn::default()
+        });
+        Ok(())
+    }
+
+    pub(super) fn forget(&self, attempt: &Attempt) {
+        self.store.remove_pending_sign_in();
+        self.store.remove_sign_in(&attempt.state);
+    }
+
+    /// Asks the server whether it still knows a stored registration, before a person is shown its error page.
+    pub(super) fn preflight(&self, client: &Client, attempt: &Attempt) -> Step<()> {
+        if client.origin != Origin::Stored || attempt.is_resumed {
+            return Ok(());
+        }
+        let request = Fetch {
+            follow: false,
+            ..Fetch::document(attempt.url.clone())
+        };
+        // Whatever else it answers is for the browser.
+        let Ok(answer) = fetch(&*self.world, &request, "the authorization endpoint") else {
+            return Ok(());
+        };
+        let failure = of_answer("the sign-in", &request, &answer);
+        if matches!(answer.status, 400 | 401) && failure.is_unknown_client() {
+            return Err(failure);
+        }
+        Ok(())
+    }
+
+    /// Says the address and opens it, or sends the browser there that is still waiting for its page.
+    pub(super) fn show(&self, attempt: &Attempt, browser: Option<Responder>) {
+        self.world.show_url(&attempt.url, &visiting(&attempt.url));
+        if let Some(browser) = browser {
+            browser.redirect(&attempt.url);
+            return;
+        }
+        if self.config.oauth.no_browser || !self.may_open_window(attempt.is_resumed) {
+            return;
+        }
+        match self.world.open_browser(&attempt.url) {
+            Opened::Started => self.store.update_notes(|notes| {
+                let now = self.world.now();
+                notes.more.insert(WINDOW.to_owned(), now.into());
+            }),
+            Opened::NoBrowser(why) => self.world.say(
+                Level::Info,
+                &format!("no browser was opened ({why}): please open the address yourself"),
+            ),
+        }
+    }
+
+    fn may_open_window(&self, is_resumed: bool) -> bool {
+        if self.by_hand {
+            return true;
+        }
+        if is_resumed {
+            self.world.say(
+                Level::Info,
+                "a sign-in is under way: please finish it in the browser tab that is open already",
+            );
+            return false;
+        }
+        let opened = self.store.notes().more.get(WINDOW).and_then(Value::as_u64);
+        let recently = opened.is_some_and(|at| at.abs_diff(self.world.now()) < WINDOW_TIME);
+        if recently {
+            self.world.say(
+                Level::Info,
+                "a browser was opened within the last hour and nobody came back from it: please open the address yourself",
+            );
+        }
+        !recently
+    }
+}
+
+/// npm's sentence.
+pub(super) fn visiting(url: &Url) -> String {
+    format!("Please authorize this client by visiting:\n{url}")
+}
+
+/// A sign-in with less time left than this is not taken up again.
+const LEAST_REST: UnixMillis = 60_000;
+const WINDOW_TIME: UnixMillis = 3_600_000;
+/// The member of our notes that holds when a browser was opened.
+pub(super) const WINDOW: &str = "window_opened_at";

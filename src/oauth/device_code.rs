@@ -1,0 +1,209 @@
+//! The device authorization grant: the person signs in on any device, with a code.
+//!
+//! - The address and the code are said, the address with the code in it where the server gives one.
+//! - The server is asked as often as it allows: every 5 s unless it says otherwise, 5 s more after each `slow_down`, twice as
+//!   long after a failure of the network.
+//!
+//! Flags: `--device-code`.
+//! Spec: RFC 8628 3.1 to 3.5.
+
+use std::time::Duration;
+
+use url::Url;
+
+use super::failure::{Failure, Step, of_answer};
+use super::token;
+use crate::error::{Error, Kind};
+use crate::log::clean;
+use crate::secret::Secret;
+use crate::store::{Object, Tokens, UnixMillis};
+use crate::url::{from_network, shown};
+
+/// A device code that a person is asked to confirm.
+#[derive(Debug)]
+pub struct Issued {
+    device_code: Secret,
+    /// Where the person goes.
+    pub url: Url,
+    /// What is said.
+    pub text: String,
+    interval: Duration,
+    life: UnixMillis,
+}
+
+/// Asks for a device code.
+///
+/// # Errors
+/// If the server offers no such grant, or refuses.
+pub fn begin(
+    endpoint: token::Endpoint<'_>,
+    scope: Option<&str>,
+    resource: Option<&str>,
+    allow_http: bool,
+) -> Step<Issued> {
+    let Some(url) = endpoint.server.device_authorization_endpoint.clone() else {
+        let what = format!(
+            "authorization server {} offers no device codes",
+            endpoint.server.name()
+        );
+        let error = Error::new(Kind::SignIn, what).with_hint("leave --device-code out");
+        return Err(Failure::Final(error));
+    };
+    let mut form = Vec::new();
+    form.extend(scope.map(|scope| ("scope", scope)));
+    form.extend(resource.map(|resource| ("resource", resource)));
+    let doing = "asking for a device code";
+    let (request, answer) = token::post(endpoint, url, &form, doing)?;
+    let object = answer.object().unwrap_or_default();
+    if !(200..300).contains(&answer.status) || object.contains_key("error") {
+        return Err(of_answer(doing, &request, &answer));
+    }
+    read(&object, allow_http)
+        .map_err(|why| Failure::new(format!("{doing} failed: {} {why}", shown(&request.url))))
+}
+
+fn read(object: &Object, allow_http: bool) -> Result<Issued, String> {
+    let text = |name: &str| object.get(name).and_then(|value| value.as_str());
+    let number = |name: &str| match object.get(name) {
+        Some(serde_json::Value::String(text)) => text.parse().ok(),
+        Some(value) => value.as_u64(),
+        None => None,
+    };
+    let device_code = text("device_code").ok_or("answered without a device_code")?;
+    let code = clean(
+        text("user_code").ok_or("answered without a user_code")?,
+        100,
+    );
+    // The older name is still about (RFC 8628 was a draft for long).
+    let plain = text("verification_uri").or(text("verification_url"));
+    let plain = plain.ok_or("answered without a verification_uri")?;
+    let plain = from_network(plain, allow_http)
+        .map_err(|why| format!("gave an address that is refused: {why}"))?;
+    let complete = text("verification_uri_complete")
+        .and_then(|text| from_network(text, allow_http).ok())
+        .unwrap_or_else(|| plain.clone());
+    let text = format!(
+        "Please authorize this client by visiting:\n{complete}\nand make sure that the code is: {code}"
+    );
+    Ok(Issued {
+        device_code: Secret::new(device_code),
+        url: complete,
+        text,
+        interval: Duration::from_secs(number("interval").unwrap_or(5).clamp(1, 60)),
+        life: number("expires_in").unwrap_or(1800).clamp(1, 7200) * 1000,
+    })
+}
+
+/// Waits until the person has confirmed the code.
+///
+/// # Errors
+/// If the person declines or does not come in time.
+pub fn wait(
+    endpoint: token::Endpoint<'_>,
+    issued: &Issued,
+    resource: Option<&str>,
+) -> Step<Tokens> {
+    let until = endpoint.world.now().saturating_add(issued.life);
+    let mut interval = issued.interval;
+    let mut form = vec![
+        ("grant_type", GRANT),
+        ("device_code", issued.device_code.expose()),
+    ];
+    form.extend(resource.map(|resource| ("resource", resource)));
+    loop {
+        endpoint.world.sleep(interval);
+        if endpoint.world.now() >= until {
+            return Err(Failure::new("the device code was not confirmed in time"));
+        }
+        match token::request(endpoint, &form, "signing in with the device code") {
+            Ok(tokens) => return Ok(tokens),
+            Err(Failure::Refused(code, _)) if code == "authorization_pending" => {}
+            Err(Failure::Refused(code, _)) if code == "slow_down" => {
+                interval += Duration::from_secs(5);
+            }
+            Err(Failure::Refused(code, _)) if code == "expired_token" => {
+                return Err(Failure::new("the device code was not confirmed in time"));
+            }
+            Err(Failure::Passing(_)) => interval = (interval * 2).min(Duration::from_secs(60)),
+            Err(failure) => return Err(failure),
+        }
+    }
+}
+
+/// `grant_type` of this grant.
+pub const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
+
+#[cfg(test)]
+mod tests {
+    use super::super::registration::Client;
+    use super::super::server_metadata::{ServerMetadata, read as read_server};
+    use super::*;
+    use crate::oauth::scripted_world::Scripted;
+
+    fn server() -> ServerMetadata {
+        let text = r#"{"issuer":"https://as.test","token_endpoint":"https://as.test/t","device_authorization_endpoint":"https://as.test/d"}"#;
+        read_server(serde_json::from_str(text).unwrap(), false).unwrap()
+    }
+
+    fn endpoint<'a>(
+        world: &'a Scripted,
+        server: &'a ServerMetadata,
+        client: &'a Client,
+    ) -> token::Endpoint<'a> {
+        token::Endpoint {
+            world,
+            server,
+            client,
+            key: None,
+            trusted: false,
+        }
+    }
+
+    #[test]
+    fn the_server_is_asked_until_the_code_is_confirmed_and_slower_when_it_says_so() {
+        let (world, server, client) = (Scripted::new(), server(), Client::default());
+        world.answer(200, r#"{"device_code":"d","user_code":"AB-CD","verification_uri":"https://as.test/go","interval":2}"#);
+        for code in [
+            "authorization_pending",
+            "slow_down",
+            "authorization_pending",
+        ] {
+            world.answer(400, &format!(r#"{{"error":"{code}"}}"#));
+        }
+        world.answer(200, r#"{"access_token":"t","token_type":"Bearer"}"#);
+        let endpoint = endpoint(&world, &server, &client);
+        let issued = begin(endpoint, None, None, false).unwrap();
+        assert!(issued.text.contains("https://as.test/go") && issued.text.contains("AB-CD"));
+        assert!(wait(endpoint, &issued, None).is_ok());
+        assert_eq!(world.slept(), [2, 2, 7, 7].map(Duration::from_secs));
+    }
+
+    #[test]
+    fn a_code_that_nobody_confirms_ends_in_time() {
+        let (world, server, client) = (Scripted::new(), server(), Client::default());
+        world.answer(200, r#"{"device_code":"d","user_code":"A","verification_uri":"https://as.test/go","expires_in":12}"#);
+        for _ in 0..3 {
+            world.answer(400, r#"{"error":"authorization_pending"}"#);
+        }
+        let endpoint = endpoint(&world, &server, &client);
+        let issued = begin(endpoint, None, None, false).unwrap();
+        let failure = wait(endpoint, &issued, None).unwrap_err();
+        assert!(failure.error().what().contains("not confirmed in time"));
+    }
+
+    #[test]
+    fn an_answer_without_its_parts_is_refused() {
+        for bad in [
+            "{}",
+            r#"{"device_code":"d","user_code":"A"}"#,
+            r#"{"device_code":"d","user_code":"A","verification_uri":"javascript:x"}"#,
+        ] {
+            let (world, server, client) = (Scripted::new(), server(), Client::default());
+            world.answer(200, bad);
+            assert!(
+                begin(endpoint(&world, &server, &client), None, None, false).is_err(),
+                "{bad}"
+            );
+        }
+    }
+}

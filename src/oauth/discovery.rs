@@ -1,0 +1,144 @@
+//! From the server's address and its challenge to the authorization server.
+//!
+//! - A place that answers 4xx, or with something that is no JSON object, has no document: the next one is asked.
+//! - 429 and 5xx are tried again and then end the sign-in for now: the document may be there in a minute.
+//! - A document that is there and wrong ends the sign-in with the reason; no other place is tried instead.
+//!
+//! Flags: none of its own; see `resource_metadata`, `server_metadata`, `issuer`.
+//! Spec: MCP 2026-07-28 basic/authorization (Authorization Server Discovery), 2025-03-26 basic/authorization 2.3.
+
+use url::Url;
+
+use super::failure::{Failure, Step, fetch};
+use super::issuer;
+use super::resource_metadata::{self, ResourceMetadata};
+use super::server_metadata::{self, ServerMetadata};
+use super::world::{Fetch, World};
+use crate::config::Config;
+use crate::error::{Error, Kind};
+use crate::store::{DiscoveryState, Object};
+use crate::url::{from_network, same_origin, shown};
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Discovered {
+    /// The resource metadata and where it was; none for a 2025-03-26 server.
+    pub resource: Option<(Url, ResourceMetadata)>,
+    /// The authorization server.
+    pub server: ServerMetadata,
+    /// The issuer it was looked for under.
+    pub authorization_server: String,
+}
+
+impl Discovered {
+    /// The resource metadata.
+    pub fn resource(&self) -> Option<&ResourceMetadata> {
+        self.resource.as_ref().map(|(_, metadata)| metadata)
+    }
+
+    /// The issuer that tokens and registrations are bound to.
+    pub fn issuer(&self) -> &str {
+        let stated = self.server.issuer.as_deref();
+        stated.unwrap_or(&self.authorization_server)
+    }
+
+    /// The record that npm mcp-remote keeps beside the verifier.
+    pub fn record(&self) -> DiscoveryState {
+        let document = &self.server.document;
+        DiscoveryState {
+            authorization_server_url: self.authorization_server.clone(),
+            resource_metadata_url: self.resource.as_ref().map(|(place, _)| place.to_string()),
+            resource_metadata: None,
+            authorization_server_metadata: (!document.is_empty())
+                .then(|| serde_json::Value::Object(document.clone())),
+        }
+    }
+}
+
+/// Finds the authorization server. `told` is where the challenge says that the resource metadata is.
+///
+/// # Errors
+/// If a document is wrong, or nothing is to be found.
+pub fn discover(world: &dyn World, config: &Config, told: Option<&Url>) -> Step<Discovered> {
+    let resource = find_resource(world, config, told)?;
+    let named = resource
+        .as_ref()
+        .and_then(|(_, metadata)| metadata.authorization_server.clone());
+    let authorization_server =
+        named.unwrap_or_else(|| config.server.origin().ascii_serialization());
+    let issuer_url = Url::parse(&authorization_server)
+        .map_err(|e| Failure::new(format!("the authorization server has no address: {e}")))?;
+    let server = find_server(world, config, &authorization_server, &issuer_url)?;
+    Ok(Discovered {
+        resource,
+        server,
+        authorization_server,
+    })
+}
+
+fn find_resource(
+    world: &dyn World,
+    config: &Config,
+    told: Option<&Url>,
+) -> Step<Option<(Url, ResourceMetadata)>> {
+    let mut places = Vec::new();
+    if let Some(told) = told {
+        let told = from_network(told.as_str(), config.allow_http).map_err(|why| {
+            Failure::new(format!(
+                "the resource metadata the server names is refused: {why}"
+            ))
+        })?;
+        places.push(told);
+    }
+    for place in resource_metadata::well_known(&config.server) {
+        if !places.contains(&place) {
+            places.push(place);
+        }
+    }
+    let any = config.oauth.resource.is_some() || config.oauth.disable_resource;
+    for place in places {
+        if let Some(document) = document(world, &place, "resource metadata")? {
+            let metadata =
+                resource_metadata::read(&document, &place, &config.server, any, config.allow_http)?;
+            return Ok(Some((place, metadata)));
+        }
+    }
+    Ok(None)
+}
+
+fn find_server(
+    world: &dyn World,
+    config: &Config,
+    issuer_text: &str,
+    issuer_url: &Url,
+) -> Step<ServerMetadata> {
+    let places = server_metadata::well_known(issuer_url);
+    for place in &places {
+        if let Some(document) = document(world, place, "authorization server metadata")? {
+            let metadata = server_metadata::read(document, config.allow_http)?;
+            let accepted = config.oauth.accept_issuer.as_deref();
+            issuer::check_metadata(issuer_text, metadata.issuer.as_deref(), accepted)?;
+            return Ok(metadata);
+        }
+    }
+    if same_origin(issuer_url, &config.server) {
+        return Ok(ServerMetadata::without_document(&config.server));
+    }
+    let tried: Vec<String> = places.iter().map(shown).collect();
+    let what = format!(
+        "authorization server \"{}\" publishes no metadata (tried {})",
+        shown(issuer_url),
+        tried.join(", ")
+    );
+    let error = Error::new(Kind::SignIn, what)
+        .with_hint("check its address with the operator of the server");
+    Err(Failure::Final(error))
+}
+
+fn document(world: &dyn World, place: &Url, what: &str) -> Step<Option<Object>> {
+    let answer = fetch(world, &Fetch::document(place.clone()), what)?;
+    if answer.status != 200 {
+        return Ok(None);
+    }
+    Ok(answer.object())
+}

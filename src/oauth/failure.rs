@@ -1,0 +1,162 @@
+//! Why a step of the sign-in failed, as far as it matters for what is done next.
+//!
+//! - A passing failure (the network, 429, 5xx) is tried again a few times, opens no browser and discards nothing.
+//! - An OAuth error code is branched on by its name (RFC 6749 5.2).
+//!
+//! Spec: RFC 6749 5.2; RFC 9110 15.6 (5xx), RFC 6585 4 (429).
+
+use std::time::Duration;
+
+use super::world::{Fetch, Fetched, World};
+use crate::error::{Error, Kind};
+use crate::log::clean;
+use crate::store::Object;
+use crate::url::shown;
+
+/// Why a step failed.
+#[derive(Debug)]
+pub enum Failure {
+    /// It may work later; nothing is wrong with what we hold.
+    Passing(Error),
+    /// The authorization server said no, with this code.
+    Refused(String, Error),
+    /// Anything else: it will not get better by itself.
+    Final(Error),
+}
+
+impl Failure {
+    /// A failure for good, in one sentence.
+    pub fn new(what: impl Into<String>) -> Failure {
+        Failure::Final(Error::new(Kind::SignIn, what))
+    }
+
+    /// The sentence.
+    pub fn into_error(self) -> Error {
+        match self {
+            Failure::Passing(error) | Failure::Refused(_, error) | Failure::Final(error) => error,
+        }
+    }
+
+    /// The sentence.
+    pub fn error(&self) -> &Error {
+        match self {
+            Failure::Passing(error) | Failure::Refused(_, error) | Failure::Final(error) => error,
+        }
+    }
+
+    /// The OAuth error code.
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            Failure::Refused(code, _) => Some(code),
+            Failure::Passing(_) | Failure::Final(_) => None,
+        }
+    }
+
+    /// Whether the registration is not known any more (RFC 6749 5.2).
+    pub fn is_unknown_client(&self) -> bool {
+        matches!(self.code(), Some("invalid_client" | "unauthorized_client"))
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        match error.kind() {
+            Kind::Network | Kind::Timeout => Failure::Passing(error),
+            _ => Failure::Final(error),
+        }
+    }
+}
+
+/// The result of a step.
+pub type Step<T> = Result<T, Failure>;
+
+/// Whether a status says "not now".
+pub fn is_passing(status: u16) -> bool {
+    status == 429 || status >= 500
+}
+
+/// Fetches; what may pass is tried again twice, with growing pauses.
+///
+/// # Errors
+/// If it did not pass. An answer with any other status is no error here.
+pub fn fetch(world: &dyn World, request: &Fetch, what: &str) -> Step<Fetched> {
+    let mut pause = FIRST_PAUSE;
+    for _ in 0..TRIES {
+        match world.fetch(request) {
+            Ok(answer) if !is_passing(answer.status) => return Ok(answer),
+            Ok(answer) if answer.retry_after.is_some_and(|after| after > MOST_PAUSE) => break,
+            Ok(answer) => world.sleep(answer.retry_after.unwrap_or(pause)),
+            Err(error) => match Failure::from(error) {
+                Failure::Passing(_) => world.sleep(pause),
+                failure => return Err(failure),
+            },
+        }
+        pause *= 2;
+    }
+    let answer = world.fetch(request).map_err(Failure::from)?;
+    if !is_passing(answer.status) {
+        return Ok(answer);
+    }
+    let error = Error::new(
+        Kind::SignIn,
+        format!("{what} {} answered {}", shown(&request.url), answer.status),
+    )
+    .with_retry_after(answer.retry_after.map(|after| after.as_secs()));
+    Err(Failure::Passing(with_detail(error, &answer)))
+}
+
+const TRIES: u32 = 2;
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const MOST_PAUSE: Duration = Duration::from_secs(5);
+
+/// The error an answer holds, in words: the server's own code and description, else its status.
+pub fn of_answer(doing: &str, request: &Fetch, answer: &Fetched) -> Failure {
+    let object = answer.object().unwrap_or_default();
+    let code = object.get("error").and_then(|code| code.as_str());
+    let Some(code) = code.map(|code| clean(code, 100)) else {
+        let what = format!(
+            "{doing} failed: {} answered {}",
+            shown(&request.url),
+            answer.status
+        );
+        let error = with_detail(Error::new(Kind::SignIn, what), answer);
+        return if is_passing(answer.status) {
+            Failure::Passing(error)
+        } else {
+            Failure::Final(error)
+        };
+    };
+    let error = Error::new(Kind::SignIn, refusal(doing, &code, described(&object)));
+    // Temporary by their definition, whatever the status (RFC 6749 4.1.2.1).
+    let passing = matches!(code.as_str(), "temporarily_unavailable" | "server_error");
+    if passing || is_passing(answer.status) {
+        Failure::Passing(error)
+    } else {
+        Failure::Refused(code, error)
+    }
+}
+
+/// One sentence from an OAuth error.
+pub fn refusal(doing: &str, code: &str, description: Option<&str>) -> String {
+    match description.map(|text| clean(text, 300)) {
+        Some(text) if !text.is_empty() => {
+            format!("{doing} was refused: {} ({text})", clean(code, 100))
+        }
+        _ => format!("{doing} was refused: {}", clean(code, 100)),
+    }
+}
+
+fn described(object: &Object) -> Option<&str> {
+    object.get("error_description")?.as_str()
+}
+
+/// What a server says that speaks no OAuth: its first line, told to the client and not logged.
+fn with_detail(error: Error, answer: &Fetched) -> Error {
+    let text = answer.body.expose().trim_start();
+    let line = clean(text.lines().next().unwrap_or_default(), 120);
+    if line.is_empty() || line.starts_with('<') {
+        error
+    } else {
+        error.with_detail(line)
+    }
+}

@@ -1,0 +1,295 @@
+//! Which client id to use, and how to get one.
+//!
+//! In this order: a client registered by hand; the address of a metadata document, where the authorization server takes
+//! such; a registration made earlier with this issuer; a new registration; else a sentence that says what to obtain.
+//! - A registration is bound to its issuer and to its redirect URI; it is replaced when either changes, or when the server does
+//!   not know it any more.
+//!
+//! Flags: `--static-oauth-client-info`, `--static-oauth-client-metadata`, `--client-metadata-url`.
+//! Spec: RFC 7591 2, 3; MCP 2026-07-28 basic/authorization/client-registration; npm mcp-remote 0.15.1 (body, methods).
+
+use serde_json::{Map, Value, json};
+
+use super::discovery::Discovered;
+use super::failure::{Failure, Step, fetch, of_answer};
+use super::world::{Content, Fetch, World};
+use crate::config::OAuth;
+use crate::error::{Error, Kind};
+use crate::secret::Secret;
+use crate::store::{ClientInfo, Object, Store};
+
+/// As whom we speak.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Client {
+    /// The client id.
+    pub id: String,
+    /// Its secret, if it has one.
+    pub secret: Option<Secret>,
+    /// How it was registered to prove itself.
+    pub auth_method: Option<String>,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// Where a client id comes from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Origin {
+    /// `--static-oauth-client-info`.
+    #[default]
+    Static,
+    /// `--client-metadata-url`.
+    Document,
+    /// A registration from the store.
+    Stored,
+    /// A registration made just now.
+    Fresh,
+}
+
+impl Origin {
+    /// Whether a new registration can take its place.
+    pub fn is_replaceable(self) -> bool {
+        match self {
+            Origin::Stored => true,
+            Origin::Static | Origin::Document | Origin::Fresh => false,
+        }
+    }
+}
+
+impl Client {
+    fn new(info: &ClientInfo, origin: Origin) -> Client {
+        Client {
+            id: info.client_id.clone(),
+            secret: info.client_secret.clone(),
+            auth_method: info.token_endpoint_auth_method.clone(),
+            origin,
+        }
+    }
+}
+
+/// What a client is wanted for.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// The redirect URI; none for grants without a browser of ours.
+    pub redirect_uri: Option<&'a str>,
+    /// The grant besides `refresh_token`.
+    pub grant: &'a str,
+    /// The scope that will be asked for.
+    pub scope: Option<&'a str>,
+}
+
+/// The client that is known already, without asking anybody. A redirect URI of `None` fits every registration.
+///
+/// # Errors
+/// If `--static-oauth-client-info` holds no client.
+pub fn known(
+    oauth: &OAuth,
+    store: &Store,
+    discovered: &Discovered,
+    redirect_uri: Option<&str>,
+    now: u64,
+) -> Step<Option<Client>> {
+    if let Some(client) = static_client(oauth)? {
+        return Ok(Some(client));
+    }
+    if let Some(address) = &oauth.client_metadata_url
+        && discovered.server.takes_metadata_documents
+    {
+        return Ok(Some(Client {
+            id: address.clone(),
+            origin: Origin::Document,
+            ..Client::default()
+        }));
+    }
+    let stored = store.client_info().filter(|info| {
+        info.may_be_from(discovered.issuer())
+            && !info.is_expired(now)
+            && redirect_uri.is_none_or(|uri| info.redirect_uris.iter().any(|known| known == uri))
+    });
+    Ok(stored.map(|info| Client::new(&info, Origin::Stored)))
+}
+
+/// The client given by hand.
+///
+/// # Errors
+/// If it has no `client_id`.
+pub fn static_client(oauth: &OAuth) -> Step<Option<Client>> {
+    let Some(text) = &oauth.static_client_info else {
+        return Ok(None);
+    };
+    let object: Object = serde_json::from_str(text.expose()).unwrap_or_default();
+    match ClientInfo::from_object(object) {
+        Ok(info) => Ok(Some(Client::new(&info, Origin::Static))),
+        Err(member) => Err(Failure::Final(
+            Error::new(
+                Kind::Config,
+                format!("--static-oauth-client-info has no \"{member}\""),
+            )
+            .with_hint(r#"give it as {"client_id":"…"}, with "client_secret" if there is one"#),
+        )),
+    }
+}
+
+/// Registers a client and stores it.
+///
+/// # Errors
+/// If the server does not register clients, or refuses.
+pub fn register(
+    world: &dyn World,
+    oauth: &OAuth,
+    store: &Store,
+    discovered: &Discovered,
+    wanted: Wanted<'_>,
+) -> Step<Client> {
+    let Some(endpoint) = &discovered.server.registration_endpoint else {
+        return Err(nowhere_to_register(oauth, discovered, wanted));
+    };
+    let listed = discovered.server.token_auth_methods.as_deref();
+    let body = Value::Object(body(oauth, listed, wanted));
+    let request = Fetch {
+        body: Content::Json(Secret::new(body.to_string())),
+        follow: false,
+        ..Fetch::document(endpoint.clone())
+    };
+    let doing = "registering a client";
+    let answer = fetch(world, &request, "the registration endpoint")?;
+    if !(200..300).contains(&answer.status) {
+        let failure = of_answer(doing, &request, &answer);
+        return Err(match failure {
+            Failure::Passing(_) => failure,
+            Failure::Refused(..) | Failure::Final(_) => {
+                Failure::Final(by_hand(failure.into_error(), wanted))
+            }
+        });
+    }
+    let object = answer.object().unwrap_or_default();
+    let mut info = ClientInfo::from_object(object).map_err(|member| {
+        Failure::new(format!(
+            "{doing} failed: {} answered without a \"{member}\"",
+            crate::url::shown(endpoint)
+        ))
+    })?;
+    // What was asked for holds where the answer does not say (RFC 7591 3.2.1); npm ignores a record without the URIs.
+    if info.redirect_uris.is_empty() {
+        info.redirect_uris = wanted.redirect_uri.map(str::to_owned).into_iter().collect();
+    }
+    info.issuer = Some(discovered.issuer().to_owned());
+    store.save_client_info(&info);
+    Ok(Client::new(&info, Origin::Fresh))
+}
+
+/// The registration request.
+fn body(oauth: &OAuth, listed: Option<&[String]>, wanted: Wanted<'_>) -> Map<String, Value> {
+    let offers = |name: &str| listed.is_some_and(|all| all.iter().any(|one| one == name));
+    let methods = ["none", "client_secret_post", "client_secret_basic"];
+    let method = methods.into_iter().find(|name| offers(name));
+    let grants: Vec<&str> = match wanted.grant {
+        "client_credentials" => vec!["client_credentials"],
+        grant => vec![grant, "refresh_token"],
+    };
+    let mut body = Map::new();
+    let mut put = |name: &str, value: Value| body.insert(name.to_owned(), value);
+    put("client_name", json!("mcp-remote"));
+    put("client_uri", json!(env!("CARGO_PKG_REPOSITORY")));
+    put("software_version", json!(env!("CARGO_PKG_VERSION")));
+    put("application_type", json!("native"));
+    put("grant_types", json!(grants));
+    put(
+        "token_endpoint_auth_method",
+        json!(method.unwrap_or("none")),
+    );
+    if let Some(uri) = wanted.redirect_uri {
+        put("redirect_uris", json!([uri]));
+        put("response_types", json!(["code"]));
+    }
+    if let Some(scope) = wanted.scope {
+        put("scope", json!(scope));
+    }
+    let own: Object = oauth
+        .static_client_metadata
+        .as_deref()
+        .and_then(|text| serde_json::from_str(text).ok())
+        .unwrap_or_default();
+    body.extend(own);
+    body
+}
+
+/// The scope that the person has pinned in `--static-oauth-client-metadata`.
+pub fn pinned_scope(oauth: &OAuth) -> Option<String> {
+    let text = oauth.static_client_metadata.as_deref()?;
+    let object: Object = serde_json::from_str(text).ok()?;
+    object.get("scope")?.as_str().map(str::to_owned)
+}
+
+fn nowhere_to_register(oauth: &OAuth, discovered: &Discovered, wanted: Wanted<'_>) -> Failure {
+    let name = discovered.server.name();
+    let what = match &oauth.client_metadata_url {
+        Some(_) => format!(
+            "authorization server {name} neither takes client metadata documents nor registers clients by itself"
+        ),
+        None => format!("authorization server {name} does not register clients by itself"),
+    };
+    Failure::Final(by_hand(Error::new(Kind::SignIn, what), wanted))
+}
+
+fn by_hand(error: Error, wanted: Wanted<'_>) -> Error {
+    let redirect = match wanted.redirect_uri {
+        Some(uri) => format!(" with the redirect URI {uri}"),
+        None => String::new(),
+    };
+    error.with_hint(format!(
+        "register a client with its operator{redirect}, and pass it with --static-oauth-client-info '{{\"client_id\":\"…\"}}'"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted<'a>() -> Wanted<'a> {
+        Wanted {
+            redirect_uri: Some("http://localhost:1/oauth/callback"),
+            grant: "authorization_code",
+            scope: Some("a b"),
+        }
+    }
+
+    #[test]
+    fn a_registration_asks_for_a_native_client_and_the_weakest_proof_that_is_listed() {
+        let oauth = OAuth::default();
+        let body_of = |listed: &[&str]| {
+            let listed: Vec<String> = listed.iter().map(|one| (*one).to_owned()).collect();
+            body(&oauth, Some(&listed), wanted())
+        };
+        let body = body_of(&["client_secret_basic", "client_secret_post"]);
+        assert_eq!(body["application_type"], "native");
+        assert_eq!(
+            body["grant_types"],
+            json!(["authorization_code", "refresh_token"])
+        );
+        assert_eq!(
+            body["redirect_uris"],
+            json!(["http://localhost:1/oauth/callback"])
+        );
+        assert_eq!(body["token_endpoint_auth_method"], "client_secret_post");
+        assert_eq!(
+            body_of(&["none", "client_secret_post"])["token_endpoint_auth_method"],
+            "none"
+        );
+        assert_eq!(
+            body_of(&["private_key_jwt"])["token_endpoint_auth_method"],
+            "none"
+        );
+    }
+
+    #[test]
+    fn the_persons_metadata_overrides_ours() {
+        let oauth = OAuth {
+            static_client_metadata: Some(r#"{"client_name":"mine","scope":"x"}"#.to_owned()),
+            ..OAuth::default()
+        };
+        let body = body(&oauth, None, wanted());
+        assert_eq!(body["client_name"], "mine");
+        assert_eq!(body["scope"], "x");
+        assert_eq!(pinned_scope(&oauth).as_deref(), Some("x"));
+    }
+}

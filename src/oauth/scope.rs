@@ -1,0 +1,135 @@
+//! Which scopes to ask for.
+//!
+//! - A scope in `--static-oauth-client-metadata` is the person's own choice: it alone counts.
+//! - Else the challenge's, else all of the resource's `scopes_supported`, else none. The authorization server's own list says
+//!   what it can grant to anybody, not what this resource needs: it is never asked for as a whole.
+//! - What a step-up has led to is remembered and asked for again (union).
+//! - `offline_access` is added where the authorization server lists it and some scope is asked for: with `prompt=consent`,
+//!   which OpenID Connect Core 11 demands.
+//!
+//! Spec: MCP 2026-07-28 basic/authorization (Scope Selection Strategy, Step-Up Authorization Flow, Refresh Tokens);
+//! RFC 6749 3.3.
+
+/// Where scopes can come from.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Sources<'a> {
+    /// The person's own choice; `""` is the choice of none.
+    pub pinned: Option<&'a str>,
+    /// The challenge of the server.
+    pub challenge: Option<&'a str>,
+    /// The resource metadata's `scopes_supported`.
+    pub resource: Option<&'a [String]>,
+    /// What earlier step-ups led to.
+    pub remembered: Option<&'a str>,
+    /// What the present tokens hold; only with a step-up.
+    pub granted: Option<&'a str>,
+}
+
+/// The scope to ask for, if any.
+pub fn choose(sources: &Sources<'_>) -> Option<String> {
+    if let Some(pinned) = sources.pinned {
+        return joined([pinned].into_iter());
+    }
+    let resource = sources
+        .resource
+        .filter(|_| sources.challenge.is_none())
+        .map(|scopes| scopes.join(" "));
+    let parts = [
+        sources.challenge,
+        resource.as_deref(),
+        sources.remembered,
+        sources.granted,
+    ];
+    joined(parts.into_iter().flatten())
+}
+
+/// The scope with `offline_access`, if the authorization server offers it.
+pub fn with_offline_access(scope: Option<String>, supported: Option<&[String]>) -> Option<String> {
+    let offered = supported.is_some_and(|all| all.iter().any(|one| one == OFFLINE));
+    match scope {
+        Some(scope) if offered => joined([scope.as_str(), OFFLINE].into_iter()),
+        scope => scope,
+    }
+}
+
+/// Whether a scope asks for `offline_access`.
+pub fn is_offline(scope: Option<&str>) -> bool {
+    scope.is_some_and(|scope| holds(scope, OFFLINE))
+}
+
+fn holds(scope: &str, one: &str) -> bool {
+    scope.split_ascii_whitespace().any(|other| other == one)
+}
+
+const OFFLINE: &str = "offline_access";
+
+/// All of them once, in order; nothing if there is none. What no scope can hold is left out (RFC 6749 3.3).
+fn joined<'a>(parts: impl Iterator<Item = &'a str>) -> Option<String> {
+    let is_scope = |c: char| matches!(c, '!' | '#'..='[' | ']'..='~');
+    let mut all: Vec<&str> = Vec::new();
+    for one in parts.flat_map(str::split_ascii_whitespace) {
+        if one.chars().all(is_scope) && !all.contains(&one) {
+            all.push(one);
+        }
+    }
+    (!all.is_empty()).then(|| all.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(texts: &[&str]) -> Vec<String> {
+        texts.iter().map(|text| (*text).to_owned()).collect()
+    }
+
+    #[test]
+    fn the_challenge_goes_before_the_metadata_and_a_pinned_scope_before_both() {
+        let listed = texts(&["a", "b"]);
+        let mut sources = Sources {
+            resource: Some(&listed),
+            ..Sources::default()
+        };
+        assert_eq!(choose(&sources).as_deref(), Some("a b"));
+        sources.challenge = Some("c");
+        assert_eq!(choose(&sources).as_deref(), Some("c"));
+        sources.pinned = Some("d e");
+        assert_eq!(choose(&sources).as_deref(), Some("d e"));
+        sources.pinned = Some("");
+        assert_eq!(choose(&sources), None);
+        assert_eq!(choose(&Sources::default()), None);
+    }
+
+    #[test]
+    fn a_step_up_asks_for_the_union() {
+        let sources = Sources {
+            challenge: Some("write"),
+            remembered: Some("read admin"),
+            granted: Some("read write"),
+            ..Sources::default()
+        };
+        assert_eq!(choose(&sources).as_deref(), Some("write read admin"));
+    }
+
+    #[test]
+    fn offline_access_is_added_only_where_it_is_listed_and_something_is_asked_for() {
+        let listed = texts(&["x", "offline_access"]);
+        let ask =
+            |scope: Option<&str>, listed| with_offline_access(scope.map(str::to_owned), listed);
+        assert_eq!(
+            ask(Some("a"), Some(&listed)).as_deref(),
+            Some("a offline_access")
+        );
+        assert_eq!(ask(Some("a"), None).as_deref(), Some("a"));
+        assert_eq!(ask(None, Some(&listed)), None);
+    }
+
+    #[test]
+    fn what_no_scope_can_hold_is_left_out() {
+        let sources = Sources {
+            challenge: Some("a \"b\" c\\ d\u{e9} e"),
+            ..Sources::default()
+        };
+        assert_eq!(choose(&sources).as_deref(), Some("a e"));
+    }
+}

@@ -1,0 +1,92 @@
+//! A world for tests: answers in the order they were laid down, a clock that moves when somebody sleeps.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use url::Url;
+
+use super::browser::Opened;
+use super::world::{Fetch, Fetched, World};
+use crate::error::{Error, Kind, Result};
+use crate::log::Level;
+use crate::secret::Secret;
+use crate::store::UnixMillis;
+
+pub(crate) struct Scripted(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    answers: VecDeque<Result<Fetched>>,
+    sent: Vec<Fetch>,
+    slept: Vec<Duration>,
+    now: UnixMillis,
+}
+
+impl Scripted {
+    pub(crate) fn new() -> Scripted {
+        Scripted(Mutex::new(State {
+            now: 1_000_000_000_000,
+            ..State::default()
+        }))
+    }
+
+    pub(crate) fn answer(&self, status: u16, body: &str) {
+        let answer = Fetched {
+            status,
+            retry_after: None,
+            body: Secret::new(body),
+        };
+        self.0.lock().unwrap().answers.push_back(Ok(answer));
+    }
+
+    pub(crate) fn sent(&self) -> Vec<Fetch> {
+        std::mem::take(&mut self.0.lock().unwrap().sent)
+    }
+
+    pub(crate) fn slept(&self) -> Vec<Duration> {
+        std::mem::take(&mut self.0.lock().unwrap().slept)
+    }
+}
+
+impl World for Scripted {
+    fn fetch(&self, fetch: &Fetch) -> Result<Fetched> {
+        let mut state = self.0.lock().unwrap();
+        state.sent.push(Fetch {
+            url: fetch.url.clone(),
+            body: super::world::Content::Nothing,
+            authorization: fetch.authorization.clone(),
+            follow: fetch.follow,
+            trusted: fetch.trusted,
+        });
+        let unscripted = || Err(Error::new(Kind::Bug, format!("unscripted: {}", fetch.url)));
+        state.answers.pop_front().unwrap_or_else(unscripted)
+    }
+
+    fn now(&self) -> UnixMillis {
+        self.0.lock().unwrap().now
+    }
+
+    fn sleep(&self, time: Duration) {
+        let mut state = self.0.lock().unwrap();
+        state.now += u64::try_from(time.as_millis()).unwrap();
+        state.slept.push(time);
+    }
+
+    fn random(&self, buffer: &mut [u8]) -> Result<()> {
+        buffer.fill(7);
+        Ok(())
+    }
+
+    fn open_browser(&self, _: &Url) -> Opened {
+        Opened::NoBrowser("this is a test".to_owned())
+    }
+
+    fn say(&self, _: Level, _: &str) {}
+
+    fn show_url(&self, _: &Url, _: &str) {}
+
+    fn pasted(&self) -> Option<String> {
+        None
+    }
+}

@@ -1,0 +1,250 @@
+//! Authorization server metadata: where to look, what to accept.
+//!
+//! - For an issuer with a path: OAuth with the path inserted, OpenID inserted, OpenID appended; without: OAuth, OpenID.
+//! - The document must name the issuer it was fetched for (`issuer.rs`), and every endpoint must be https or on this machine.
+//! - A server of 2025-03-26 that publishes nothing is asked at `/authorize`, `/token` and `/register`.
+//!
+//! Flags: `--accept-missing-s256`.
+//! Spec: RFC 8414 2, 3; OpenID Connect Discovery 1.0 4; RFC 9207 3; MCP 2026-07-28 basic/authorization (Authorization Server
+//! Metadata Discovery), 2025-03-26 basic/authorization 2.3.3 (Fallbacks for Servers without Metadata Discovery).
+
+use serde_json::Value;
+use url::Url;
+
+use super::failure::{Failure, Step};
+use super::resource_metadata::{inserted, texts};
+use crate::error::{Error, Kind};
+use crate::store::Object;
+use crate::url::from_network;
+
+/// What the authorization server says about itself.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ServerMetadata {
+    /// Its issuer; `None` if it publishes no metadata.
+    pub issuer: Option<String>,
+    /// Where the browser goes.
+    pub authorization_endpoint: Option<Url>,
+    /// Where tokens come from.
+    pub token_endpoint: Option<Url>,
+    /// Where clients are registered.
+    pub registration_endpoint: Option<Url>,
+    /// Where tokens are revoked.
+    pub revocation_endpoint: Option<Url>,
+    /// Where device codes come from.
+    pub device_authorization_endpoint: Option<Url>,
+    /// The scopes it can grant.
+    pub scopes: Option<Vec<String>>,
+    /// The grants it offers.
+    pub grant_types: Option<Vec<String>>,
+    /// How clients prove themselves at the token endpoint.
+    pub token_auth_methods: Option<Vec<String>>,
+    /// How client assertions may be signed.
+    pub signing_algorithms: Option<Vec<String>>,
+    /// The PKCE methods.
+    pub code_challenge_methods: Option<Vec<String>>,
+    /// Whether a client id may be the address of a metadata document.
+    pub takes_metadata_documents: bool,
+    /// Whether authorization responses always carry `iss`.
+    pub sends_iss: bool,
+    /// The whole document.
+    pub document: Object,
+}
+
+/// The places of an issuer's metadata, in order.
+pub fn well_known(issuer: &Url) -> Vec<Url> {
+    let mut places = vec![inserted(issuer, OAUTH), inserted(issuer, OPENID)];
+    let path = issuer.path().trim_end_matches('/');
+    if !path.is_empty() {
+        let mut appended = issuer.clone();
+        appended.set_path(&format!("{path}{OPENID}"));
+        appended.set_fragment(None);
+        places.push(appended);
+    }
+    places
+}
+
+const OAUTH: &str = "/.well-known/oauth-authorization-server";
+const OPENID: &str = "/.well-known/openid-configuration";
+
+/// Reads the document; the issuer is the caller's to check.
+///
+/// # Errors
+/// If an endpoint must not be used.
+pub fn read(document: Object, allow_http: bool) -> Step<ServerMetadata> {
+    let endpoint = |name: &str| -> Step<Option<Url>> {
+        let Some(text) = document.get(name).filter(|value| !value.is_null()) else {
+            return Ok(None);
+        };
+        let checked = from_network(text.as_str().unwrap_or_default(), allow_http);
+        checked.map(Some).map_err(|why| {
+            Failure::new(format!(
+                "the authorization server's metadata is refused: {name} {why}"
+            ))
+        })
+    };
+    let says = |name: &str| document.get(name).and_then(Value::as_bool) == Some(true);
+    Ok(ServerMetadata {
+        issuer: document
+            .get("issuer")
+            .and_then(Value::as_str)
+            .map(str::to_owned),
+        authorization_endpoint: endpoint("authorization_endpoint")?,
+        token_endpoint: endpoint("token_endpoint")?,
+        registration_endpoint: endpoint("registration_endpoint")?,
+        revocation_endpoint: endpoint("revocation_endpoint")?,
+        device_authorization_endpoint: endpoint("device_authorization_endpoint")?,
+        scopes: texts(&document, "scopes_supported"),
+        grant_types: texts(&document, "grant_types_supported"),
+        token_auth_methods: texts(&document, "token_endpoint_auth_methods_supported"),
+        signing_algorithms: texts(
+            &document,
+            "token_endpoint_auth_signing_alg_values_supported",
+        ),
+        code_challenge_methods: texts(&document, "code_challenge_methods_supported"),
+        takes_metadata_documents: says("client_id_metadata_document_supported"),
+        sends_iss: says("authorization_response_iss_parameter_supported"),
+        document,
+    })
+}
+
+impl ServerMetadata {
+    /// The endpoints of a 2025-03-26 server that publishes no metadata.
+    pub fn without_document(origin: &Url) -> ServerMetadata {
+        let at = |path: &str| {
+            let mut url = origin.clone();
+            url.set_path(path);
+            url.set_query(None);
+            url.set_fragment(None);
+            Some(url)
+        };
+        ServerMetadata {
+            authorization_endpoint: at("/authorize"),
+            token_endpoint: at("/token"),
+            registration_endpoint: at("/register"),
+            ..ServerMetadata::default()
+        }
+    }
+
+    /// Refuses a server that does not protect codes: without S256 a stolen code can be redeemed by anybody.
+    ///
+    /// # Errors
+    /// If it publishes metadata without S256.
+    pub fn check_pkce(&self, accept_missing: bool) -> Step<()> {
+        let has_s256 = self
+            .code_challenge_methods
+            .as_ref()
+            .is_some_and(|methods| methods.iter().any(|method| method == "S256"));
+        if has_s256 || accept_missing || self.issuer.is_none() {
+            return Ok(());
+        }
+        let what = format!(
+            "authorization server {} does not offer PKCE with S256, which protects the sign-in",
+            self.name()
+        );
+        let hint = "ask its operator for it; if you know that it understands S256 all the same, add: --accept-missing-s256";
+        Err(Failure::Final(
+            Error::new(Kind::SignIn, what).with_hint(hint),
+        ))
+    }
+
+    /// How it is called in messages.
+    pub fn name(&self) -> String {
+        let endpoint = self.token_endpoint.as_ref().map(crate::url::shown);
+        let name = self.issuer.clone().or(endpoint).unwrap_or_default();
+        format!("\"{}\"", crate::log::clean(&name, 200))
+    }
+
+    /// The token endpoint.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn token(&self) -> Step<&Url> {
+        self.token_endpoint.as_ref().ok_or_else(|| {
+            Failure::new(format!(
+                "authorization server {} names no token_endpoint",
+                self.name()
+            ))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> Url {
+        Url::parse(text).unwrap()
+    }
+
+    fn read_text(text: &str) -> Step<ServerMetadata> {
+        read(serde_json::from_str(text).unwrap(), false)
+    }
+
+    #[test]
+    fn the_places_are_those_of_the_specification_in_its_order() {
+        let places = |issuer| -> Vec<String> {
+            well_known(&url(issuer))
+                .iter()
+                .map(ToString::to_string)
+                .collect()
+        };
+        assert_eq!(
+            places("https://as.test/tenant1"),
+            [
+                "https://as.test/.well-known/oauth-authorization-server/tenant1",
+                "https://as.test/.well-known/openid-configuration/tenant1",
+                "https://as.test/tenant1/.well-known/openid-configuration",
+            ]
+        );
+        for issuer in ["https://as.test", "https://as.test/"] {
+            assert_eq!(
+                places(issuer),
+                [
+                    "https://as.test/.well-known/oauth-authorization-server",
+                    "https://as.test/.well-known/openid-configuration",
+                ]
+            );
+        }
+    }
+
+    #[test]
+    fn an_endpoint_that_must_not_be_used_is_refused_by_its_name() {
+        for (name, bad) in [
+            ("authorization_endpoint", "javascript:alert(1)"),
+            ("token_endpoint", "http://as.test/token"),
+            ("registration_endpoint", "file:///x"),
+            ("device_authorization_endpoint", "no url"),
+            ("revocation_endpoint", "https://u:p@as.test/"),
+        ] {
+            let error = read_text(&format!(
+                r#"{{"issuer":"https://as.test","{name}":"{bad}"}}"#
+            ))
+            .unwrap_err()
+            .into_error();
+            assert!(error.what().contains(name), "{}", error.what());
+        }
+        assert!(
+            read_text(r#"{"token_endpoint":"http://127.0.0.1:1/t","revocation_endpoint":null}"#)
+                .is_ok()
+        );
+    }
+
+    #[test]
+    fn metadata_without_s256_is_refused_and_no_metadata_is_not() {
+        let with = |methods: &str| {
+            read_text(&format!(r#"{{"issuer":"https://as.test"{methods}}}"#)).unwrap()
+        };
+        for bad in ["", r#","code_challenge_methods_supported":["plain"]"#] {
+            assert!(with(bad).check_pkce(false).is_err());
+            assert!(with(bad).check_pkce(true).is_ok());
+        }
+        let good = r#","code_challenge_methods_supported":["plain","S256"]"#;
+        assert!(with(good).check_pkce(false).is_ok());
+        let none = ServerMetadata::without_document(&url("https://a.test/mcp?x=1"));
+        assert!(none.check_pkce(false).is_ok());
+        assert_eq!(
+            none.registration_endpoint.unwrap().as_str(),
+            "https://a.test/register"
+        );
+    }
+}

@@ -1,0 +1,346 @@
+//! The token endpoint: request, client authentication, response.
+//!
+//! - The client proves itself as it was registered, if the server lists that; else by what is listed: basic, post, none.
+//! - Basic is encoded as RFC 6749 2.3.1 says; servers that expect the plain text (npm mcp-remote's way) get it on a second try.
+//! - Only bearer tokens are used. An answer that is an error by its body is one, whatever its status.
+//! - Token requests are never redirected.
+//!
+//! Flags: `--use-id-token` (what the bearer is; see `mod.rs`).
+//! Spec: RFC 6749 2.3, 3.2, 5.1, 5.2; RFC 6750 1; RFC 7523 2.2.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use url::Url;
+use url::form_urlencoded::{Serializer, byte_serialize};
+
+use super::client_assertion::{self, Key};
+use super::failure::{Failure, Step, fetch, of_answer};
+use super::registration::Client;
+use super::server_metadata::ServerMetadata;
+use super::world::{Fetch, Fetched, World};
+use crate::error::Kind;
+use crate::log::clean;
+use crate::secret::Secret;
+use crate::store::Tokens;
+use crate::url::shown;
+
+/// How a client proves itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthMethod {
+    /// Not at all: a public client.
+    None,
+    /// `client_secret_basic`.
+    Basic,
+    /// `client_secret_post`.
+    Post,
+    /// `private_key_jwt`.
+    PrivateKeyJwt,
+}
+
+/// Whom a client talks to, and as whom.
+#[derive(Clone, Copy)]
+pub struct Endpoint<'a> {
+    /// The outside.
+    pub world: &'a dyn World,
+    /// The authorization server.
+    pub server: &'a ServerMetadata,
+    /// The client.
+    pub client: &'a Client,
+    /// The key of its assertions.
+    pub key: Option<&'a Key>,
+    /// The person named the endpoint: it may be anywhere.
+    pub trusted: bool,
+}
+
+/// Asks for tokens. `doing` is the step in words, as in "exchanging the code".
+///
+/// # Errors
+/// If the server refuses, or answers with something that is no token.
+pub fn request(endpoint: Endpoint<'_>, form: &[(&str, &str)], doing: &str) -> Step<Tokens> {
+    let url = endpoint.server.token()?.clone();
+    let (request, answer) = post(endpoint, url, form, doing)?;
+    let object = answer.object().unwrap_or_default();
+    if !(200..300).contains(&answer.status) || object.contains_key("error") {
+        return Err(of_answer(doing, &request, &answer));
+    }
+    read(object, &request.url)
+}
+
+/// POSTs a form to an endpoint that wants the client's proof; any answer.
+///
+/// # Errors
+/// If there is no answer.
+pub fn post(
+    endpoint: Endpoint<'_>,
+    url: Url,
+    form: &[(&str, &str)],
+    doing: &str,
+) -> Step<(Fetch, Fetched)> {
+    let method = method(endpoint);
+    let request = authenticated(endpoint, &url, form, method, true)?;
+    let answer = fetch(endpoint.world, &request, "the token endpoint")?;
+    let refused =
+        |answer: &Fetched| of_answer(doing, &request, answer).code() == Some("invalid_client");
+    if method == AuthMethod::Basic
+        && matches!(answer.status, 400 | 401)
+        && is_changed_by_encoding(endpoint.client)
+        && refused(&answer)
+    {
+        let plain = authenticated(endpoint, &url, form, method, false)?;
+        let answer = fetch(endpoint.world, &plain, "the token endpoint")?;
+        return Ok((plain, answer));
+    }
+    Ok((request, answer))
+}
+
+fn authenticated(
+    endpoint: Endpoint<'_>,
+    url: &Url,
+    form: &[(&str, &str)],
+    method: AuthMethod,
+    encoded: bool,
+) -> Step<Fetch> {
+    let client = endpoint.client;
+    let secret = client.secret.as_ref().map_or("", Secret::expose);
+    let mut body = Serializer::new(String::new());
+    body.extend_pairs(form);
+    let mut authorization = None;
+    match method {
+        AuthMethod::None => {
+            body.append_pair("client_id", &client.id);
+        }
+        AuthMethod::Post => {
+            body.append_pair("client_id", &client.id);
+            body.append_pair("client_secret", secret);
+        }
+        AuthMethod::Basic => {
+            let part = |text: &str| match encoded {
+                true => byte_serialize(text.as_bytes()).collect(),
+                false => text.to_owned(),
+            };
+            let pair = format!("{}:{}", part(&client.id), part(secret));
+            authorization = Some(Secret::new(format!("Basic {}", STANDARD.encode(pair))));
+        }
+        AuthMethod::PrivateKeyJwt => {
+            let audience = endpoint.server.issuer.as_deref().unwrap_or(url.as_str());
+            if let Some(key) = endpoint.key {
+                let signed =
+                    client_assertion::assertion(endpoint.world, key, &client.id, audience)?;
+                body.append_pair("client_id", &client.id);
+                body.append_pair("client_assertion_type", client_assertion::TYPE);
+                body.append_pair("client_assertion", signed.expose());
+            }
+        }
+    }
+    let mut request = Fetch::form(url.clone(), Secret::new(body.finish()));
+    request.authorization = authorization;
+    request.trusted = endpoint.trusted;
+    Ok(request)
+}
+
+fn method(endpoint: Endpoint<'_>) -> AuthMethod {
+    if endpoint.key.is_some() {
+        return AuthMethod::PrivateKeyJwt;
+    }
+    if endpoint.client.secret.is_none() {
+        return AuthMethod::None;
+    }
+    let listed = endpoint.server.token_auth_methods.as_deref();
+    let offers = |name: &str| listed.is_none_or(|all| all.iter().any(|one| one == name));
+    match endpoint.client.auth_method.as_deref() {
+        Some("client_secret_post") if offers("client_secret_post") => return AuthMethod::Post,
+        Some("client_secret_basic") if offers("client_secret_basic") => return AuthMethod::Basic,
+        Some("none") if offers("none") => return AuthMethod::None,
+        _ => {}
+    }
+    if offers("client_secret_basic") {
+        AuthMethod::Basic
+    } else if offers("client_secret_post") {
+        AuthMethod::Post
+    } else if offers("none") {
+        AuthMethod::None
+    } else {
+        AuthMethod::Basic
+    }
+}
+
+fn is_changed_by_encoding(client: &Client) -> bool {
+    let changed = |text: &str| byte_serialize(text.as_bytes()).collect::<String>() != text;
+    changed(&client.id) || client.secret.as_ref().is_some_and(|s| changed(s.expose()))
+}
+
+fn read(mut object: crate::store::Object, url: &Url) -> Step<Tokens> {
+    let from = shown(url);
+    let wrong = |what: String| Failure::Final(crate::error::Error::new(Kind::SignIn, what));
+    let kind = object.get("token_type").and_then(|kind| kind.as_str());
+    match kind {
+        // Required, and forgotten by some; what they give is a bearer token.
+        None => {
+            object.insert("token_type".to_owned(), "Bearer".into());
+        }
+        Some(kind) if kind.eq_ignore_ascii_case("bearer") => {}
+        Some(other) => {
+            return Err(wrong(format!(
+                "{from} gave a token of type \"{}\"; only bearer tokens are supported",
+                clean(other, 40)
+            )));
+        }
+    }
+    let tokens = Tokens::from_object(&object)
+        .map_err(|member| wrong(format!("{from} answered without a usable \"{member}\"")))?;
+    let fits = |secret: &Secret| secret.expose().bytes().all(|b| b.is_ascii_graphic());
+    if !fits(&tokens.access_token) || !tokens.id_token.as_ref().is_none_or(fits) {
+        return Err(wrong(format!(
+            "{from} gave a token that no HTTP header can carry"
+        )));
+    }
+    Ok(tokens)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oauth::scripted_world::Scripted;
+
+    fn server(methods: &str) -> ServerMetadata {
+        let text = format!(
+            r#"{{"issuer":"https://as.test","token_endpoint":"https://as.test/token"{methods}}}"#
+        );
+        super::super::server_metadata::read(serde_json::from_str(&text).unwrap(), false).unwrap()
+    }
+
+    fn client(secret: Option<&str>, method: Option<&str>) -> Client {
+        Client {
+            id: "c:1".to_owned(),
+            secret: secret.map(Secret::new),
+            auth_method: method.map(str::to_owned),
+            ..Client::default()
+        }
+    }
+
+    fn ask(world: &Scripted, server: &ServerMetadata, client: &Client) -> Step<Tokens> {
+        let endpoint = Endpoint {
+            world,
+            server,
+            client,
+            key: None,
+            trusted: false,
+        };
+        request(endpoint, &[("grant_type", "x")], "asking")
+    }
+
+    #[test]
+    fn the_client_proves_itself_by_a_method_both_sides_know() {
+        let listed = |list: &str| {
+            server(&format!(
+                r#","token_endpoint_auth_methods_supported":{list}"#
+            ))
+        };
+        for (server, method, expected) in [
+            (server(""), None, AuthMethod::Basic),
+            (server(""), Some("client_secret_post"), AuthMethod::Post),
+            (
+                listed(r#"["client_secret_post"]"#),
+                Some("client_secret_basic"),
+                AuthMethod::Post,
+            ),
+            (
+                listed(r#"["client_secret_post","client_secret_basic"]"#),
+                None,
+                AuthMethod::Basic,
+            ),
+            (listed(r#"["none"]"#), None, AuthMethod::None),
+            (listed(r#"["tls_client_auth"]"#), None, AuthMethod::Basic),
+        ] {
+            let (world, client) = (Scripted::new(), client(Some("s"), method));
+            let endpoint = Endpoint {
+                world: &world,
+                server: &server,
+                client: &client,
+                key: None,
+                trusted: false,
+            };
+            assert_eq!(super::method(endpoint), expected);
+        }
+    }
+
+    #[test]
+    fn basic_is_form_encoded_and_plain_on_a_second_try() {
+        let world = Scripted::new();
+        world.answer(401, r#"{"error":"invalid_client"}"#);
+        world.answer(200, r#"{"access_token":"t","token_type":"bearer"}"#);
+        let client = client(Some("p ss%"), Some("client_secret_basic"));
+        assert!(ask(&world, &server(""), &client).is_ok());
+        let sent = world.sent();
+        let header = |at: usize| {
+            let text = sent[at].authorization.as_ref().unwrap().expose();
+            String::from_utf8(
+                STANDARD
+                    .decode(text.strip_prefix("Basic ").unwrap())
+                    .unwrap(),
+            )
+            .unwrap()
+        };
+        assert_eq!(header(0), "c%3A1:p+ss%25");
+        assert_eq!(header(1), "c:1:p ss%");
+        assert!(sent.iter().all(|request| !request.follow));
+    }
+
+    #[test]
+    fn what_is_no_bearer_token_is_refused() {
+        for bad in [
+            r#"{"access_token":"t","token_type":"DPoP"}"#,
+            r#"{"token_type":"Bearer"}"#,
+            r#"{"access_token":"","token_type":"Bearer"}"#,
+            r#"{"access_token":"a\r\nX: y","token_type":"Bearer"}"#,
+            "<html>",
+            "[]",
+        ] {
+            let world = Scripted::new();
+            world.answer(200, bad);
+            assert!(
+                ask(&world, &server(""), &client(None, None)).is_err(),
+                "{bad}"
+            );
+        }
+        let world = Scripted::new();
+        world.answer(200, r#"{"access_token":"t","expires_in":"60"}"#);
+        let tokens = ask(&world, &server(""), &client(None, None)).unwrap();
+        assert_eq!(tokens.expires_in, Some(60));
+    }
+
+    #[test]
+    fn a_server_in_trouble_is_asked_again_and_a_refusal_is_final() {
+        let world = Scripted::new();
+        world.answer(503, "busy");
+        world.answer(500, "");
+        world.answer(200, r#"{"access_token":"t","token_type":"bearer"}"#);
+        assert!(ask(&world, &server(""), &client(None, None)).is_ok());
+        let world = Scripted::new();
+        for _ in 0..3 {
+            world.answer(503, "busy");
+        }
+        let failure = ask(&world, &server(""), &client(None, None)).unwrap_err();
+        assert!(matches!(failure, Failure::Passing(_)), "{failure:?}");
+        let world = Scripted::new();
+        world.answer(
+            400,
+            r#"{"error":"invalid_grant","error_description":"used\n<b>"}"#,
+        );
+        let failure = ask(&world, &server(""), &client(None, None)).unwrap_err();
+        assert_eq!(failure.code(), Some("invalid_grant"));
+        assert_eq!(
+            failure.error().what(),
+            "asking was refused: invalid_grant (used <b>)"
+        );
+        assert_eq!(world.sent().len(), 1);
+    }
+
+    #[test]
+    fn an_error_in_a_200_is_an_error() {
+        let world = Scripted::new();
+        world.answer(200, r#"{"error":"bad_verification_code"}"#);
+        let failure = ask(&world, &server(""), &client(None, None)).unwrap_err();
+        assert_eq!(failure.code(), Some("bad_verification_code"));
+    }
+}

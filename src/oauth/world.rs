@@ -1,0 +1,109 @@
+//! `World`: what the flow needs from outside, so that tests can replace it.
+//!
+//! The flow is straight-line code that calls it; the real one is `transport/fetch.rs`.
+//!
+//! Not done here: the callback listener and the store are used directly; they work in tests as they are.
+
+use std::time::Duration;
+
+use url::Url;
+
+use super::browser::Opened;
+use crate::error::Result;
+use crate::log::Level;
+use crate::secret::Secret;
+use crate::store::{Object, UnixMillis};
+
+/// The outside.
+pub trait World: Send + Sync {
+    /// One HTTP request, bounded to 1 MiB and 10 s.
+    ///
+    /// # Errors
+    /// `Network` and `Timeout` may pass; anything else will not get better.
+    fn fetch(&self, fetch: &Fetch) -> Result<Fetched>;
+    /// Milliseconds since 1970.
+    fn now(&self) -> UnixMillis;
+    /// Waits.
+    fn sleep(&self, time: Duration);
+    /// Fills the buffer from the operating system's generator.
+    ///
+    /// # Errors
+    /// If it has none to give.
+    fn random(&self, buffer: &mut [u8]) -> Result<()>;
+    /// Opens a browser.
+    fn open_browser(&self, url: &Url) -> Opened;
+    /// Tells the person.
+    fn say(&self, level: Level, text: &str);
+    /// The address a person must open; said before a browser is opened.
+    fn show_url(&self, url: &Url, text: &str);
+    /// The next line a person has typed or pasted, if there is one.
+    fn pasted(&self) -> Option<String>;
+}
+
+/// A request of the sign-in.
+#[derive(Debug)]
+pub struct Fetch {
+    /// Where to.
+    pub url: Url,
+    /// What is sent: nothing makes it a GET, anything a POST.
+    pub body: Content,
+    /// The `Authorization` header.
+    pub authorization: Option<Secret>,
+    /// Whether redirects are followed: only for documents, which carry no credentials.
+    pub follow: bool,
+    /// Whether the person named this address, so that it may be anywhere.
+    pub trusted: bool,
+}
+
+/// What a request carries.
+#[derive(Debug)]
+pub enum Content {
+    /// Nothing.
+    Nothing,
+    /// `application/x-www-form-urlencoded`.
+    Form(Secret),
+    /// `application/json`.
+    Json(Secret),
+}
+
+impl Fetch {
+    /// A document that anybody may read.
+    pub fn document(url: Url) -> Fetch {
+        Fetch {
+            url,
+            body: Content::Nothing,
+            authorization: None,
+            follow: true,
+            trusted: false,
+        }
+    }
+
+    /// A form, which may hold secrets.
+    pub fn form(url: Url, form: Secret) -> Fetch {
+        Fetch {
+            url,
+            body: Content::Form(form),
+            authorization: None,
+            follow: false,
+            trusted: false,
+        }
+    }
+}
+
+/// An answer, whatever its status.
+#[derive(Debug, Clone)]
+pub struct Fetched {
+    /// The status.
+    pub status: u16,
+    /// `Retry-After`, as far as it was understood.
+    pub retry_after: Option<Duration>,
+    /// The body; it may hold tokens.
+    pub body: Secret,
+}
+
+impl Fetched {
+    /// The body, if it is a JSON object.
+    pub fn object(&self) -> Option<Object> {
+        serde_json::from_str(self.body.expose()).ok()
+    }
+}

@@ -1,0 +1,259 @@
+//! The sign-in's world: requests that are not MCP's, the clock, the browser, the person's terminal.
+//!
+//! - An answer is read up to 1 MiB and within 10 s. Redirects are followed only for documents, five at most, without
+//!   credentials, and only to addresses that a document may name.
+//! - Configured headers, cookies and tokens of the MCP server are never sent.
+//! - An address must not be more private than the MCP server (`reach.rs`), unless the person named it.
+//!
+//! Spec: RFC 9110 15.4; RFC 9728 7.7.
+
+use std::io::Read;
+use std::net::ToSocketAddrs;
+use std::sync::mpsc::{Receiver, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use ureq::http::{Request, Response, header};
+use ureq::{Agent, Body};
+use url::Url;
+
+use super::agent::Agents;
+use super::exchange::{header_text, unix_now};
+use super::reach::Zone;
+use super::{Inbox, failure, http_date};
+use crate::bridge::Input;
+use crate::config::Config;
+use crate::error::{Error, Kind, Result};
+use crate::log::{Level, Log};
+use crate::oauth::browser::{self, Opened};
+use crate::oauth::world::{Content, Fetch, Fetched, World};
+use crate::secret::Secret;
+use crate::store::UnixMillis;
+use crate::url::{from_network, shown};
+
+/// The real world.
+pub(super) struct Outside {
+    pub(super) agents: Arc<Agents>,
+    pub(super) config: Config,
+    pub(super) log: Arc<Log>,
+    /// Is told the address a person must open.
+    pub(super) inbox: Option<Sender<Inbox>>,
+    /// What the person pastes.
+    pub(super) pasted: Option<Mutex<Receiver<String>>>,
+}
+
+/// The longest answer.
+const BODY_LIMIT: u64 = 1024 * 1024;
+/// For the whole of a request.
+const TIME_LIMIT: Duration = Duration::from_secs(10);
+const HOPS: usize = 5;
+
+impl World for Outside {
+    fn fetch(&self, fetch: &Fetch) -> Result<Fetched> {
+        let mut url = fetch.url.clone();
+        for _ in 0..=HOPS {
+            let response = self.send(fetch, &url)?;
+            let status = response.status().as_u16();
+            let method = match fetch.body {
+                Content::Nothing => "GET",
+                Content::Form(_) | Content::Json(_) => "POST",
+            };
+            let line = format!("sign-in: {method} {} answered {status}", shown(&url));
+            self.log.say(Level::Debug, &line);
+            let location = header_text(&response, header::LOCATION);
+            let is_redirect = matches!(status, 301 | 302 | 303 | 307 | 308);
+            match location.filter(|_| is_redirect && fetch.follow) {
+                Some(location) => url = self.next_hop(&url, &location)?,
+                None => return read(&url, response),
+            }
+        }
+        Err(Error::new(
+            Kind::SignIn,
+            format!("{} redirects without end", shown(&fetch.url)),
+        ))
+    }
+
+    fn now(&self) -> UnixMillis {
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn sleep(&self, time: Duration) {
+        std::thread::sleep(time);
+    }
+
+    fn random(&self, buffer: &mut [u8]) -> Result<()> {
+        use rand::TryRng;
+        rand::rngs::SysRng.try_fill_bytes(buffer).map_err(|e| {
+            let what = format!("the operating system gives no random bytes: {e}");
+            Error::new(Kind::SignIn, what)
+        })
+    }
+
+    fn open_browser(&self, url: &Url) -> Opened {
+        browser::open(url)
+    }
+
+    fn say(&self, level: Level, text: &str) {
+        self.log.say(level, text);
+    }
+
+    fn show_url(&self, url: &Url, text: &str) {
+        self.log.say(Level::Info, text);
+        let told = Inbox::Bridge(Input::SignInUrl(url.to_string()));
+        // The inbox is closed only when the process is leaving.
+        self.inbox.as_ref().map(|inbox| inbox.send(told).ok());
+    }
+
+    fn pasted(&self) -> Option<String> {
+        let pasted = self.pasted.as_ref()?;
+        let lines = pasted.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.try_recv().ok()
+    }
+}
+
+impl Outside {
+    fn next_hop(&self, url: &Url, location: &str) -> Result<Url> {
+        let refused = |why: String| {
+            let what = format!(
+                "{} redirects to an address that is refused: {why}",
+                shown(url)
+            );
+            Error::new(Kind::SignIn, what)
+        };
+        let next = url.join(location).map_err(|e| refused(e.to_string()))?;
+        from_network(next.as_str(), self.config.allow_http).map_err(refused)
+    }
+
+    /// Sends one request; once more with the additional roots, if the built-in ones did not know the certificate.
+    fn send(&self, fetch: &Fetch, url: &Url) -> Result<Response<Body>> {
+        let zone = (!fetch.trusted).then(|| self.zone_of_server());
+        let out_of_reach = || {
+            let what = format!(
+                "{} is not asked: its address is in a network where the MCP server is not",
+                shown(url)
+            );
+            Error::new(Kind::SignIn, what)
+        };
+        // Behind a proxy no name is resolved here: what can be seen is the address itself.
+        if let (Some(from), Some(to)) = (zone, zone_of_literal(url))
+            && !from.may_lead_to(to)
+        {
+            return Err(out_of_reach());
+        }
+        let sent = match send_once(&self.agents.reaching(url, zone)?, fetch, url)? {
+            Err(error)
+                if failure::is_unknown_issuer(&error) && self.agents.use_additional_roots() =>
+            {
+                send_once(&self.agents.reaching(url, zone)?, fetch, url)?
+            }
+            sent => sent,
+        };
+        sent.map_err(|error| {
+            if failure::is_out_of_reach(&error) {
+                out_of_reach()
+            } else {
+                failure::of_request(&error, url, &self.config.http).0
+            }
+        })
+    }
+
+    /// The most private zone the server is in; it is asked for each time, because names move.
+    fn zone_of_server(&self) -> Zone {
+        let server = &self.config.server;
+        if crate::url::is_loopback(server) {
+            return Zone::Loopback;
+        }
+        let host = server.host_str().unwrap_or_default();
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let port = server.port_or_known_default().unwrap_or(443);
+        // A name that only a proxy can resolve is not in a network of ours.
+        let addresses = (host, port).to_socket_addrs().into_iter().flatten();
+        let zones: Vec<Zone> = addresses.map(|address| Zone::of(address.ip())).collect();
+        let is = |zone: &Zone| zones.contains(zone);
+        [Zone::Loopback, Zone::Private, Zone::Special]
+            .into_iter()
+            .find(is)
+            .unwrap_or(Zone::Public)
+    }
+}
+
+fn zone_of_literal(url: &Url) -> Option<Zone> {
+    match url.host()? {
+        url::Host::Ipv4(address) => Some(Zone::of(address.into())),
+        url::Host::Ipv6(address) => Some(Zone::of(address.into())),
+        url::Host::Domain(_) if crate::url::is_loopback(url) => Some(Zone::Loopback),
+        url::Host::Domain(_) => None,
+    }
+}
+
+fn send_once(
+    agent: &Agent,
+    fetch: &Fetch,
+    url: &Url,
+) -> Result<std::result::Result<Response<Body>, ureq::Error>> {
+    let (method, kind, body) = match &fetch.body {
+        Content::Nothing => ("GET", None, None),
+        Content::Form(form) => (
+            "POST",
+            Some("application/x-www-form-urlencoded"),
+            Some(form),
+        ),
+        Content::Json(json) => ("POST", Some("application/json"), Some(json)),
+    };
+    let mut request = Request::builder()
+        .method(method)
+        .uri(url.as_str())
+        .header(header::ACCEPT, "application/json");
+    if let Some(kind) = kind {
+        request = request.header(header::CONTENT_TYPE, kind);
+    }
+    if let Some(authorization) = &fetch.authorization {
+        request = request.header(header::AUTHORIZATION, authorization.expose());
+    }
+    let unfit = |e: ureq::http::Error| {
+        let what = format!("cannot make a request to {}: {e}", shown(url));
+        Error::new(Kind::SignIn, what)
+    };
+    Ok(match body {
+        None => run(agent, request.body(()).map_err(unfit)?),
+        Some(body) => run(
+            agent,
+            request.body(body.expose().as_bytes()).map_err(unfit)?,
+        ),
+    })
+}
+
+fn run<B: ureq::AsSendBody>(
+    agent: &Agent,
+    request: Request<B>,
+) -> std::result::Result<Response<Body>, ureq::Error> {
+    let request = agent
+        .configure_request(request)
+        .timeout_global(Some(TIME_LIMIT))
+        .build();
+    agent.run(request)
+}
+
+fn read(url: &Url, response: Response<Body>) -> Result<Fetched> {
+    let status = response.status().as_u16();
+    let retry_after = header_text(&response, header::RETRY_AFTER)
+        .and_then(|text| http_date::parse_retry_after(&text, unix_now()));
+    let mut body = Vec::new();
+    let reader = response.into_body().into_reader();
+    reader
+        .take(BODY_LIMIT + 1)
+        .read_to_end(&mut body)
+        .map_err(|e| failure::of_body(&e, url))?;
+    if body.len() as u64 > BODY_LIMIT {
+        let what = format!("{} answered with more than 1 MiB", shown(url));
+        return Err(Error::new(Kind::SignIn, what));
+    }
+    Ok(Fetched {
+        status,
+        retry_after,
+        body: Secret::new(String::from_utf8_lossy(&body)),
+    })
+}
