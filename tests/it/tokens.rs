@@ -207,14 +207,17 @@ fn a_token_endpoint_with_a_hiccup_is_asked_again() {
     assert_eq!(browser.urls().len(), 1);
 }
 
-/// A token endpoint that answers like this to everything opens no browser and costs no token; when it is back, all is well.
-fn out_of_order(args: &[&str], answer: impl Fn(&mut Reply<'_>) + Send + Sync + 'static) -> String {
+/// What a token endpoint in trouble does.
+type Trouble = fn(&mut Reply<'_>);
+
+/// A token endpoint in this trouble opens no browser and costs no token; when it is back, all is well.
+fn costs_nothing(trouble: Trouble) -> String {
     let site = Site::start(|_| {});
     let browser = Browser::new();
-    let mut process = expired(&site, &browser, args);
+    let mut process = expired(&site, &browser, &[]);
     let before = store::read(&process.home, &site.url(), "tokens.json");
     site.on("/token", move |_, reply| {
-        answer(reply);
+        trouble(reply);
         true
     });
     let text = error_of(&process.ask("1"));
@@ -229,29 +232,29 @@ fn out_of_order(args: &[&str], answer: impl Fn(&mut Reply<'_>) + Send + Sync + '
 }
 
 #[test]
-fn a_token_endpoint_that_is_out_of_order_opens_no_browser_and_costs_no_token() {
-    let text = out_of_order(&[], |reply| reply.full(500, "", "down"));
-    says(&text, &["500"]);
-}
-
-#[test]
-fn a_token_endpoint_that_hangs_up_opens_no_browser_and_costs_no_token() {
-    out_of_order(&[], |reply| reply.hang_up());
-}
-
-#[test]
-fn a_token_endpoint_that_is_temporarily_unavailable_opens_no_browser_and_costs_no_token() {
-    let text = out_of_order(&[], |reply| {
-        let body = r#"{"error":"temporarily_unavailable"}"#;
-        reply.full(400, "content-type: application/json\r\n", body);
+fn a_token_endpoint_in_trouble_opens_no_browser_and_costs_no_token() {
+    let troubles: [(Trouble, &str); 4] = [
+        (|reply| reply.full(500, "", "down"), "500"),
+        (|reply| reply.hang_up(), "/token"),
+        (
+            |reply| {
+                let body = r#"{"error":"temporarily_unavailable"}"#;
+                reply.full(400, "content-type: application/json\r\n", body);
+            },
+            "temporarily_unavailable",
+        ),
+        (
+            |reply| reply.full(429, "retry-after: 1\r\n", "later"),
+            "429",
+        ),
+    ];
+    // Side by side: each takes the time of all attempts.
+    std::thread::scope(|scope| {
+        let run = |(trouble, word)| scope.spawn(move || says(&costs_nothing(trouble), &[word]));
+        for thread in troubles.map(run) {
+            thread.join().unwrap();
+        }
     });
-    says(&text, &["temporarily_unavailable"]);
-}
-
-#[test]
-fn a_token_endpoint_that_asks_for_patience_opens_no_browser_and_costs_no_token() {
-    let text = out_of_order(&[], |reply| reply.full(429, "retry-after: 1\r\n", "later"));
-    says(&text, &["429"]);
 }
 
 #[test]
