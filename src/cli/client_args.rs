@@ -1,6 +1,6 @@
 //! What `mcp-remote-client` was asked for. Pure.
 //!
-//! Not done here: none of the tasks; see `doctor`.
+//! Not done here: none of the tasks; see `doctor` and `sessions`.
 
 use super::flags::Typed;
 use crate::error::{Error, Kind, Result};
@@ -31,16 +31,6 @@ pub enum Task {
 }
 
 impl Task {
-    /// What it does, in words that follow "cannot".
-    pub fn name(self) -> &'static str {
-        match self {
-            Task::Connect => "check a server",
-            Task::List => "list the stored tokens",
-            Task::Status => "look at the stored tokens",
-            Task::Logout | Task::LogoutAll => "delete the stored tokens",
-        }
-    }
-
     /// Whether it concerns one server, whose address must be given.
     pub fn needs_server(self) -> bool {
         match self {

@@ -1,10 +1,10 @@
 //! `mcp-remote-client`: connects step by step, says what each step found, lists tools, resources and prompts.
 //!
-//! The session itself goes through the same bridge as any client's, over a pair of pipes; stdin is not touched.
+//! The session itself goes through the same bridge as any client's, over a pair of pipes. stdin is touched only during a
+//! sign-in without a browser, where the address a browser was sent back to can be pasted.
 //! Exit code 0 only if every step worked.
 //!
-//! Flags: `--json`, `--list`, `--status`, `--logout`, `--all`.
-//! Not done here yet: the last four, which are about stored tokens; [`run`] says so.
+//! Flags: `--json`.
 //! Spec: MCP 2025-11-25 basic/lifecycle, server/utilities/pagination.
 
 use std::io::{BufRead, BufReader, PipeWriter, Write};
@@ -17,20 +17,15 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use url::Url;
 
-use super::client_args::{ClientArgs, Task};
 use crate::bridge::Transport;
 use crate::config::Config;
-use crate::log::{Level, Log, clean};
-use crate::transport::{self, Ends};
+use crate::log::{Log, clean};
+use crate::transport::{self, Ends, Found, Person};
 
 /// Checks the server and prints what was found.
-pub fn run(config: Config, args: ClientArgs, log: Arc<Log>) -> ExitCode {
-    if args.task != Task::Connect {
-        let what = format!("mcp-remote-client cannot {} yet", args.task.name());
-        log.say(Level::Error, &what);
-        return ExitCode::FAILURE;
-    }
-    let json = args.json;
+pub fn run(mut config: Config, json: bool, log: Arc<Log>) -> ExitCode {
+    // Nobody but the person waits: they have as long as the sign-in lasts.
+    config.oauth.auth_timeout = config.oauth.auth_timeout.max(SIGN_IN_LIMIT);
     let mut report = Report {
         json,
         steps: Vec::new(),
@@ -58,7 +53,11 @@ struct Report {
 
 impl Report {
     fn ok(&mut self, step: &str, since: Instant, found: &str) {
-        let millis = since.elapsed().as_millis();
+        self.ok_after(step, since.elapsed(), found);
+    }
+
+    fn ok_after(&mut self, step: &str, time: Duration, found: &str) {
+        let millis = time.as_millis();
         if !self.json {
             print(&format!("{step:<16} ok      {millis:>5} ms  {found}"));
         }
@@ -145,7 +144,7 @@ fn talk(config: Config, log: Arc<Log>, report: &mut Report) -> Option<()> {
     let start = Instant::now();
     let url = config.server.clone();
     let limit = config.request_timeout.unwrap_or(Duration::from_secs(60));
-    let mut session = match Session::start(config, log, limit) {
+    let mut session = match Session::start(config, log, limit + SIGN_IN_LIMIT) {
         Ok(session) => session,
         Err(error) => return report.failed("start", start, &error),
     };
@@ -154,7 +153,18 @@ fn talk(config: Config, log: Arc<Log>, report: &mut Report) -> Option<()> {
         "capabilities": {},
         "clientInfo": { "name": "mcp-remote-client", "version": env!("CARGO_PKG_VERSION") },
     });
-    let answer = match session.ask("initialize", hello) {
+    let asked = session.ask("initialize", hello);
+    session.limit = limit;
+    let mut since = start;
+    for found in session.found.try_iter() {
+        report.ok_after(
+            found.step,
+            found.at.saturating_duration_since(since),
+            &found.what,
+        );
+        since = found.at;
+    }
+    let answer = match asked {
         Ok(answer) => answer,
         Err(error) => {
             return report.failed(
@@ -238,9 +248,13 @@ struct Session {
     to: PipeWriter,
     lines: Receiver<String>,
     settled: Receiver<Transport>,
+    found: Receiver<Found>,
     limit: Duration,
     asked: u64,
 }
+
+/// How long a person has for a sign-in.
+const SIGN_IN_LIMIT: Duration = Duration::from_secs(600);
 
 impl Session {
     fn start(config: Config, log: Arc<Log>, limit: Duration) -> Result<Session, String> {
@@ -249,6 +263,7 @@ impl Session {
         let (from, output) = std::io::pipe().map_err(plain)?;
         let (settled_sender, settled) = channel();
         let (line_sender, lines) = channel();
+        let (found_sender, found) = channel();
         let refused = line_sender.clone();
         std::thread::spawn(move || {
             let ends = Ends {
@@ -256,7 +271,7 @@ impl Session {
                 output: Box::new(output),
                 signals: false,
                 settled: Some(settled_sender),
-                pasted: None,
+                person: Some(Person::new(found_sender)),
             };
             if let Err(error) = transport::run_over(config, log, ends) {
                 // Whoever waits for an answer is told in the shape of one.
@@ -276,6 +291,7 @@ impl Session {
             to,
             lines,
             settled,
+            found,
             limit,
             asked: 0,
         })

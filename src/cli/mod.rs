@@ -14,6 +14,7 @@ pub mod flags;
 pub mod headers;
 mod help;
 mod oauth_flags;
+mod sessions;
 mod table;
 
 use std::ffi::OsString;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::log::{Level, Log};
-use client_args::ClientArgs;
+use client_args::{ClientArgs, Task};
 use env_vars::Environment;
 use flags::Program;
 
@@ -35,10 +36,14 @@ pub fn proxy() -> ExitCode {
     })
 }
 
-/// `mcp-remote-client`: connects and tells what each step found.
+/// `mcp-remote-client`: connects and tells what each step found, or looks after the stored sign-ins.
 pub fn doctor() -> ExitCode {
-    start(Program::Client, |config, args, log| {
-        Ok(doctor::run(config, args, log))
+    start(Program::Client, |config, args, log| match args.task {
+        Task::Connect => Ok(doctor::run(config, args.json, log)),
+        Task::List => sessions::list(&config, args.json, &log),
+        Task::Status => Ok(sessions::status(&config, args.json, log)),
+        Task::Logout => Ok(sessions::logout(&config, &log)),
+        Task::LogoutAll => sessions::logout_all(&config, &log),
     })
 }
 

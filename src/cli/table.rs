@@ -197,10 +197,10 @@ pub const FLAGS: &[Flag] = &[
     switch(Output, "--help", "cli/table.rs", "Print this help").short(&["-h"]),
     switch(Output, "--version", "cli/table.rs", "Print the version").short(&["-V", "-v"]),
     switch(Client, "--json", "cli/doctor.rs", "Print one JSON document"),
-    switch(Client, "--list", "cli/doctor.rs", "List the servers with stored tokens; needs no address"),
-    switch(Client, "--status", "cli/doctor.rs", "Say whether there are tokens for the server, and until when"),
-    switch(Client, "--logout", "cli/doctor.rs", "Revoke and delete the tokens for the server"),
-    switch(Client, "--all", "cli/doctor.rs", "With --logout: for every server; needs no address"),
+    switch(Client, "--list", "cli/sessions.rs", "List the servers with stored tokens; needs no address"),
+    switch(Client, "--status", "cli/sessions.rs", "Say whether there are tokens for the server, and until when"),
+    switch(Client, "--logout", "cli/sessions.rs", "Revoke and delete the tokens for the server"),
+    switch(Client, "--all", "cli/sessions.rs", "With --logout: for every server; needs no address"),
 ];
 
 #[cfg(test)]

@@ -9,7 +9,7 @@
 
 use url::Url;
 
-use super::attempt::{Attempt, WINDOW};
+use super::attempt::{Attempt, Shown, WINDOW};
 use super::authorization_code::{self, Response};
 use super::callback::{Callback, Listener, Responder};
 use super::callback_page::Page;
@@ -22,11 +22,20 @@ use crate::secret::Secret;
 use crate::store::{Tokens, UnixMillis};
 use crate::url::{same_origin, shown};
 
+/// Where a person may come back.
+#[derive(Clone, Copy)]
+pub(super) struct Visitors<'a> {
+    /// The port.
+    pub(super) listener: &'a Listener,
+    /// Whether they may also paste what their browser was sent.
+    pub(super) shown: Shown,
+}
+
 impl Authorizer {
     /// Waits for the person. No tokens, if another instance got them meanwhile.
     pub(super) fn wait(
         &self,
-        listener: &Listener,
+        visitors: Visitors<'_>,
         discovered: &Discovered,
         client: &Client,
         attempt: &Attempt,
@@ -45,9 +54,13 @@ impl Authorizer {
                     return Ok(None);
                 }
             }
-            let came = match self.world.pasted() {
+            let pasted = match visitors.shown {
+                Shown::InBrowser => None,
+                Shown::AsText => self.world.pasted(),
+            };
+            let came = match pasted {
                 Some(line) => self.pasted_came(&line, attempt),
-                None => listener.next(POLL).and_then(|callback| {
+                None => visitors.listener.next(POLL).and_then(|callback| {
                     self.callback_came(callback, discovered, attempt, browser)
                 }),
             };

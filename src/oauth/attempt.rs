@@ -32,6 +32,15 @@ pub(super) struct Attempt {
     pub(super) is_resumed: bool,
 }
 
+/// How the address reached the person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// A browser was started.
+    InBrowser,
+    /// As text only.
+    AsText,
+}
+
 impl Authorizer {
     /// The sign-in that was begun before a restart, if it is the same; else a new one.
     pub(super) fn attempt(
@@ -143,29 +152,46 @@ impl Authorizer {
     }
 
     /// Says the address and opens it, or sends the browser there that is still waiting for its page.
-    pub(super) fn show(&self, attempt: &Attempt, browser: Option<Responder>) {
+    pub(super) fn show(&self, attempt: &Attempt, browser: Option<Responder>) -> Shown {
         self.world.show_url(&attempt.url, &visiting(&attempt.url));
         if let Some(browser) = browser {
             browser.redirect(&attempt.url);
-            return;
+            return Shown::InBrowser;
         }
-        if self.config.oauth.no_browser || !self.may_open_window(attempt.is_resumed) {
-            return;
+        if self.config.oauth.no_browser {
+            return self.ask_to_paste();
+        }
+        if !self.may_open_window(attempt.is_resumed) {
+            return Shown::AsText;
         }
         match self.world.open_browser(&attempt.url) {
-            Opened::Started => self.store.update_notes(|notes| {
-                let now = self.world.now();
-                notes.more.insert(WINDOW.to_owned(), now.into());
-            }),
-            Opened::NoBrowser(why) => self.world.say(
-                Level::Info,
-                &format!("no browser was opened ({why}): please open the address yourself"),
-            ),
+            Opened::Started => {
+                self.store.update_notes(|notes| {
+                    let now = self.world.now();
+                    notes.more.insert(WINDOW.to_owned(), now.into());
+                });
+                Shown::InBrowser
+            }
+            Opened::NoBrowser(why) => {
+                let text =
+                    format!("no browser was opened ({why}): please open the address yourself");
+                self.world.say(Level::Info, &text);
+                self.ask_to_paste()
+            }
         }
     }
 
+    /// A browser on another machine cannot come back to us: the person brings what it was sent.
+    fn ask_to_paste(&self) -> Shown {
+        if self.world.is_by_hand() {
+            let text = "if that browser is on another machine, paste the address it ends up at here (the page itself will not load)";
+            self.world.say(Level::Info, text);
+        }
+        Shown::AsText
+    }
+
     fn may_open_window(&self, is_resumed: bool) -> bool {
-        if self.by_hand {
+        if self.world.is_by_hand() {
             return true;
         }
         if is_resumed {

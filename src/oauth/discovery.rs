@@ -16,6 +16,7 @@ use super::server_metadata::{self, ServerMetadata};
 use super::world::{Fetch, World};
 use crate::config::Config;
 use crate::error::{Error, Kind};
+use crate::log::clean;
 use crate::store::{DiscoveryState, Object};
 use crate::url::{from_network, same_origin, shown};
 
@@ -68,7 +69,15 @@ pub fn discover(world: &dyn World, config: &Config, told: Option<&Url>) -> Step<
         named.unwrap_or_else(|| config.server.origin().ascii_serialization());
     let issuer_url = Url::parse(&authorization_server)
         .map_err(|e| Failure::new(format!("the authorization server has no address: {e}")))?;
+    match &resource {
+        Some((place, _)) => world.found("resource metadata", &shown(place)),
+        None => world.found("resource metadata", "none (a 2025-03-26 server)"),
+    }
     let server = find_server(world, config, &authorization_server, &issuer_url)?;
+    match &server.issuer {
+        Some(issuer) => world.found("server metadata", &clean(issuer, 200)),
+        None => world.found("server metadata", "none (a 2025-03-26 server)"),
+    }
     Ok(Discovered {
         resource,
         server,

@@ -41,7 +41,7 @@ mod scope;
 mod scripted_world;
 mod server_metadata;
 mod sign_in;
-mod sign_out;
+pub(crate) mod sign_out;
 mod token;
 pub mod world;
 
@@ -68,8 +68,6 @@ pub struct Authorizer {
     config: Config,
     store: Arc<Store>,
     key: Option<Key>,
-    /// A person is sitting at our terminal: opening a browser is what they asked for.
-    by_hand: bool,
     cached: Mutex<Cached>,
     /// Held by whoever is getting new tokens without a person.
     turn: Mutex<Turn>,
@@ -113,7 +111,6 @@ impl Authorizer {
         config: &Config,
         store: Arc<Store>,
         key: Option<&Secret>,
-        by_hand: bool,
     ) -> Result<Authorizer> {
         let known = registration::static_client(&config.oauth).map_err(Failure::into_error)?;
         let key = key.map(Key::from_pem).transpose().map_err(|why| {
@@ -132,7 +129,6 @@ impl Authorizer {
             config: config.clone(),
             store,
             key,
-            by_hand,
             cached: Mutex::default(),
             turn: Mutex::default(),
             sign_ins: Mutex::default(),

@@ -86,6 +86,12 @@ impl World for Scripted {
 
     fn show_url(&self, _: &Url, _: &str) {}
 
+    fn found(&self, _: &'static str, _: &str) {}
+
+    fn is_by_hand(&self) -> bool {
+        false
+    }
+
     fn pasted(&self) -> Option<String> {
         None
     }

@@ -15,15 +15,16 @@ use std::time::Duration;
 
 use url::Url;
 
+use super::arrival::Visitors;
 use super::attempt::visiting;
 use super::authorization_code;
 use super::callback::{Bound, Listener, Place, is_sibling};
 use super::challenge::Challenge;
 use super::failure::{Failure, Step};
-use super::registration::{self, Client, Wanted};
+use super::registration::{self, Client, Origin, Wanted};
 use super::{Authorizer, Discovered, device_code, lock, scope};
 use crate::error::{Error, Kind, Result};
-use crate::log::Level;
+use crate::log::{Level, clean};
 use crate::store::{Tokens, UnixMillis};
 use crate::url::shown;
 
@@ -34,6 +35,7 @@ impl Authorizer {
     /// If it failed, was declined, or nobody came.
     pub fn sign_in(&self, challenge: &Challenge) -> Result<()> {
         self.brake()?;
+        self.world.found("challenge", &in_words(challenge));
         let done = if self.config.oauth.client_credentials {
             let used = self.store.tokens().unwrap_or_default();
             self.renew(&used, Some(challenge)).map(drop)
@@ -210,8 +212,9 @@ impl Authorizer {
             let attempt = self.attempt(&discovered, &client, wanted, listener.port())?;
             let result = match self.preflight(&client, &attempt) {
                 Ok(()) => {
-                    self.show(&attempt, browser.take());
-                    self.wait(listener, &discovered, &client, &attempt, &mut browser)
+                    let shown = self.show(&attempt, browser.take());
+                    let visitors = Visitors { listener, shown };
+                    self.wait(visitors, &discovered, &client, &attempt, &mut browser)
                 }
                 Err(failure) => Err(failure),
             };
@@ -246,10 +249,19 @@ impl Authorizer {
     fn client(&self, discovered: &Discovered, wanted: Wanted<'_>) -> Step<Client> {
         let (oauth, store) = (&self.config.oauth, &self.store);
         let now = self.world.now();
-        match registration::known(oauth, store, discovered, wanted.redirect_uri, now)? {
-            Some(client) => Ok(client),
-            None => registration::register(&*self.world, oauth, store, discovered, wanted),
-        }
+        let client = match registration::known(oauth, store, discovered, wanted.redirect_uri, now)?
+        {
+            Some(client) => client,
+            None => registration::register(&*self.world, oauth, store, discovered, wanted)?,
+        };
+        let origin = match client.origin {
+            Origin::Static => "as given with --static-oauth-client-info",
+            Origin::Document => "the metadata document given with --client-metadata-url",
+            Origin::Stored => "made earlier",
+            Origin::Fresh => "made now",
+        };
+        self.world.found("registration", origin);
+        Ok(client)
     }
 
     fn asked_scope(&self, discovered: &Discovered, challenge: &Challenge) -> Option<String> {
@@ -280,9 +292,33 @@ impl Authorizer {
             requested_scope: pinned,
             ..tokens
         };
-        self.keep(tokens, Some(discovered.issuer()));
+        let tokens = self.keep(tokens, Some(discovered.issuer()));
         lock(&self.turn).discovered = Some(discovered.clone());
         self.world.say(Level::Info, "signed in");
+        self.world.found("sign-in", &life_in_words(&tokens));
+    }
+}
+
+fn in_words(challenge: &Challenge) -> String {
+    let scope = match &challenge.scope {
+        Some(scope) => format!("scope \"{}\"", clean(scope, 200)),
+        None => "no scope".to_owned(),
+    };
+    match &challenge.resource_metadata {
+        Some(place) => format!("{scope}, resource metadata at {}", shown(place)),
+        None => format!("{scope}, no place of the resource metadata"),
+    }
+}
+
+/// How long the tokens last, and whether they can be renewed.
+fn life_in_words(tokens: &Tokens) -> String {
+    let life = match tokens.expires_in {
+        Some(seconds) => format!("the token lasts {seconds} s"),
+        None => "the token does not say how long it lasts".to_owned(),
+    };
+    match tokens.refresh_token {
+        Some(_) => format!("{life} and can be refreshed"),
+        None => format!("{life} and cannot be refreshed: a new sign-in will be needed then"),
     }
 }
 

@@ -36,7 +36,11 @@ pub trait World: Send + Sync {
     fn say(&self, level: Level, text: &str);
     /// The address a person must open; said before a browser is opened.
     fn show_url(&self, url: &Url, text: &str);
-    /// The next line a person has typed or pasted, if there is one.
+    /// A step of the sign-in was done: what was found.
+    fn found(&self, step: &'static str, what: &str);
+    /// Whether a person sits at our terminal: then a browser may be opened at any time, and an address can be pasted.
+    fn is_by_hand(&self) -> bool;
+    /// The next line that person has pasted, if there is one.
     fn pasted(&self) -> Option<String>;
 }
 

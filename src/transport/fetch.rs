@@ -7,11 +7,11 @@
 //!
 //! Spec: RFC 9110 15.4; RFC 9728 7.7.
 
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::net::ToSocketAddrs;
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ureq::http::{Request, Response, header};
 use ureq::{Agent, Body};
@@ -38,9 +38,40 @@ pub(super) struct Outside {
     pub(super) log: Arc<Log>,
     /// Is told the address a person must open.
     pub(super) inbox: Option<Sender<Inbox>>,
-    /// What the person pastes.
-    pub(super) pasted: Option<Mutex<Receiver<String>>>,
+    /// The person at the terminal, if there is one.
+    pub(super) person: Option<Person>,
 }
+
+/// A person who runs a sign-in by hand, at a terminal.
+pub struct Person {
+    found: Sender<Found>,
+    /// Lines of stdin, read once an address has been asked for.
+    pasted: Mutex<Option<Receiver<String>>>,
+}
+
+/// What a step of the sign-in found.
+#[derive(Debug)]
+pub struct Found {
+    /// Its name.
+    pub step: &'static str,
+    /// What was found.
+    pub what: String,
+    /// When.
+    pub at: Instant,
+}
+
+impl Person {
+    /// A person who is told each step.
+    pub fn new(found: Sender<Found>) -> Person {
+        Person {
+            found,
+            pasted: Mutex::default(),
+        }
+    }
+}
+
+/// The longest line of a person.
+const LINE_LIMIT: u64 = 64 * 1024;
 
 /// The longest answer.
 const BODY_LIMIT: u64 = 1024 * 1024;
@@ -107,11 +138,45 @@ impl World for Outside {
         self.inbox.as_ref().map(|inbox| inbox.send(told).ok());
     }
 
-    fn pasted(&self) -> Option<String> {
-        let pasted = self.pasted.as_ref()?;
-        let lines = pasted.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.try_recv().ok()
+    fn found(&self, step: &'static str, what: &str) {
+        self.log.say(Level::Debug, &format!("{step}: {what}"));
+        if let Some(person) = &self.person {
+            let (what, at) = (what.to_owned(), Instant::now());
+            // Whoever wanted to know may have given up.
+            person.found.send(Found { step, what, at }).ok();
+        }
     }
+
+    fn is_by_hand(&self) -> bool {
+        self.person.is_some()
+    }
+
+    fn pasted(&self) -> Option<String> {
+        let person = self.person.as_ref()?;
+        let mut lines = person.pasted.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.get_or_insert_with(read_stdin).try_recv().ok()
+    }
+}
+
+/// The lines of stdin, on a thread that ends with it, or with the process.
+fn read_stdin() -> Receiver<String> {
+    let (sender, lines) = channel();
+    let read = move || {
+        let mut input = BufReader::new(std::io::stdin());
+        loop {
+            let mut line = String::new();
+            match input.by_ref().take(LINE_LIMIT).read_line(&mut line) {
+                Ok(1..) if sender.send(line).is_ok() => {}
+                Ok(_) | Err(_) => return,
+            }
+        }
+    };
+    let started = std::thread::Builder::new()
+        .name("terminal".to_owned())
+        .spawn(read);
+    // Without the thread there is the browser still.
+    drop(started);
+    lines
 }
 
 impl Outside {

@@ -40,8 +40,11 @@ use crate::flow::Budget;
 use crate::log::{Level, Log};
 use crate::oauth::Authorizer;
 use crate::oauth::challenge::Challenge;
+pub use crate::oauth::sign_out::SignedOut;
 use crate::secret::Secret;
 use crate::store::Store;
+use fetch::Outside;
+pub use fetch::{Found, Person};
 use lane::Lanes;
 use stdio::Line;
 
@@ -68,7 +71,7 @@ pub fn run(config: Config, log: Arc<Log>) -> Result<()> {
         output: Box::new(std::io::stdout()),
         signals: true,
         settled: None,
-        pasted: None,
+        person: None,
     };
     run_over(config, log, ends)
 }
@@ -83,9 +86,8 @@ pub struct Ends {
     pub signals: bool,
     /// Is told which transport works, as soon as that is known.
     pub settled: Option<Sender<Transport>>,
-    /// Lines a person types: the address their browser was sent back to. Whoever gives this is a person at a terminal, for
-    /// whom a browser may be opened at any time.
-    pub pasted: Option<Receiver<String>>,
+    /// The person at the terminal, if one runs this by hand.
+    pub person: Option<Person>,
 }
 
 /// The same over any reader and writer.
@@ -110,11 +112,14 @@ pub fn run_over(config: Config, log: Arc<Log>, ends: Ends) -> Result<()> {
     let settings = Settings::new(&config, remembered, seed());
     let limit = config.message_limit;
     let agents = Arc::new(agent::Agents::new(&config)?);
-    let person = Person {
-        inbox: inbox.clone(),
-        pasted: ends.pasted,
+    let outside = Outside {
+        agents: Arc::clone(&agents),
+        config: config.clone(),
+        log: Arc::clone(&log),
+        inbox: Some(inbox.clone()),
+        person: ends.person,
     };
-    let authorizer = authorizer(&config, &agents, &store, &log, person)?;
+    let authorizer = authorizer(outside, Arc::clone(&store))?;
     let shared = Arc::new(exchange::Shared {
         agents,
         authorizer: authorizer.clone(),
@@ -263,41 +268,38 @@ impl Loop {
     }
 }
 
-/// Who is told the address to open, and what the person answers.
-struct Person {
-    inbox: Sender<Inbox>,
-    pasted: Option<Receiver<String>>,
+/// Signs out of a server by hand; what is stored is removed by the caller.
+///
+/// # Errors
+/// If the tokens could not be revoked.
+pub fn revoke(config: &Config, store: Arc<Store>, log: Arc<Log>) -> Result<SignedOut> {
+    let outside = Outside {
+        agents: Arc::new(agent::Agents::new(config)?),
+        config: config.clone(),
+        log,
+        inbox: None,
+        person: None,
+    };
+    match authorizer(outside, store)? {
+        Some(authorizer) => authorizer.revoke(),
+        None => Ok(SignedOut::WasNot),
+    }
 }
 
 /// Signs in to the server; nothing if the person brings an `Authorization` of their own.
-fn authorizer(
-    config: &Config,
-    agents: &Arc<agent::Agents>,
-    store: &Arc<Store>,
-    log: &Arc<Log>,
-    person: Person,
-) -> Result<Option<Arc<Authorizer>>> {
+fn authorizer(outside: Outside, store: Arc<Store>) -> Result<Option<Arc<Authorizer>>> {
+    let config = outside.config.clone();
     let is_authorization =
         |(name, _): &(String, Secret)| name.eq_ignore_ascii_case("authorization");
     if config.headers.iter().any(is_authorization) {
         return Ok(None);
     }
-    let by_hand = person.pasted.is_some();
-    let outside = fetch::Outside {
-        agents: Arc::clone(agents),
-        config: config.clone(),
-        log: Arc::clone(log),
-        inbox: Some(person.inbox),
-        pasted: person.pasted.map(Mutex::new),
-    };
     let key = match &config.oauth.client_assertion_key {
         Some(path) => Some(Secret::new(String::from_utf8_lossy(&tls::read_key(path)?))),
         None => None,
     };
-    let (world, store) = (Box::new(outside), Arc::clone(store));
-    Authorizer::new(world, config, store, key.as_ref(), by_hand)
-        .map(Arc::new)
-        .map(Some)
+    let authorizer = Authorizer::new(Box::new(outside), &config, store, key.as_ref())?;
+    Ok(Some(Arc::new(authorizer)))
 }
 
 /// The first signal ends the session in order, the second at once.

@@ -8,6 +8,7 @@ const IO: &[&str] = &[
     "cli/config.rs",
     "cli/oauth_flags.rs",
     "cli/doctor.rs",
+    "cli/sessions.rs",
     "log.rs",
     "oauth/browser.rs",
     "oauth/callback.rs",

@@ -1,0 +1,198 @@
+//! `mcp-remote-client`: which sign-ins there are, and the end of them.
+//!
+//! - `--list` shows every server that something is kept for; `--status URL` one of them.
+//! - `--logout` has the tokens revoked where the authorization server offers that, and removes them in any case: what could
+//!   not be revoked is said. Nobody has to delete a directory.
+//!
+//! Flags: `--list`, `--status`, `--logout`, `--all`.
+//! Spec: RFC 7009.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+use url::Url;
+
+use crate::config::Config;
+use crate::error::Result;
+use crate::log::{Level, Log};
+use crate::store::{Listed, Store};
+use crate::transport::{self, SignedOut};
+
+/// Shows the servers that something is kept for.
+///
+/// # Errors
+/// If the directory cannot be read.
+pub fn list(config: &Config, json: bool, log: &Arc<Log>) -> Result<ExitCode> {
+    let all = kept(config, log)?;
+    if json {
+        let all: Vec<Value> = all.iter().map(document).collect();
+        print(&format!("{:#}", Value::Array(all)));
+        return Ok(ExitCode::SUCCESS);
+    }
+    if all.is_empty() {
+        print("no sign-ins are stored");
+    }
+    for one in &all {
+        print(&format!("{}  {}", name(one), in_words(one)));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says whether the server can be used without a new sign-in; the exit code says it too.
+pub fn status(config: &Config, json: bool, log: Arc<Log>) -> ExitCode {
+    let listed = Store::for_config(config, log).listed();
+    if json {
+        print(&format!("{:#}", document(&listed)));
+    } else {
+        let server = crate::url::shown(&config.server);
+        print(&format!("{server}  {}", in_words(&listed)));
+    }
+    match is_usable(&listed) {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
+}
+
+/// Signs out of one server.
+pub fn logout(config: &Config, log: &Arc<Log>) -> ExitCode {
+    let store = Arc::new(Store::for_config(config, Arc::clone(log)));
+    sign_out(config, store, &crate::url::shown(&config.server), log)
+}
+
+/// Signs out of every server.
+///
+/// # Errors
+/// If the directory cannot be read.
+pub fn logout_all(config: &Config, log: &Arc<Log>) -> Result<ExitCode> {
+    let mut worst = ExitCode::SUCCESS;
+    let all = kept(config, log)?;
+    if all.is_empty() {
+        print("no sign-ins are stored");
+    }
+    for one in &all {
+        let store = Store::open(config.store_dir.clone(), &one.hash, Arc::clone(log));
+        let store = Arc::new(store);
+        let code = match one.url.as_deref().map(Url::parse) {
+            Some(Ok(server)) => {
+                let config = Config {
+                    server,
+                    ..config.clone()
+                };
+                sign_out(&config, store, &name(one), log)
+            }
+            // npm does not note the address: nobody can be asked to revoke.
+            Some(Err(_)) | None => forget(&store, &name(one), "removed", log),
+        };
+        if code != ExitCode::SUCCESS {
+            worst = code;
+        }
+    }
+    Ok(worst)
+}
+
+fn sign_out(config: &Config, store: Arc<Store>, name: &str, log: &Arc<Log>) -> ExitCode {
+    let what = match transport::revoke(config, Arc::clone(&store), Arc::clone(log)) {
+        Ok(SignedOut::WasNot) => "there were no tokens",
+        Ok(SignedOut::Revoked) => "revoked and removed",
+        Ok(SignedOut::Removed) => {
+            "removed (the authorization server offers no revocation; the tokens end by themselves)"
+        }
+        Err(error) => {
+            log.say(
+                Level::Warn,
+                &format!("{name}: the tokens could not be revoked: {error}"),
+            );
+            "removed, but not revoked"
+        }
+    };
+    forget(&store, name, what, log)
+}
+
+fn forget(store: &Store, name: &str, what: &str, log: &Arc<Log>) -> ExitCode {
+    match store.forget() {
+        Ok(()) => {
+            print(&format!("{name}  {what}"));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            log.say(Level::Error, &format!("{name}: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn kept(config: &Config, log: &Arc<Log>) -> Result<Vec<Listed>> {
+    match &config.store_dir {
+        Some(base) => Store::list(base, log),
+        None => Ok(Vec::new()),
+    }
+}
+
+fn name(listed: &Listed) -> String {
+    match &listed.url {
+        Some(url) => url.clone(),
+        None => format!("(stored by npm mcp-remote as {})", listed.hash),
+    }
+}
+
+fn is_usable(listed: &Listed) -> bool {
+    listed.has_tokens
+        && (listed.has_refresh_token || listed.expires_at.is_none_or(|at| at > now_millis()))
+}
+
+fn in_words(listed: &Listed) -> String {
+    if !listed.has_tokens {
+        return match listed.has_client_info {
+            true => "registered, not signed in".to_owned(),
+            false => "not signed in".to_owned(),
+        };
+    }
+    let life = match listed.expires_at {
+        None => "signed in, no end known".to_owned(),
+        Some(at) => match at.checked_sub(now_millis()) {
+            Some(left) => format!("signed in, the token lasts {}", duration(left / 1000)),
+            None if listed.has_refresh_token => "signed in, the token has ended".to_owned(),
+            None => return "signed out: the token has ended and cannot be refreshed".to_owned(),
+        },
+    };
+    match listed.has_refresh_token {
+        true => format!("{life} and is refreshed by itself"),
+        false => format!("{life} and cannot be refreshed"),
+    }
+}
+
+fn duration(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+fn document(listed: &Listed) -> Value {
+    json!({
+        "server": listed.url,
+        "hash": listed.hash.to_string(),
+        "signedIn": is_usable(listed),
+        "refreshable": listed.has_refresh_token,
+        "expiresAt": listed.expires_at,
+        "scope": listed.scope,
+        "issuer": listed.issuer,
+    })
+}
+
+fn now_millis() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A reader that stops listening (`| head`) is no failure.
+fn print(line: &str) {
+    writeln!(std::io::stdout(), "{line}").ok();
+}
