@@ -33,30 +33,16 @@ fn is_signed_in(site: &Site, home: &Arc<TempDir>) -> bool {
     browser.urls().is_empty()
 }
 
-/// A site that lists its tools.
-fn site() -> Site {
-    let site = Site::start(|_| {});
-    site.on("/mcp", |request, reply| {
-        let lists = request.rpc() == "tools/list" && request.header("authorization").is_some();
-        if lists {
-            let tools = r#"{"tools":[{"name":"a"}]}"#;
-            reply.json(crate::support::mcp::result(&request.id(), tools));
-        }
-        lists
-    });
-    site
-}
-
 #[test]
 fn signing_in_by_hand_serves_the_bridge_later() {
-    let site = site();
+    let site = Site::start(|_| {});
     let browser = Browser::new();
     let url = site.url();
     let mut client = Start::client(&[&url]).browser(&browser).go();
     assert_eq!(browser.sign_in(1).status, 200);
     assert!(client.wait_exit().success());
     let said = client.rest_raw().join("\n");
-    says(&said, &["tools", "a"]);
+    says(&said, &["tools", "a tool"]);
     assert!(is_signed_in(&site, &client.home));
 }
 
@@ -72,7 +58,7 @@ fn shown_url(client: &mut Process) -> String {
 
 #[test]
 fn without_a_browser_the_address_it_was_sent_to_is_pasted() {
-    let site = site();
+    let site = Site::start(|_| {});
     let url = site.url();
     let mut client = Start::client(&[&url, "--no-browser"]).go();
     let address = shown_url(&mut client);
@@ -88,7 +74,7 @@ fn without_a_browser_the_address_it_was_sent_to_is_pasted() {
 
 #[test]
 fn a_pasted_refusal_ends_the_sign_in_with_its_reason() {
-    let site = site();
+    let site = Site::start(|_| {});
     site.change(|rules| rules.denies = true);
     let url = site.url();
     let mut client = Start::client(&[&url, "--no-browser"]).go();
@@ -101,7 +87,7 @@ fn a_pasted_refusal_ends_the_sign_in_with_its_reason() {
 
 #[test]
 fn what_is_stored_can_be_listed_and_shown_without_its_secrets() {
-    let site = site();
+    let site = Site::start(|_| {});
     let browser = Browser::new();
     let mut process = signed_in(&site, &browser, &[]);
     process.finish();
@@ -137,7 +123,7 @@ fn nothing_stored_is_no_error() {
 
 #[test]
 fn logging_out_revokes_the_tokens_and_removes_them() {
-    let site = site();
+    let site = Site::start(|_| {});
     for args in [&[&site.url(), "--logout"][..], &["--logout", "--all"]] {
         let browser = Browser::new();
         let mut process = signed_in(&site, &browser, &[]);
@@ -162,7 +148,7 @@ fn logging_out_revokes_the_tokens_and_removes_them() {
 
 #[test]
 fn a_failed_revocation_is_said_and_the_tokens_are_removed_all_the_same() {
-    let site = site();
+    let site = Site::start(|_| {});
     let browser = Browser::new();
     let mut process = signed_in(&site, &browser, &[]);
     process.finish();

@@ -26,6 +26,8 @@ pub fn answer(rules: &Rules, granted: Option<String>, request: &Request, reply: 
     }
     if request.rpc() == "ask" {
         reply.json(result(&request.id(), r#"{"asked":true}"#));
+    } else if request.rpc() == "tools/list" {
+        reply.json(result(&request.id(), r#"{"tools":[{"name":"a tool"}]}"#));
     } else if !ordinary(request, reply) {
         panic!("unscripted: {} {}", request.what(), request.body);
     }
