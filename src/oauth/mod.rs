@@ -80,6 +80,8 @@ struct Cached {
     read_at: Option<UnixMillis>,
     /// The access token that the server refused and that no refresh can help.
     refused: Option<Secret>,
+    /// The last token that the server accepted.
+    accepted: Option<Secret>,
     warned_of_id_token: bool,
 }
 
@@ -175,13 +177,23 @@ impl Authorizer {
             Some(tokens) if tokens.refresh_token.is_some() && !step_up => tokens.clone(),
             _ => return needs_person(self),
         };
-        if self.was_renewed(&renewable) {
+        // A token that has worked has ended; one that never did will not be better the next time.
+        let has_worked = used.is_some() && lock(&self.cached).accepted.as_ref() == used;
+        if self.was_renewed(&renewable) && !has_worked {
             return needs_person(self);
         }
         match self.renew(&renewable, Some(challenge)) {
             Ok(Recovered::Again) => Ok(Recovered::Again),
             Ok(Recovered::NeedsSignIn) => needs_person(self),
             Err(failure) => Err(failure),
+        }
+    }
+
+    /// The server accepted a request that carried this.
+    pub(crate) fn accepted(&self, used: &Secret) {
+        let mut cached = lock(&self.cached);
+        if cached.accepted.as_ref() != Some(used) {
+            cached.accepted = Some(used.clone());
         }
     }
 
