@@ -36,6 +36,8 @@ pub trait World: Send + Sync {
     fn say(&self, level: Level, text: &str);
     /// The address a person must open; said before a browser is opened.
     fn show_url(&self, url: &Url, text: &str);
+    /// There are new tokens: requests may leave.
+    fn signed_in(&self);
     /// A step of the sign-in was done: what was found.
     fn found(&self, step: &'static str, what: &str);
     /// Whether a person sits at our terminal: then a browser may be opened at any time, and an address can be pasted.

@@ -242,20 +242,24 @@ impl Loop {
             return;
         };
         let inbox = self.to_sign_in.clone();
-        let report = move |result| {
+        // That it went well has been told already.
+        let report = move |error| {
             // The inbox is closed only when the process is leaving.
-            inbox.send(Inbox::Bridge(Input::SignedIn(result))).ok();
+            inbox.send(Inbox::Bridge(Input::SignedIn(Err(error)))).ok();
         };
         let on_failure = report.clone();
         let started = spawn("sign-in", move || {
             let done = catch_unwind(AssertUnwindSafe(|| authorizer.sign_in(&challenge)));
-            report(done.unwrap_or_else(|_| {
+            let panicked = |_| {
                 let what = "the sign-in of mcp-remote panicked; please report this";
                 Err(Error::new(Kind::Bug, what))
-            }));
+            };
+            if let Err(error) = done.unwrap_or_else(panicked) {
+                report(error);
+            }
         });
         if let Err(error) = started {
-            on_failure(Err(error));
+            on_failure(error);
         }
     }
 
