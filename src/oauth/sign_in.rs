@@ -302,6 +302,10 @@ impl Authorizer {
             ..tokens
         };
         let tokens = self.keep(tokens, Some(discovered.issuer()));
+        if challenge.is_insufficient_scope() {
+            let asked = asked.unwrap_or_default().to_owned();
+            lock(&self.cached).stepped_up = Some((asked, self.world.now()));
+        }
         lock(&self.turn).discovered = Some(discovered.clone());
         self.world.say(Level::Info, "signed in");
         self.world.found("sign-in", &life_in_words(&tokens));
