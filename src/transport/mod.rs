@@ -95,6 +95,15 @@ pub struct Ends {
 /// # Errors
 /// If it cannot start.
 pub fn run_over(config: Config, log: Arc<Log>, ends: Ends) -> Result<()> {
+    prepare(config, log, ends)?();
+    Ok(())
+}
+
+/// Makes everything ready; what it gives runs the bridge.
+///
+/// # Errors
+/// If it cannot start.
+pub(crate) fn prepare(config: Config, log: Arc<Log>, ends: Ends) -> Result<impl FnOnce()> {
     let (inbox, news) = channel();
     let (writer, lines) = channel();
     if ends.signals {
@@ -149,7 +158,7 @@ pub fn run_over(config: Config, log: Arc<Log>, ends: Ends) -> Result<()> {
     spawn("writer", move || {
         stdio::write_lines(ends.output, &lines, &inbox)
     })?;
-    Loop {
+    let looped = Loop {
         bridge: Bridge::new(settings, Instant::now()),
         lanes,
         writer,
@@ -158,9 +167,8 @@ pub fn run_over(config: Config, log: Arc<Log>, ends: Ends) -> Result<()> {
         authorizer,
         to_sign_in,
         settled: ends.settled,
-    }
-    .run(&news);
-    Ok(())
+    };
+    Ok(move || looped.run(&news))
 }
 
 struct Loop {
