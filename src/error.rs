@@ -61,6 +61,7 @@ pub enum Kind {
 
 /// The machine-readable part of an error answer (`error.data`).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Data {
     /// The HTTP status the server answered with.
     pub http_status: Option<u16>,

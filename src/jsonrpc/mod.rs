@@ -179,6 +179,7 @@ impl Message {
     ///
     /// # Errors
     /// If the text is no message after all; that is a bug here.
+    #[doc(hidden)]
     pub fn made(text: String) -> Result<Message, Error> {
         Message::parse(&text).map_err(|e| {
             Error::new(
@@ -233,6 +234,7 @@ impl Message {
     }
 
     /// The message holds this part of a budget until it is dropped.
+    #[doc(hidden)]
     pub fn holding(mut self, permit: Permit) -> Message {
         self.permit = Some(Arc::new(permit));
         self
@@ -258,6 +260,7 @@ pub enum Parsed {
 
 /// A line that is no message.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Malformed {
     /// The id, if one could be read: the sender may be waiting for an answer to it.
     pub id: Option<RequestId>,
@@ -266,6 +269,14 @@ pub struct Malformed {
     /// What is wrong, in words.
     pub reason: String,
 }
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+impl std::error::Error for Malformed {}
 
 impl Malformed {
     /// Not JSON at all.

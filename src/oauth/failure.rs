@@ -2,6 +2,7 @@
 //!
 //! - A passing failure (the network, 429, 5xx) is tried again a few times, opens no browser and discards nothing.
 //! - An OAuth error code is branched on by its name (RFC 6749 5.2).
+//! - A server that repeats what it was sent makes us repeat no secret.
 //!
 //! Spec: RFC 6749 5.2; RFC 9110 15.6 (5xx), RFC 6585 4 (429).
 
@@ -103,7 +104,7 @@ pub fn fetch(world: &dyn World, request: &Fetch, what: &str) -> Step<Fetched> {
         format!("{what} {} answered {}", shown(&request.url), answer.status),
     )
     .with_retry_after(answer.retry_after.map(|after| after.as_secs()));
-    Err(Failure::Passing(with_detail(error, &answer)))
+    Err(Failure::Passing(with_detail(error, request, &answer)))
 }
 
 const RETRIES: u32 = 2;
@@ -114,20 +115,21 @@ const MOST_PAUSE: Duration = Duration::from_secs(5);
 pub fn of_answer(doing: &str, request: &Fetch, answer: &Fetched) -> Failure {
     let object = answer.object().unwrap_or_default();
     let code = object.get("error").and_then(|code| code.as_str());
-    let Some(code) = code.map(|code| clean(code, 100)) else {
+    let Some(code) = code.map(|code| clean(&request.without_secrets(code), 100)) else {
         let what = format!(
             "{doing} failed: {} answered {}",
             shown(&request.url),
             answer.status
         );
-        let error = with_detail(Error::new(Kind::SignIn, what), answer);
+        let error = with_detail(Error::new(Kind::SignIn, what), request, answer);
         return if is_passing(answer.status) {
             Failure::Passing(error)
         } else {
             Failure::Final(error)
         };
     };
-    let error = Error::new(Kind::SignIn, refusal(doing, &code, described(&object)));
+    let description = described(&object).map(|text| request.without_secrets(text));
+    let error = Error::new(Kind::SignIn, refusal(doing, &code, description.as_deref()));
     // Temporary by their definition, whatever the status (RFC 6749 4.1.2.1).
     let passing = matches!(code.as_str(), "temporarily_unavailable" | "server_error");
     if passing || is_passing(answer.status) {
@@ -152,8 +154,8 @@ fn described(object: &Object) -> Option<&str> {
 }
 
 /// What a server says that speaks no OAuth: its first line, told to the client and not logged.
-fn with_detail(error: Error, answer: &Fetched) -> Error {
-    let text = answer.body.expose().trim_start();
+fn with_detail(error: Error, request: &Fetch, answer: &Fetched) -> Error {
+    let text = request.without_secrets(answer.body.expose().trim_start());
     let line = clean(text.lines().next().unwrap_or_default(), 120);
     if line.is_empty() || line.starts_with('<') {
         error

@@ -54,7 +54,7 @@ use url::Url;
 
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
-use crate::log::Level;
+use crate::log::{Level, clean};
 use crate::secret::Secret;
 use crate::store::{Store, Tokens, UnixMillis};
 use challenge::Challenge;
@@ -86,6 +86,10 @@ struct Cached {
     refused: Option<Secret>,
     /// What the sign-in under way is to widen.
     step_up: Option<StepUp>,
+    /// The last token that the server accepted.
+    accepted: Option<Secret>,
+    /// The scope that the last step-up asked for, and when it ended.
+    stepped_up: Option<(String, UnixMillis)>,
     warned_of_id_token: bool,
 }
 
@@ -211,6 +215,14 @@ impl Authorizer {
             return Ok(Recovered::Again);
         }
         let step_up = challenge.is_insufficient_scope();
+        if step_up && self.was_in_vain(challenge) {
+            let wanted = match &challenge.scope {
+                Some(scope) => format!("scope \"{}\"", clean(scope, 200)),
+                None => "more scope".to_owned(),
+            };
+            let what = format!("the server wants {wanted}, and signing in has not given it");
+            return Err(Failure::new(what));
+        }
         let needs_person = |authorizer: &Authorizer| {
             lock(&authorizer.cached).refused = tokens.as_ref().map(|t| t.access_token.clone());
             Ok(Recovered::NeedsSignIn)
@@ -220,13 +232,35 @@ impl Authorizer {
             Some(tokens) if tokens.refresh_token.is_some() && !step_up => tokens.clone(),
             _ => return needs_person(self),
         };
-        if self.was_renewed(&renewable) {
+        // A token that has worked has ended; one that never did will not be better the next time.
+        let has_worked = used.is_some() && lock(&self.cached).accepted.as_ref() == used;
+        if self.was_renewed(&renewable) && !has_worked {
             return needs_person(self);
         }
         match self.renew(&renewable, Some(challenge)) {
             Ok(Recovered::Again) => Ok(Recovered::Again),
             Ok(Recovered::NeedsSignIn) => needs_person(self),
             Err(failure) => Err(failure),
+        }
+    }
+
+    /// Whether a person has been asked for this scope already, not long ago: the server will not be content the next time.
+    fn was_in_vain(&self, challenge: &Challenge) -> bool {
+        let now = self.world.now();
+        let wanted = challenge.scope.as_deref().unwrap_or_default();
+        let cached = lock(&self.cached);
+        cached.stepped_up.as_ref().is_some_and(|(asked, at)| {
+            let mut words = wanted.split_whitespace();
+            let covers = words.all(|word| asked.split_whitespace().any(|known| known == word));
+            covers && at.abs_diff(now) < STEP_UP_AGAIN
+        })
+    }
+
+    /// The server accepted a request that carried this.
+    pub(crate) fn accepted(&self, used: &Secret) {
+        let mut cached = lock(&self.cached);
+        if cached.accepted.as_ref() != Some(used) {
+            cached.accepted = Some(used.clone());
         }
     }
 
@@ -382,6 +416,8 @@ impl Authorizer {
 /// How long tokens are believed without a look at the store: a sibling may have renewed them.
 const REREAD: UnixMillis = 1_000;
 const JUST_RENEWED: UnixMillis = 30_000;
+/// After so long a person may have been given what they were refused.
+const STEP_UP_AGAIN: UnixMillis = 600_000;
 /// The member of our notes that holds where the resource metadata is.
 const TOLD: &str = "resource_metadata_url";
 

@@ -121,6 +121,8 @@ impl World for Scripted {
 
     fn show_url(&self, _: &Url, _: &str) {}
 
+    fn signed_in(&self) {}
+
     fn found(&self, _: &'static str, _: &str) {}
 
     fn is_by_hand(&self) -> bool {

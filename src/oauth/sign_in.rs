@@ -19,7 +19,7 @@ use url::Url;
 use super::arrival::Visitors;
 use super::attempt::visiting;
 use super::authorization_code;
-use super::callback::{Bound, Listener, Place, is_sibling};
+use super::callback::{Bound, Listener, Place, Responder, is_sibling};
 use super::challenge::Challenge;
 use super::failure::{Failure, Step};
 use super::registration::{self, Client, Origin, Wanted};
@@ -30,7 +30,8 @@ use crate::store::{Tokens, UnixMillis};
 use crate::url::shown;
 
 impl Authorizer {
-    /// Signs a person in, or a program with client credentials. Returns when there are new tokens; this can take minutes.
+    /// Signs a person in, or a program with client credentials; this can take minutes. That there are new tokens is told
+    /// to the world, before it is told to the person.
     ///
     /// # Errors
     /// If it failed, was declined, or nobody came.
@@ -44,13 +45,14 @@ impl Authorizer {
         lock(&self.cached).step_up = step_up;
         let done = if self.config.oauth.client_credentials {
             let used = self.store.tokens().unwrap_or_default();
-            self.renew(&used, Some(challenge)).map(drop)
+            let renewed = self.renew(&used, Some(challenge)).map(drop);
+            renewed.inspect(|()| self.world.signed_in())
         } else if self.config.oauth.device_code {
-            self.with_device_code(challenge)
+            let confirmed = self.with_device_code(challenge);
+            confirmed.inspect(|()| self.world.signed_in())
         } else {
             self.with_browser(challenge)
         };
-        lock(&self.cached).step_up = None;
         done.map_err(Failure::into_error)
     }
 
@@ -111,10 +113,16 @@ impl Authorizer {
                 Bound::Listening(listener) => {
                     let done = self.lead(challenge, &listener);
                     listener.finish(done.is_ok());
-                    return done;
+                    // The port is free for a step-up, and requests can leave, before anybody reads that all is well.
+                    drop(listener);
+                    let browser = done?;
+                    self.world.signed_in();
+                    self.answer_browser(browser, None);
+                    return Ok(());
                 }
                 Bound::SiblingAt(port) => {
                     if self.follow(port, begun)? {
+                        self.world.signed_in();
                         return Ok(());
                     }
                     if self.has_failed_since(begun) {
@@ -215,10 +223,11 @@ impl Authorizer {
         })
     }
 
-    fn lead(&self, challenge: &Challenge, listener: &Listener) -> Step<()> {
+    /// Leads the sign-in; the browser that waits for its page, if it went well.
+    fn lead(&self, challenge: &Challenge, listener: &Listener) -> Step<Option<Responder>> {
         // Somebody may have finished between the refusal and the port.
         if self.has_news() {
-            return Ok(());
+            return Ok(None);
         }
         let discovered = self.discover(challenge.resource_metadata.as_ref())?;
         let accept = self.config.oauth.accept_missing_s256;
@@ -258,8 +267,7 @@ impl Authorizer {
                     if let Some((tokens, _under_way)) = tokens {
                         self.finish(tokens, &discovered, wanted.scope, challenge);
                     }
-                    self.answer_browser(browser, None);
-                    return Ok(());
+                    return Ok(browser);
                 }
                 Err(failure) => failure,
             };
@@ -335,6 +343,10 @@ impl Authorizer {
             ..tokens
         };
         let tokens = self.keep(tokens, Some(discovered.issuer()));
+        if challenge.is_insufficient_scope() {
+            let asked = asked.unwrap_or_default().to_owned();
+            lock(&self.cached).stepped_up = Some((asked, self.world.now()));
+        }
         lock(&self.turn).discovered = Some(discovered.clone());
         self.world.say(Level::Info, "signed in");
         self.world.found("sign-in", &life_in_words(&tokens));

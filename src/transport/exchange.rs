@@ -148,6 +148,9 @@ fn try_once(
             continue;
         }
         if response.status().is_success() {
+            if let (Some(authorizer), Some(bearer)) = (&shared.authorizer, bearer) {
+                authorizer.accepted(bearer);
+            }
             let last = answer::accepted(shared, exchange, &url, response, reporter)?;
             return Ok((last, None));
         }

@@ -97,6 +97,15 @@ pub struct Ends {
 /// # Errors
 /// If it cannot start.
 pub fn run_over(config: Config, log: Arc<Log>, ends: Ends) -> Result<()> {
+    prepare(config, log, ends)?();
+    Ok(())
+}
+
+/// Makes everything ready; what it gives runs the bridge.
+///
+/// # Errors
+/// If it cannot start.
+pub(crate) fn prepare(config: Config, log: Arc<Log>, ends: Ends) -> Result<impl FnOnce()> {
     let (inbox, news) = channel();
     let (writer, lines) = channel();
     if ends.signals {
@@ -152,7 +161,7 @@ pub fn run_over(config: Config, log: Arc<Log>, ends: Ends) -> Result<()> {
     spawn("writer", move || {
         stdio::write_lines(ends.output, &lines, &inbox)
     })?;
-    Loop {
+    let looped = Loop {
         bridge: Bridge::new(settings, Instant::now()),
         lanes,
         writer,
@@ -161,9 +170,8 @@ pub fn run_over(config: Config, log: Arc<Log>, ends: Ends) -> Result<()> {
         authorizer,
         to_sign_in,
         settled: ends.settled,
-    }
-    .run(&news);
-    Ok(())
+    };
+    Ok(move || looped.run(&news))
 }
 
 struct Loop {
@@ -248,20 +256,24 @@ impl Loop {
             return;
         };
         let inbox = self.to_sign_in.clone();
-        let report = move |result| {
+        // That it went well has been told already.
+        let report = move |error| {
             // The inbox is closed only when the process is leaving.
-            inbox.send(Inbox::Bridge(Input::SignedIn(result))).ok();
+            inbox.send(Inbox::Bridge(Input::SignedIn(Err(error)))).ok();
         };
         let on_failure = report.clone();
         let started = spawn("sign-in", move || {
             let done = catch_unwind(AssertUnwindSafe(|| authorizer.sign_in(&challenge)));
-            report(done.unwrap_or_else(|_| {
+            let panicked = |_| {
                 let what = "the sign-in of mcp-remote panicked; please report this";
                 Err(Error::new(Kind::Bug, what))
-            }));
+            };
+            if let Err(error) = done.unwrap_or_else(panicked) {
+                report(error);
+            }
         });
         if let Err(error) = started {
-            on_failure(Err(error));
+            on_failure(error);
         }
     }
 
