@@ -60,6 +60,7 @@ impl Bridge {
             Purpose::Request(id) => {
                 self.settle(now);
                 self.standing.server_is_back(now);
+                self.standing_after_answer(now);
                 if self.session.is_initialize(id) {
                     self.session.id = head.session;
                 }
