@@ -43,11 +43,10 @@ mod server_metadata;
 mod sign_in;
 pub(crate) mod sign_out;
 mod token;
+mod under_way;
 pub mod world;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use url::Url;
@@ -62,6 +61,9 @@ use client_assertion::Key;
 use discovery::Discovered;
 use failure::{Failure, Step};
 use registration::Client;
+use renewal::Failed;
+use sign_in::StepUp;
+use under_way::Counter;
 use world::World;
 
 /// Gets, keeps and renews the tokens of one server. Shared by all threads.
@@ -75,7 +77,7 @@ pub struct Authorizer {
     turn: Mutex<Turn>,
     sign_ins: Mutex<Vec<UnixMillis>>,
     /// How many token requests are under way whose answer must not be lost.
-    under_way: AtomicUsize,
+    under_way: Counter,
 }
 
 #[derive(Default)]
@@ -104,32 +106,6 @@ struct Turn {
     hopeless: Option<Secret>,
     /// When tokens were renewed of late.
     renewals: Vec<UnixMillis>,
-}
-
-/// What a step-up is about.
-struct StepUp {
-    /// The scope of the tokens before it.
-    before: Option<String>,
-    /// The scope that was missing.
-    needed: String,
-}
-
-/// A renewal that failed.
-struct Failed {
-    error: Error,
-    is_passing: bool,
-    at: UnixMillis,
-    /// How long it is answered without another attempt.
-    pause: UnixMillis,
-}
-
-/// Tokens are being asked for; they are stored when this is dropped.
-struct UnderWay<'a>(&'a AtomicUsize);
-
-impl Drop for UnderWay<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
-    }
 }
 
 /// What is to be done about a refusal.
@@ -172,7 +148,7 @@ impl Authorizer {
             cached: Mutex::default(),
             turn: Mutex::default(),
             sign_ins: Mutex::default(),
-            under_way: AtomicUsize::new(0),
+            under_way: Counter::default(),
         })
     }
 
@@ -306,19 +282,6 @@ impl Authorizer {
         };
         id_token_ends.is_some_and(|at| now.saturating_add(margin) >= at)
             || tokens.is_expired(now, margin)
-    }
-
-    /// Waits until tokens that are being asked for are stored: a refresh token that was replaced and lost ends the sign-in.
-    pub fn settle(&self, limit: Duration) {
-        let until = Instant::now() + limit;
-        while self.under_way.load(Ordering::SeqCst) > 0 && Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-
-    fn under_way(&self) -> UnderWay<'_> {
-        self.under_way.fetch_add(1, Ordering::SeqCst);
-        UnderWay(&self.under_way)
     }
 
     fn is_renewing(&self) -> bool {

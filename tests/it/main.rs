@@ -28,5 +28,6 @@ mod streams;
 mod support;
 mod tidy;
 mod tokens;
+mod tokens_leaving;
 mod tokens_store;
 mod usage;
