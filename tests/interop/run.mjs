@@ -2,6 +2,7 @@
 import { bridge, check, finish } from './harness.mjs'
 import { everything } from './everything.mjs'
 import { python } from './python.mjs'
+import { signIn } from './signin.mjs'
 
 if (bridge.length === 0) throw new Error('usage: node run.mjs <command of the bridge>')
 
@@ -10,6 +11,7 @@ const parts = {
   sse: () => everything('sse'),
   'python-mcp': () => python('python-mcp'),
   'python-fastmcp': () => python('python-fastmcp'),
+  'oidc-provider': signIn,
 }
 for (const [name, part] of Object.entries(parts)) {
   try {
