@@ -1,17 +1,29 @@
 //! A world for tests: answers in the order they were laid down, a clock that moves when somebody sleeps.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use url::Url;
 
 use super::browser::Opened;
 use super::world::{Fetch, Fetched, World};
+use crate::config::{Config, LogConfig};
 use crate::error::{Error, Kind, Result};
-use crate::log::Level;
+use crate::log::{Level, Log};
 use crate::secret::Secret;
-use crate::store::UnixMillis;
+use crate::store::{ServerHash, Store, UnixMillis};
+
+/// A store without a directory.
+pub(crate) fn in_memory() -> Store {
+    let config = Config::new(Url::parse("https://a.test/mcp").unwrap());
+    let silent = LogConfig {
+        silent: true,
+        ..LogConfig::default()
+    };
+    let log = Log::open(silent).unwrap();
+    Store::open(None, &ServerHash::of(&config), Arc::new(log))
+}
 
 pub(crate) struct Scripted(Mutex<State>);
 
@@ -54,7 +66,7 @@ impl World for Scripted {
         let mut state = self.0.lock().unwrap();
         state.sent.push(Fetch {
             url: fetch.url.clone(),
-            body: super::world::Content::Nothing,
+            body: fetch.body.clone(),
             authorization: fetch.authorization.clone(),
             follow: fetch.follow,
             trusted: fetch.trusted,

@@ -60,7 +60,7 @@ pub struct Fetch {
 }
 
 /// What a request carries.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Content {
     /// Nothing.
     Nothing,
