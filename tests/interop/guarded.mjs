@@ -4,13 +4,17 @@
 import { createServer } from 'node:http'
 import { createPrivateKey, createPublicKey, generateKeyPairSync } from 'node:crypto'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js'
 import { StreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/streamableHttp.js'
 import { InvalidTokenError } from '@modelcontextprotocol/sdk/server/auth/errors.js'
 import { requireBearerAuth } from '@modelcontextprotocol/sdk/server/auth/middleware/bearerAuth.js'
 import { getOAuthProtectedResourceMetadataUrl, mcpAuthMetadataRouter } from '@modelcontextprotocol/sdk/server/auth/router.js'
 import express from 'express'
+
+// It warns of its development pages, which are what is wanted here.
+console.warn = console.info = () => {}
+const { Provider } = await import('oidc-provider')
 
 const HOUR = 3600
 /** What each tool needs. Everything else needs the first. */
@@ -39,7 +43,7 @@ export async function guarded() {
   const server = { url: `${resource.origin}/mcp`, issuer: authorization.origin, life: HOUR, spoil: null, log: [] }
   /** How many requests the authorization server answered there: `token refresh_token`, `registration`. */
   server.count = (what) => server.log.filter((line) => line === what).length
-  server.provider = await authorizationServer(server, authorization)
+  server.provider = authorizationServer(server, authorization)
   resource.http.on('request', mcpServer(server))
   server.stop = () => {
     for (const { http } of [authorization, resource]) {
@@ -47,20 +51,18 @@ export async function guarded() {
       http.closeAllConnections()
     }
   }
-  /** Ends the life of the stored access token, at the server and, for whoever looks, in the store. */
+  /** Ends the life of a stored access token, before its time and without a word. */
   server.revoke = async (file) => {
     const tokens = JSON.parse(readFileSync(file))
     await (await server.provider.AccessToken.find(tokens.access_token))?.destroy()
     return tokens
   }
+  /** The same, but the store knows that its time has come. */
+  server.expire = async (file) => writeFileSync(file, JSON.stringify({ ...(await server.revoke(file)), expires_at: Date.now() }))
   return server
 }
 
-async function authorizationServer(server, { http, origin }) {
-  // It warns of its development pages, which are what is wanted here.
-  const { warn, info } = console
-  console.warn = console.info = () => {}
-  const { Provider } = await import('oidc-provider')
+function authorizationServer(server, { http, origin }) {
   const provider = new Provider(origin, {
     clients: CLIENTS,
     cookies: { keys: ['interop'] },
@@ -86,7 +88,6 @@ async function authorizationServer(server, { http, origin }) {
       revocation: { enabled: true },
     },
   })
-  Object.assign(console, { warn, info })
   provider.use(async (ctx, next) => {
     if (ctx.path === '/token' && server.spoil) Object.assign(ctx, server.spoil)
     else await next()

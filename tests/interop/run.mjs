@@ -2,7 +2,7 @@
 import { bridge, check, finish } from './harness.mjs'
 import { everything } from './everything.mjs'
 import { python } from './python.mjs'
-import { signIn } from './signin.mjs'
+import { npmToo, signIn } from './signin.mjs'
 
 if (bridge.length === 0) throw new Error('usage: node run.mjs <command of the bridge>')
 
@@ -12,6 +12,7 @@ const parts = {
   'python-mcp': () => python('python-mcp'),
   'python-fastmcp': () => python('python-fastmcp'),
   'oidc-provider': signIn,
+  'npm mcp-remote': npmToo,
 }
 for (const [name, part] of Object.entries(parts)) {
   try {

@@ -5,7 +5,7 @@ import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from '
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { visit } from './browser.mjs'
-import { guarded, KEY, SERVICE, SIGNER } from './guarded.mjs'
+import { guarded, KEY, SCOPES, SERVICE, SIGNER } from './guarded.mjs'
 import { bridge, check, connect, directory, sleep, until, within } from './harness.mjs'
 
 const PART = 'oidc-provider'
@@ -93,7 +93,7 @@ async function person(server) {
     assert.equal(await session.text('read'), 'ada')
     await session.close()
     assert.equal(ada.windows(), 2)
-    assert.deepEqual(ada.tokens().scope.split(' ').sort(), ['mcp:read', 'mcp:write', 'offline_access'])
+    assert.deepEqual(ada.tokens().scope.split(' ').sort(), Object.values(SCOPES))
     const again = await ada.connect(url)
     assert.equal(await again.text('write'), 'ada')
     await again.close()
@@ -129,7 +129,6 @@ async function refresh(server) {
   await does('a token the server no longer takes: ten calls at once, one refresh, ten answers', async () => {
     const session = await ada.connect(url)
     await session.text('read')
-    // The short-lived one may just have been replaced.
     await server.revoke(ada.file('_tokens.json'))
     const before = refreshed()
     const names = await Promise.all(Array.from({ length: 10 }, () => session.text('read')))
@@ -139,9 +138,6 @@ async function refresh(server) {
     assert.equal(ada.windows(), 1)
   })
   await does('the token endpoint is down for a while: no window, no lost sign-in', async () => {
-    await server.revoke(ada.file('_tokens.json'))
-    const session = await ada.connect(url).catch(() => null)
-    await session?.close()
     server.spoil = { status: 503, body: 'down for maintenance' }
     await server.revoke(ada.file('_tokens.json'))
     const back = sleep(1500).then(() => (server.spoil = null))
@@ -251,6 +247,40 @@ async function programs(server) {
     assert.equal((await once(robot, url, [...info(SIGNER), '--client-assertion-key', key])).name, SIGNER.client_id)
     assert.equal(robot.windows(), 0)
   })
+}
+
+/** npm's mcp-remote and ours on one store, in front of one server. */
+export async function npmToo() {
+  const server = await guarded()
+  const { url } = server
+  const npm = [process.execPath, fileURLToPath(new URL('node_modules/mcp-remote/dist/proxy.js', import.meta.url))]
+  const refreshed = () => server.count('token refresh_token')
+  const pairs = { 'npm, then ours': [npm, bridge], 'ours, then npm': [bridge, npm] }
+  for (const [order, [first, second]] of Object.entries(pairs)) {
+    const ada = user()
+    const may = (what, body) => check('npm mcp-remote', `${order}: ${what}`, body)
+    await may('the second uses what the first stored, without a window', async () => {
+      assert.equal((await once(ada, url, [], first)).name, 'ada')
+      assert.equal((await once(ada, url, [], second)).name, 'ada')
+      assert.equal(ada.windows(), 1)
+    })
+    await may('each refreshes what the other stored', async () => {
+      for (const command of [second, first, second]) {
+        const before = refreshed()
+        await server.expire(ada.file('_tokens.json'))
+        assert.equal((await once(ada, url, [], command)).name, 'ada')
+        assert.equal(refreshed() - before, 1)
+      }
+      assert.equal(ada.windows(), 1)
+    })
+    await may('both at once: one window, both work', async () => {
+      const eve = user()
+      const all = await Promise.all([first, second].map((command) => once(eve, url, [], command)))
+      assert.deepEqual(all.map((each) => each.name), ['ada', 'ada'])
+      assert.equal(eve.windows(), 1)
+    })
+  }
+  server.stop()
 }
 
 async function commands(server) {
