@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // A browser with a person in front of it: follows redirects with cookies and submits each form it meets.
-// As a program, for BROWSER, it notes each window and its end in the file BROWSER_LOG; with BROWSER_ANSWER=decline the
-// person presses Cancel.
+// As a program, for BROWSER, it notes each window and its end in the file BROWSER_LOG. BROWSER_ANSWER says what the person
+// does: `accept`, `decline` (presses Cancel), or `none` (it is for somebody else to open the address).
 import { appendFileSync } from 'node:fs'
 import { pathToFileURL } from 'node:url'
 
@@ -54,7 +54,10 @@ export async function visit(address, { answer = 'accept', stop = null } = {}) {
 
 if (import.meta.url === pathToFileURL(process.argv[1]).href) {
   const note = (line) => appendFileSync(process.env.BROWSER_LOG, `${line}\n`)
+  const answer = process.env.BROWSER_ANSWER
   note(`opened ${process.argv[2]}`)
-  const page = await visit(process.argv[2], { answer: process.env.BROWSER_ANSWER })
-  note(`ended ${page.status} ${page.title}`)
+  if (answer !== 'none') {
+    const page = await visit(process.argv[2], { answer })
+    note(`ended ${page.status} ${page.title}`)
+  }
 }

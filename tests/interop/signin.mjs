@@ -31,6 +31,8 @@ export function user(answer = 'accept') {
     store,
     tokens: () => JSON.parse(readFileSync(file('_tokens.json'))),
     windows: () => lines('opened').length,
+    /** What the last window was opened with. */
+    address: () => lines('opened').at(-1)?.split(' ')[1],
     /** How the last window ended; it may still be loading when the bridge goes on. */
     page: () => until(() => lines('ended').length === lines('opened').length && lines('ended').at(-1), 'the last page'),
     connect: (url, flags, command) => connect(url, flags, { env, command }),
