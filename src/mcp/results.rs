@@ -52,9 +52,10 @@ pub fn for_legacy_client(method: &str, answer: &Message) -> Message {
     match method {
         "tools/list" => left = without_odd_output_schemas(&left),
         "tools/call"
-            if jsonrpc::member(&left, "structuredContent").is_some_and(|c| !c.starts_with('{')) => {
-                left = jsonrpc::without_member(&left, "structuredContent");
-            }
+            if jsonrpc::member(&left, "structuredContent").is_some_and(|c| !c.starts_with('{')) =>
+        {
+            left = jsonrpc::without_member(&left, "structuredContent");
+        }
         _ => {}
     }
     answer.with_member("result", &left)

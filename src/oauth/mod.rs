@@ -288,16 +288,17 @@ impl Authorizer {
         matches!(self.turn.try_lock(), Err(TryLockError::WouldBlock))
     }
 
-    /// Whether these tokens were renewed by us a moment ago, and should still be good.
+    /// Whether these tokens were renewed by us a moment ago, and have not come to their end since.
     fn was_renewed(&self, tokens: &Tokens) -> bool {
         let now = self.world.now();
-        if tokens.is_expired(now, 0) {
-            return false;
-        }
+        let moment = match self.ends_soon(tokens, now) {
+            true => LEAST_LIFE,
+            false => JUST_RENEWED,
+        };
         let turn = lock(&self.turn);
-        turn.renewed.as_ref().is_some_and(|(token, at)| {
-            *token == tokens.access_token && at.abs_diff(now) < JUST_RENEWED
-        })
+        turn.renewed
+            .as_ref()
+            .is_some_and(|(token, at)| *token == tokens.access_token && at.abs_diff(now) < moment)
     }
 
     /// Keeps new tokens: stored before anybody uses them.
@@ -381,6 +382,8 @@ const REREAD: UnixMillis = 1_000;
 const JUST_RENEWED: UnixMillis = 30_000;
 /// After so long a person may have been given what they were refused.
 const STEP_UP_AGAIN: UnixMillis = 600_000;
+/// Tokens that live for less are not renewed for each request.
+const LEAST_LIFE: UnixMillis = 1_000;
 /// The member of our notes that holds where the resource metadata is.
 const TOLD: &str = "resource_metadata_url";
 
@@ -396,4 +399,50 @@ fn expiry_of_jwt(token: &Secret) -> Option<UnixMillis> {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::scripted_world::{Scripted, in_memory};
+    use super::*;
+
+    #[test]
+    fn tokens_with_a_short_life_are_renewed_each_time_they_end() {
+        let world = Scripted::new();
+        world.answer(
+            200,
+            r#"{"resource":"https://a.test/mcp","authorization_servers":["https://as.test"]}"#,
+        );
+        world.answer(
+            200,
+            r#"{"issuer":"https://as.test","token_endpoint":"https://as.test/token"}"#,
+        );
+        for token in ["second", "third"] {
+            world.answer(
+                200,
+                &format!(r#"{{"access_token":"{token}","token_type":"Bearer","expires_in":3}}"#),
+            );
+        }
+        let store = Arc::new(in_memory());
+        let first = Tokens {
+            access_token: Secret::new("first"),
+            token_type: "Bearer".to_owned(),
+            refresh_token: Some(Secret::new("again")),
+            expires_in: Some(3),
+            ..Tokens::default()
+        };
+        store.save_tokens(first, world.now());
+        let mut config = Config::new(Url::parse("https://a.test/mcp").unwrap());
+        config.oauth.static_client_info = Some(Secret::new(r#"{"client_id":"id"}"#));
+        let authorizer = Authorizer::new(Box::new(world), &config, store, None).unwrap();
+        let mut seen = Vec::new();
+        for _ in 0..3 {
+            seen.push(authorizer.bearer().unwrap());
+            authorizer.world.sleep(Duration::from_millis(3_100));
+        }
+        let seen: Vec<&str> = seen.iter().map(Secret::expose).collect();
+        assert_eq!(seen, ["first", "second", "third"]);
+    }
 }

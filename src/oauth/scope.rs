@@ -70,7 +70,7 @@ fn holds(scope: &str, one: &str) -> bool {
 const OFFLINE: &str = "offline_access";
 
 /// All of them once, in order; nothing if there is none. What no scope can hold is left out (RFC 6749 3.3).
-fn joined<'a>(parts: impl Iterator<Item = &'a str>) -> Option<String> {
+pub fn joined<'a>(parts: impl Iterator<Item = &'a str>) -> Option<String> {
     let is_scope = |c: char| matches!(c, '!' | '#'..='[' | ']'..='~');
     let mut all: Vec<&str> = Vec::new();
     for one in parts.flat_map(str::split_ascii_whitespace) {

@@ -8,12 +8,23 @@ use url::Url;
 
 use super::Authorizer;
 use super::browser::Opened;
-use super::world::{Content, Fetch, Fetched, World};
+use super::world::{Fetch, Fetched, World};
 use crate::config::{Config, LogConfig};
 use crate::error::{Error, Kind, Result};
 use crate::log::{Level, Log};
 use crate::secret::Secret;
 use crate::store::{ServerHash, Store, UnixMillis};
+
+/// A store without a directory.
+pub(crate) fn in_memory() -> Store {
+    let config = Config::new(Url::parse("https://a.test/mcp").unwrap());
+    let silent = LogConfig {
+        silent: true,
+        ..LogConfig::default()
+    };
+    let log = Log::open(silent).unwrap();
+    Store::open(None, &ServerHash::of(&config), Arc::new(log))
+}
 
 #[derive(Clone)]
 pub(crate) struct Scripted(Arc<Mutex<State>>);
@@ -85,11 +96,7 @@ impl World for Scripted {
         }
         state.sent.push(Fetch {
             url: fetch.url.clone(),
-            body: match &fetch.body {
-                Content::Nothing => Content::Nothing,
-                Content::Form(text) => Content::Form(text.clone()),
-                Content::Json(text) => Content::Json(text.clone()),
-            },
+            body: fetch.body.clone(),
             authorization: fetch.authorization.clone(),
             follow: fetch.follow,
             trusted: fetch.trusted,

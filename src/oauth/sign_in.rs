@@ -1,8 +1,8 @@
 //! The sign-in with a person, from the bound port to the stored tokens.
 //!
 //! - The port is bound first: whoever has it leads; the others follow, and take over when the leader dies.
-//! - A registration that the server has forgotten is replaced once, in the same browser tab; a resource parameter it refuses
-//!   is left out.
+//! - A registration that the server has forgotten, or that was made for less scope, is replaced once, in the same browser tab;
+//!   a resource parameter it refuses is left out.
 //! - Five sign-ins in half a minute are a loop (npm's brake).
 //!
 //! The trip of the browser is in `attempt.rs`, its return in `arrival.rs`.
@@ -95,7 +95,10 @@ impl Authorizer {
             });
             match begun {
                 Ok(issued) => break issued,
-                Err(failure) if failure.is_unknown_client() && client.origin.is_replaceable() => {
+                Err(failure)
+                    if client.origin.is_replaceable()
+                        && self.needs_other_client(&failure, wanted) =>
+                {
                     self.store.remove_client_info();
                     client = self.client(&discovered, wanted)?;
                 }
@@ -281,7 +284,10 @@ impl Authorizer {
                 }
                 Err(failure) => failure,
             };
-            if tries < 3 && failure.is_unknown_client() && client.origin.is_replaceable() {
+            if tries < 3
+                && client.origin.is_replaceable()
+                && self.needs_other_client(&failure, wanted)
+            {
                 self.store.remove_client_info();
             } else if tries < 3
                 && attempt.resource.is_some()
@@ -304,6 +310,12 @@ impl Authorizer {
                 return Err(failure);
             }
         }
+    }
+
+    /// Whether a new registration may help: this one is forgotten, or was made for less than is wanted now.
+    fn needs_other_client(&self, failure: &Failure, wanted: Wanted<'_>) -> bool {
+        let is_too_narrow = || registration::is_too_narrow(&self.store, wanted.scope);
+        failure.is_unknown_client() || failure.code() == Some("invalid_scope") && is_too_narrow()
     }
 
     fn client(&self, discovered: &Discovered, wanted: Wanted<'_>) -> Step<Client> {

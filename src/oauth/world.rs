@@ -73,7 +73,7 @@ const SECRET_MEMBERS: [&str; 7] = [
 ];
 
 /// What a request carries.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Content {
     /// Nothing.
     Nothing,
