@@ -1,7 +1,15 @@
 /* gcc's unwinder asks glibc where the unwind tables of a program are; musl does not have that function.
- * In a static program there is one object, and its program headers tell. For scripts/build-static. */
+ * In a static program there is one object, and its program headers tell.
+ * It also refers to the thread functions weakly, which brings none of them out of an archive; this does.
+ * For scripts/build-static. */
 #include <elf.h>
+#include <pthread.h>
 #include <stddef.h>
+
+void *const unwinder_needs[] = {
+    pthread_once,       pthread_key_create,   pthread_getspecific, pthread_setspecific,
+    pthread_mutex_lock, pthread_mutex_unlock, pthread_create,
+};
 
 struct phdr_info { /* the start of musl's struct dl_phdr_info */
   size_t base;
