@@ -46,7 +46,7 @@ pub fn watch() {
     });
 }
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(300);
 const WARM_UP: usize = 500;
 const CALLS: usize = 2000;
 const AT_ONCE: usize = 64;
