@@ -61,7 +61,7 @@ pub fn text(report: &Value) -> String {
         for figure in figures {
             text += &shown(figure, *digits, 11);
         }
-        text += &shown(ratio(npm, this), 1, 11);
+        text += &shown(ratio(npm, this), 2, 11);
         text += &shown(ratio(this, floor), 2, 11);
         text.push('\n');
     }
@@ -92,8 +92,9 @@ pub fn markdown(report: &Value) -> String {
     }
     let of = |key: &str| report[key].as_str().unwrap_or_default().to_owned();
     text + &format!(
-        "\nMeasured by `scripts/bench` on {}: {}.\n",
+        "\nMeasured by `scripts/bench` on {}, rounds: {}; {}.\n",
         of("machine"),
+        report["rounds"],
         of("versions")
     )
 }
