@@ -51,10 +51,10 @@ pub fn for_legacy_client(method: &str, answer: &Message) -> Message {
     }
     match method {
         "tools/list" => left = without_odd_output_schemas(&left),
-        "tools/call" => {
-            if jsonrpc::member(&left, "structuredContent").is_some_and(|c| !c.starts_with('{')) {
-                left = jsonrpc::without_member(&left, "structuredContent");
-            }
+        "tools/call"
+            if jsonrpc::member(&left, "structuredContent").is_some_and(|c| !c.starts_with('{')) =>
+        {
+            left = jsonrpc::without_member(&left, "structuredContent");
         }
         _ => {}
     }
@@ -75,10 +75,10 @@ fn without_odd_output_schemas(result: &str) -> String {
         })
     };
     match serde_json::from_str::<Vec<&RawValue>>(list) {
-        Ok(tools) if tools.iter().any(|tool| is_odd(&tool)) => {
+        Ok(tools) if tools.iter().any(|tool| is_odd(tool)) => {
             let tools: Vec<String> = tools
                 .iter()
-                .map(|tool| match is_odd(&tool) {
+                .map(|tool| match is_odd(tool) {
                     true => jsonrpc::without_member(tool.get(), "outputSchema"),
                     false => tool.get().to_owned(),
                 })

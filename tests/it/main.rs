@@ -2,6 +2,8 @@
 
 mod cli;
 mod doctor;
+mod eras;
+mod eras_matrix;
 mod failures;
 mod http_sse;
 mod messages;

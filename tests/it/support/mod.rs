@@ -1,5 +1,6 @@
 //! What the tests stand on: a scripted HTTP server, the program under test, gates instead of sleeps.
 
+pub mod eras;
 pub mod http;
 pub mod mcp;
 pub mod process;
