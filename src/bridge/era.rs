@@ -162,9 +162,9 @@ impl Bridge {
         self.eras.server = Some(era);
         self.eras.first = None;
         let translates = !matches!(self.adapter, Adapter::Same);
-        let corrects = self.eras.remembered.is_some();
-        if self.eras.remembered != Some(era) && (translates || corrects) {
-            self.eras.remembered = Some(era);
+        let stored = self.settings.remembered_era;
+        self.eras.remembered = Some(era);
+        if stored != Some(era) && (translates || stored.is_some()) {
             self.out.push_back(Output::Learned(era));
         }
     }
@@ -185,6 +185,11 @@ impl Bridge {
                 self.settings.protocol != Protocol::Modern && self.eras.server != Some(Era::Modern)
             }
         }
+    }
+
+    /// Whether a refusal shows that the server speaks Streamable HTTP. One of a guess shows nothing.
+    pub(super) fn refusal_settles(&self) -> bool {
+        !matches!(self.adapter, Adapter::LegacyToModern(_)) || self.eras.server.is_some()
     }
 
     fn decides(&mut self, id: &RequestId) -> Option<(Era, String)> {

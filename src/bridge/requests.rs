@@ -183,7 +183,9 @@ impl Bridge {
                 return;
             }
         }
-        self.settle(now);
+        if self.refusal_settles() {
+            self.settle(now);
+        }
         self.answer_refused(now, id, refusal);
     }
 

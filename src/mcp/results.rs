@@ -75,7 +75,7 @@ fn without_odd_output_schemas(result: &str) -> String {
         })
     };
     match serde_json::from_str::<Vec<&RawValue>>(list) {
-        Ok(tools) if tools.iter().any(|tool| is_odd(tool)) => {
+        Ok(tools) if tools.iter().any(&is_odd) => {
             let tools: Vec<String> = tools
                 .iter()
                 .map(|tool| match is_odd(tool) {
