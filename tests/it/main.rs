@@ -3,6 +3,8 @@
 mod cli;
 mod client;
 mod doctor;
+mod eras;
+mod eras_matrix;
 mod failures;
 mod grants;
 mod http_sse;
