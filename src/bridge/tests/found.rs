@@ -30,7 +30,7 @@ impl Bench {
 
     fn with(strategy: Strategy, change: impl Fn(&mut Settings)) -> Bench {
         let config = Config::new(Url::parse("https://a.test/mcp").unwrap());
-        let mut settings = Settings::new(&config, None::<Transport>, 1);
+        let mut settings = Settings::new(&config, None::<Transport>, None, 1);
         settings.strategy = strategy;
         change(&mut settings);
         let now = Instant::now();

@@ -12,9 +12,10 @@ use crate::bridge::in_flight::State;
 use crate::bridge::{
     Action, Bridge, Exchange, ExchangeId, Input, Output, Progress, Settings, Transport,
 };
-use crate::config::Strategy;
+use crate::config::{Protocol, Strategy};
 use crate::error::{Error, Kind};
 use crate::jsonrpc::{self, Message, RequestId};
+use crate::mcp::version::Era;
 
 /// Something that will happen.
 pub(super) enum Happening {
@@ -88,6 +89,8 @@ fn settings(rng: &mut Rng) -> Settings {
             Some(Transport::HttpSse),
             Some(Transport::StreamableHttp),
         ]),
+        protocol: rng.pick(&[Protocol::Auto, Protocol::Auto, Protocol::Legacy]),
+        remembered_era: rng.pick(&[None, None, Some(Era::Legacy), Some(Era::Modern)]),
         ignore_tools: Vec::new(),
         allow_tools: Vec::new(),
         ping_interval: seconds(rng, &[0, 0, 1, 30]),
@@ -409,7 +412,7 @@ impl Simulation {
                 self.note(format!("says: {text}"));
                 Ok(())
             }
-            Output::Settled { .. } => Ok(()),
+            Output::Settled { .. } | Output::Learned(_) => Ok(()),
         }
     }
 
