@@ -37,6 +37,15 @@ impl Start {
         Start::program(env!("CARGO_BIN_EXE_mcp-remote"), args)
     }
 
+    /// The bridge under a limit of the shell, such as `-n 20`.
+    #[cfg(unix)]
+    pub fn limited(limit: &str, args: &[&str]) -> Start {
+        let script = format!("ulimit {limit} && exec \"$0\" \"$@\"");
+        let program = env!("CARGO_BIN_EXE_mcp-remote");
+        let words = [&["-c", script.as_str(), program], args].concat();
+        Start::program("/bin/sh", &words)
+    }
+
     pub fn client(args: &[&str]) -> Start {
         Start::program(env!("CARGO_BIN_EXE_mcp-remote-client"), args)
     }
@@ -208,6 +217,15 @@ impl Process {
 
     pub fn close_stdin(&mut self) {
         self.stdin = None;
+    }
+
+    /// The most memory it has held so far, in KiB (Linux).
+    pub fn peak_memory(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.pid());
+        let status = std::fs::read_to_string(path).unwrap_or_default();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let peak = peak.map(|peak| peak.trim().trim_end_matches(" kB"));
+        peak.and_then(|peak| peak.parse().ok()).unwrap_or(0)
     }
 
     pub fn pid(&self) -> u32 {
