@@ -255,6 +255,24 @@ impl Bridge {
         self.pump_deliveries(now);
     }
 
+    /// Lets a request wait for its turn again.
+    fn hold(&mut self, id: &RequestId) {
+        if let Some(open) = self.requests.find(id) {
+            open.state = in_flight::State::Held;
+            self.waiting
+                .push_back(Waiting::Request(id.clone(), open.serial));
+        }
+    }
+
+    /// The same, before all others.
+    fn hold_first(&mut self, id: &RequestId) {
+        if let Some(open) = self.requests.find(id) {
+            open.state = in_flight::State::Held;
+            self.waiting
+                .push_front(Waiting::Request(id.clone(), open.serial));
+        }
+    }
+
     /// Whether the next waiting message may leave. Starts what is missing: the stream, a new session.
     fn gate(&mut self, now: Instant) -> bool {
         !self.is_stopping()

@@ -89,24 +89,6 @@ impl Bridge {
         }
     }
 
-    /// Lets a request wait for its turn again.
-    pub(super) fn hold(&mut self, id: &RequestId) {
-        if let Some(open) = self.requests.find(id) {
-            open.state = State::Held;
-            self.waiting
-                .push_back(Waiting::Request(id.clone(), open.serial));
-        }
-    }
-
-    /// The same, before all others.
-    pub(super) fn hold_first(&mut self, id: &RequestId) {
-        if let Some(open) = self.requests.find(id) {
-            open.state = State::Held;
-            self.waiting
-                .push_front(Waiting::Request(id.clone(), open.serial));
-        }
-    }
-
     pub(super) fn requests_due(&mut self, now: Instant) {
         for id in self
             .requests

@@ -1,5 +1,7 @@
 //! One test binary: the program as a whole, over sockets and pipes.
 
+#[cfg(unix)]
+mod callback_flood;
 mod cli;
 mod client;
 mod doctor;
@@ -15,6 +17,7 @@ mod manual;
 mod messages;
 mod process_life;
 mod readme;
+mod requirements;
 
 mod secrets;
 mod session;

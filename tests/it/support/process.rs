@@ -221,11 +221,20 @@ impl Process {
 
     /// The most memory it has held so far, in KiB (Linux).
     pub fn peak_memory(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    /// How many threads it has (Linux).
+    pub fn threads(&self) -> u64 {
+        self.status("Threads:")
+    }
+
+    fn status(&self, name: &str) -> u64 {
         let path = format!("/proc/{}/status", self.pid());
         let status = std::fs::read_to_string(path).unwrap_or_default();
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let peak = peak.map(|peak| peak.trim().trim_end_matches(" kB"));
-        peak.and_then(|peak| peak.parse().ok()).unwrap_or(0)
+        let value = status.lines().find_map(|line| line.strip_prefix(name));
+        let value = value.and_then(|value| value.split_whitespace().next());
+        value.and_then(|value| value.parse().ok()).unwrap_or(0)
     }
 
     pub fn pid(&self) -> u32 {
