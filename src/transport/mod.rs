@@ -22,7 +22,7 @@ mod names;
 mod proxy_env;
 mod reach;
 mod redirect;
-mod sse;
+pub(crate) mod sse;
 mod stdio;
 mod streamable_http;
 mod tls;
