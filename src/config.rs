@@ -91,6 +91,7 @@ pub struct ProxyVariables {
 
 /// Which transport is tried, in which order (`--transport`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Strategy {
     /// Streamable HTTP, then HTTP+SSE.
     #[default]
@@ -105,6 +106,7 @@ pub enum Strategy {
 
 /// Which protocol era the server is spoken to in (`--protocol`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Protocol {
     /// Find out.
     #[default]

@@ -61,6 +61,7 @@ pub enum Kind {
 
 /// The machine-readable part of an error answer (`error.data`).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Data {
     /// The HTTP status the server answered with.
     pub http_status: Option<u16>,
@@ -104,6 +105,11 @@ impl Error {
     pub fn with_retry_after(mut self, seconds: Option<u64>) -> Error {
         self.0.data.retry_after = seconds;
         self
+    }
+
+    /// The server's `Retry-After`, in seconds.
+    pub fn retry_after(&self) -> Option<u64> {
+        self.0.data.retry_after
     }
 
     /// The same error for another request that met the same failure.

@@ -1,7 +1,11 @@
 //! mcp-remote joins a local MCP client, which speaks newline-delimited JSON-RPC on stdin and stdout, to a remote MCP
 //! server, which speaks Streamable HTTP or the older HTTP+SSE.
 //!
-//! This is the map of the code.
+//! To use it as a library: [`Connection`] is a pair of channels to a remote server, [`run`] the whole bridge over any reader
+//! and writer; both take a [`Config`]. What is not re-exported here or in [`config`], [`error`] and [`jsonrpc`] is public for
+//! the programs and tests of this package only, is left out of this documentation, and may change in any release.
+//!
+//! The rest of this page is the map of the code.
 //!
 //! ```text
 //!              ┌──────────────── main thread: transport::run_over ───────────────┐
@@ -15,7 +19,9 @@
 //! - [`bridge`]: the one pure state machine that decides everything that happens to a message. It is given events and
 //!   the time, and asks for actions.
 //! - [`transport`]: threads, channels and HTTP. Threads own descriptors and decide nothing.
-//! - [`cli`]: the two programs. `flags` is what was typed, `config` what it means, `doctor` mcp-remote-client.
+//! - `connection`: the library's API.
+//! - [`cli`]: the two programs. `flags` is what was typed, `config` what it means, `doctor` mcp-remote-client, `setup` the
+//!   files of MCP clients.
 //! - [`oauth`]: sign-in, one file per standard. [`store`]: the credential files shared with npm mcp-remote.
 //! - [`config`]: what a connection needs to know.
 //! - [`error`], [`log`], [`secret`], [`flow`], [`url`]: failures in one sentence, lines on stderr, what is never printed, how
@@ -41,15 +47,37 @@
 
 #![forbid(unsafe_code)]
 
+#[doc(hidden)]
 pub mod bridge;
+#[doc(hidden)]
 pub mod cli;
 pub mod config;
+mod connection;
 pub mod error;
+#[doc(hidden)]
 pub mod flow;
 pub mod jsonrpc;
+#[doc(hidden)]
 pub mod log;
+#[doc(hidden)]
+pub mod mcp;
 pub mod oauth;
 pub mod secret;
+#[doc(hidden)]
 pub mod store;
+#[doc(hidden)]
 pub mod transport;
+#[doc(hidden)]
 pub mod url;
+
+pub use ::url::Url;
+pub use config::Config;
+pub use connection::{Connection, run};
+pub use error::{Error, Result};
+pub use jsonrpc::{Message, RequestId};
+pub use secret::Secret;
+
+/// The examples of the README are compiled with the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -216,6 +216,7 @@ impl Bridge {
         }
         if first {
             self.settled(Transport::HttpSse);
+            self.era_of_sse(now);
         }
         self.renew_if_lost(now);
     }

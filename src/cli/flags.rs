@@ -168,6 +168,8 @@ impl Walk {
                 let what = format!("{} needs a value", flag.name);
                 return Err(Error::new(Kind::Usage, what).with_hint(flag.usage()));
             }
+            // Which clients there are, and that `--from-npx` needs none, is told by `setup`.
+            None if flag.name == "--setup" => self.add(flag, String::new()),
             None => self.warn(format!("{} needs a value, ignored", flag.name)),
         }
         Ok(())

@@ -7,14 +7,17 @@
 //! Exit codes are npm's: 0 after a normal end, help and version; 1 for every refusal and failure.
 
 pub mod client_args;
+mod completions;
 pub mod config;
 pub mod doctor;
 pub mod env_vars;
 pub mod flags;
 pub mod headers;
 mod help;
+mod manual;
 mod oauth_flags;
 mod sessions;
+mod setup;
 mod table;
 
 use std::ffi::OsString;
@@ -28,6 +31,7 @@ use crate::log::{Level, Log};
 use client_args::{ClientArgs, Task};
 use env_vars::Environment;
 use flags::Program;
+use setup::Request;
 
 /// `mcp-remote`: joins the client on stdin and stdout to the server.
 pub fn proxy() -> ExitCode {
@@ -52,6 +56,8 @@ pub fn doctor() -> ExitCode {
 pub enum Action {
     /// This text on stdout: help or version.
     Print(String),
+    /// `mcp-remote-client --setup`.
+    Setup(Request),
     /// The work of the program.
     Run(Box<config::Read>, ClientArgs),
 }
@@ -76,8 +82,19 @@ pub fn action(
             concat!(env!("CARGO_PKG_VERSION"), "\n").to_owned(),
         ));
     }
+    // For those who make packages; see `manual`.
+    if has(&args, &["--print-man"]) {
+        return Ok(Action::Print(manual::page(program)));
+    }
+    if let Some(at) = args.iter().position(|word| word == "--print-completions") {
+        let shell = args.get(at + 1).and_then(|shell| shell.to_str());
+        return completions::script(program, shell.unwrap_or_default()).map(Action::Print);
+    }
     let typed = flags::parse(program, args)?;
     warnings.clone_from(&typed.warnings);
+    if let Some(request) = Request::read(&typed, environment)? {
+        return Ok(Action::Setup(request));
+    }
     let client = client_args::read(&typed)?;
     let read = config::read(&typed, client.task.needs_server(), environment)?;
     Ok(Action::Run(Box::new(read), client))
@@ -105,6 +122,10 @@ fn start(
             std::io::stdout().write_all(text.as_bytes()).ok();
             return ExitCode::SUCCESS;
         }
+        Ok(Action::Setup(request)) => match request.run(&environment) {
+            Ok(code) => return code,
+            Err(error) => refusal(program, &[], &error),
+        },
         Ok(Action::Run(read, client)) => {
             let done = open_log(&read).and_then(|log| work(read.config, client, log));
             match done {

@@ -45,14 +45,16 @@ pub(crate) mod sign_out;
 mod token;
 pub mod world;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use url::Url;
 
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
-use crate::log::Level;
+use crate::log::{Level, clean};
 use crate::secret::Secret;
 use crate::store::{Store, Tokens, UnixMillis};
 use challenge::Challenge;
@@ -72,6 +74,8 @@ pub struct Authorizer {
     /// Held by whoever is getting new tokens without a person.
     turn: Mutex<Turn>,
     sign_ins: Mutex<Vec<UnixMillis>>,
+    /// How many token requests are under way whose answer must not be lost.
+    under_way: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -80,6 +84,12 @@ struct Cached {
     read_at: Option<UnixMillis>,
     /// The access token that the server refused and that no refresh can help.
     refused: Option<Secret>,
+    /// What the sign-in under way is to widen.
+    step_up: Option<StepUp>,
+    /// The last token that the server accepted.
+    accepted: Option<Secret>,
+    /// The scope that the last step-up asked for, and when it ended.
+    stepped_up: Option<(String, UnixMillis)>,
     warned_of_id_token: bool,
 }
 
@@ -88,8 +98,38 @@ struct Turn {
     discovered: Option<Discovered>,
     /// The last tokens got without a person, and when: if the server refuses them too, another refresh will not help.
     renewed: Option<(Secret, UnixMillis)>,
-    /// The last passing failure, and when: it is not provoked again by each waiting request.
-    failed: Option<(Error, UnixMillis)>,
+    /// The last failure: it is not provoked again by each waiting request.
+    failed: Option<Failed>,
+    /// The access token that only a person can replace.
+    hopeless: Option<Secret>,
+    /// When tokens were renewed of late.
+    renewals: Vec<UnixMillis>,
+}
+
+/// What a step-up is about.
+struct StepUp {
+    /// The scope of the tokens before it.
+    before: Option<String>,
+    /// The scope that was missing.
+    needed: String,
+}
+
+/// A renewal that failed.
+struct Failed {
+    error: Error,
+    is_passing: bool,
+    at: UnixMillis,
+    /// How long it is answered without another attempt.
+    pause: UnixMillis,
+}
+
+/// Tokens are being asked for; they are stored when this is dropped.
+struct UnderWay<'a>(&'a AtomicUsize);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// What is to be done about a refusal.
@@ -132,7 +172,13 @@ impl Authorizer {
             cached: Mutex::default(),
             turn: Mutex::default(),
             sign_ins: Mutex::default(),
+            under_way: AtomicUsize::new(0),
         })
+    }
+
+    /// The token as it is, not renewed.
+    pub fn present_bearer(&self) -> Option<Secret> {
+        self.bearer_of(&self.tokens()?)
     }
 
     /// The token to send, renewed ahead of its end; nothing if there has been no sign-in.
@@ -142,7 +188,10 @@ impl Authorizer {
         let tokens = self.tokens()?;
         let now = self.world.now();
         let can_renew = tokens.refresh_token.is_some() || self.config.oauth.client_credentials;
-        if can_renew && self.ends_soon(&tokens, now) && !self.was_renewed(&tokens) {
+        let ends_soon = can_renew && self.ends_soon(&tokens, now);
+        // As long as it lasts, nobody waits for a refresh that somebody else is at.
+        let is_renewed = ends_soon && !tokens.is_expired(now, 0) && self.is_renewing();
+        if ends_soon && !is_renewed && !self.was_renewed(&tokens) {
             match self.renew(&tokens, None) {
                 Ok(Recovered::Again) => return self.bearer_of(&self.fresh_tokens()?),
                 Ok(Recovered::NeedsSignIn) => {}
@@ -166,6 +215,14 @@ impl Authorizer {
             return Ok(Recovered::Again);
         }
         let step_up = challenge.is_insufficient_scope();
+        if step_up && self.was_in_vain(challenge) {
+            let wanted = match &challenge.scope {
+                Some(scope) => format!("scope \"{}\"", clean(scope, 200)),
+                None => "more scope".to_owned(),
+            };
+            let what = format!("the server wants {wanted}, and signing in has not given it");
+            return Err(Failure::new(what));
+        }
         let needs_person = |authorizer: &Authorizer| {
             lock(&authorizer.cached).refused = tokens.as_ref().map(|t| t.access_token.clone());
             Ok(Recovered::NeedsSignIn)
@@ -175,13 +232,35 @@ impl Authorizer {
             Some(tokens) if tokens.refresh_token.is_some() && !step_up => tokens.clone(),
             _ => return needs_person(self),
         };
-        if self.was_renewed(&renewable) {
+        // A token that has worked has ended; one that never did will not be better the next time.
+        let has_worked = used.is_some() && lock(&self.cached).accepted.as_ref() == used;
+        if self.was_renewed(&renewable) && !has_worked {
             return needs_person(self);
         }
         match self.renew(&renewable, Some(challenge)) {
             Ok(Recovered::Again) => Ok(Recovered::Again),
             Ok(Recovered::NeedsSignIn) => needs_person(self),
             Err(failure) => Err(failure),
+        }
+    }
+
+    /// Whether a person has been asked for this scope already, not long ago: the server will not be content the next time.
+    fn was_in_vain(&self, challenge: &Challenge) -> bool {
+        let now = self.world.now();
+        let wanted = challenge.scope.as_deref().unwrap_or_default();
+        let cached = lock(&self.cached);
+        cached.stepped_up.as_ref().is_some_and(|(asked, at)| {
+            let mut words = wanted.split_whitespace();
+            let covers = words.all(|word| asked.split_whitespace().any(|known| known == word));
+            covers && at.abs_diff(now) < STEP_UP_AGAIN
+        })
+    }
+
+    /// The server accepted a request that carried this.
+    pub(crate) fn accepted(&self, used: &Secret) {
+        let mut cached = lock(&self.cached);
+        if cached.accepted.as_ref() != Some(used) {
+            cached.accepted = Some(used.clone());
         }
     }
 
@@ -229,9 +308,30 @@ impl Authorizer {
             || tokens.is_expired(now, margin)
     }
 
-    /// Whether these tokens were renewed by us a moment ago, and have not come to their end since.
+    /// Waits until tokens that are being asked for are stored: a refresh token that was replaced and lost ends the sign-in.
+    pub fn settle(&self, limit: Duration) {
+        let until = Instant::now() + limit;
+        while self.under_way.load(Ordering::SeqCst) > 0 && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn under_way(&self) -> UnderWay<'_> {
+        self.under_way.fetch_add(1, Ordering::SeqCst);
+        UnderWay(&self.under_way)
+    }
+
+    fn is_renewing(&self) -> bool {
+        matches!(self.turn.try_lock(), Err(TryLockError::WouldBlock))
+    }
+
+    /// Whether these tokens were renewed by us a moment ago, and should still be good.
     fn was_renewed(&self, tokens: &Tokens) -> bool {
         let now = self.world.now();
+        if tokens.is_expired(now, 0) {
+            return false;
+        }
+        // The server counts from when it made them, which is earlier than we do.
         let moment = match self.ends_soon(tokens, now) {
             true => LEAST_LIFE,
             false => JUST_RENEWED,
@@ -323,6 +423,8 @@ const REREAD: UnixMillis = 1_000;
 const JUST_RENEWED: UnixMillis = 30_000;
 /// Tokens that live for less are not renewed for each request.
 const LEAST_LIFE: UnixMillis = 1_000;
+/// After so long a person may have been given what they were refused.
+const STEP_UP_AGAIN: UnixMillis = 600_000;
 /// The member of our notes that holds where the resource metadata is.
 const TOLD: &str = "resource_metadata_url";
 
@@ -338,50 +440,4 @@ fn expiry_of_jwt(token: &Secret) -> Option<UnixMillis> {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::scripted_world::{Scripted, in_memory};
-    use super::*;
-
-    #[test]
-    fn tokens_with_a_short_life_are_renewed_each_time_they_end() {
-        let world = Scripted::new();
-        world.answer(
-            200,
-            r#"{"resource":"https://a.test/mcp","authorization_servers":["https://as.test"]}"#,
-        );
-        world.answer(
-            200,
-            r#"{"issuer":"https://as.test","token_endpoint":"https://as.test/token"}"#,
-        );
-        for token in ["second", "third"] {
-            world.answer(
-                200,
-                &format!(r#"{{"access_token":"{token}","token_type":"Bearer","expires_in":3}}"#),
-            );
-        }
-        let store = Arc::new(in_memory());
-        let first = Tokens {
-            access_token: Secret::new("first"),
-            token_type: "Bearer".to_owned(),
-            refresh_token: Some(Secret::new("again")),
-            expires_in: Some(3),
-            ..Tokens::default()
-        };
-        store.save_tokens(first, world.now());
-        let mut config = Config::new(Url::parse("https://a.test/mcp").unwrap());
-        config.oauth.static_client_info = Some(Secret::new(r#"{"client_id":"id"}"#));
-        let authorizer = Authorizer::new(Box::new(world), &config, store, None).unwrap();
-        let mut seen = Vec::new();
-        for _ in 0..3 {
-            seen.push(authorizer.bearer().unwrap());
-            authorizer.world.sleep(Duration::from_millis(3_100));
-        }
-        let seen: Vec<&str> = seen.iter().map(Secret::expose).collect();
-        assert_eq!(seen, ["first", "second", "third"]);
-    }
 }

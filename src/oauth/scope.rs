@@ -57,8 +57,9 @@ pub fn is_offline(scope: Option<&str>) -> bool {
     scope.is_some_and(|scope| holds(scope, OFFLINE))
 }
 
-/// Whether one scope holds all of another.
-pub fn covers(scope: &str, other: &str) -> bool {
+/// Whether a scope holds all of another.
+pub fn holds_all(scope: Option<&str>, other: &str) -> bool {
+    let scope = scope.unwrap_or_default();
     other.split_ascii_whitespace().all(|one| holds(scope, one))
 }
 

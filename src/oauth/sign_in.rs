@@ -13,34 +13,43 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
 use url::Url;
 
 use super::arrival::Visitors;
 use super::attempt::visiting;
 use super::authorization_code;
-use super::callback::{Bound, Listener, Place, is_sibling};
+use super::callback::{Bound, Listener, Place, Responder, is_sibling};
 use super::challenge::Challenge;
 use super::failure::{Failure, Step};
 use super::registration::{self, Client, Origin, Wanted};
-use super::{Authorizer, Discovered, device_code, lock, scope};
+use super::{Authorizer, Discovered, StepUp, device_code, lock, scope};
 use crate::error::{Error, Kind, Result};
 use crate::log::{Level, clean};
 use crate::store::{Tokens, UnixMillis};
 use crate::url::shown;
 
 impl Authorizer {
-    /// Signs a person in, or a program with client credentials. Returns when there are new tokens; this can take minutes.
+    /// Signs a person in, or a program with client credentials; this can take minutes. That there are new tokens is told
+    /// to the world, before it is told to the person.
     ///
     /// # Errors
     /// If it failed, was declined, or nobody came.
     pub fn sign_in(&self, challenge: &Challenge) -> Result<()> {
         self.brake()?;
         self.world.found("challenge", &in_words(challenge));
+        let step_up = challenge.is_insufficient_scope().then(|| StepUp {
+            before: self.store.tokens().and_then(|tokens| tokens.scope),
+            needed: challenge.scope.clone().unwrap_or_default(),
+        });
+        lock(&self.cached).step_up = step_up;
         let done = if self.config.oauth.client_credentials {
             let used = self.store.tokens().unwrap_or_default();
-            self.renew(&used, Some(challenge)).map(drop)
+            let renewed = self.renew(&used, Some(challenge)).map(drop);
+            renewed.inspect(|()| self.world.signed_in())
         } else if self.config.oauth.device_code {
-            self.with_device_code(challenge)
+            let confirmed = self.with_device_code(challenge);
+            confirmed.inspect(|()| self.world.signed_in())
         } else {
             self.with_browser(challenge)
         };
@@ -64,7 +73,6 @@ impl Authorizer {
     fn with_device_code(&self, challenge: &Challenge) -> Step<()> {
         let discovered = self.discover(challenge.resource_metadata.as_ref())?;
         let scope = self.asked_scope(&discovered, challenge);
-        let resource = self.resource(&discovered);
         let wanted = Wanted {
             redirect_uri: None,
             grant: device_code::GRANT,
@@ -74,7 +82,10 @@ impl Authorizer {
         let issued = loop {
             let endpoint = self.endpoint(&discovered, &client);
             let allow_http = self.config.allow_http;
-            match device_code::begin(endpoint, scope.as_deref(), resource.as_deref(), allow_http) {
+            let begun = self.with_resource(&discovered, |resource| {
+                device_code::begin(endpoint, scope.as_deref(), resource, allow_http)
+            });
+            match begun {
                 Ok(issued) => break issued,
                 Err(failure)
                     if client.origin.is_replaceable()
@@ -88,25 +99,40 @@ impl Authorizer {
         };
         self.world.show_url(&issued.url, &issued.text);
         let endpoint = self.endpoint(&discovered, &client);
-        let tokens = device_code::wait(endpoint, &issued, resource.as_deref())?;
-        self.finish(tokens, &discovered, scope.as_deref(), challenge);
+        let resource = self.resource(&discovered);
+        let is_done = || self.has_news();
+        // Another instance may be first, with a code of its own.
+        if let Some(tokens) = device_code::wait(endpoint, &issued, resource.as_deref(), is_done)? {
+            self.finish(tokens, &discovered, scope.as_deref(), challenge);
+        }
         Ok(())
     }
 
     fn with_browser(&self, challenge: &Challenge) -> Step<()> {
         let mut place = self.place();
-        let patience = self.config.oauth.auth_timeout.max(LEAST_PATIENCE);
-        let give_up = self.world.now() + millis(patience);
+        let begun = self.world.now();
         loop {
             match Listener::bind(&place, self.store.hash())? {
                 Bound::Listening(listener) => {
                     let done = self.lead(challenge, &listener);
                     listener.finish(done.is_ok());
-                    return done;
+                    // The port is free for a step-up, and requests can leave, before anybody reads that all is well.
+                    drop(listener);
+                    let browser = done?;
+                    self.world.signed_in();
+                    self.answer_browser(browser, None);
+                    return Ok(());
                 }
                 Bound::SiblingAt(port) => {
-                    if self.follow(port, give_up)? {
+                    if self.follow(port, begun)? {
+                        self.world.signed_in();
                         return Ok(());
+                    }
+                    if self.has_failed_since(begun) {
+                        // The person has seen why; another window would ask the same again.
+                        let what =
+                            "the sign-in that another instance has led was declined or failed";
+                        return Err(Failure::new(what));
                     }
                     // The leader is gone: its port is the one the open tab comes back to.
                     place.port = port;
@@ -142,7 +168,8 @@ impl Authorizer {
     }
 
     /// Waits for the tokens of the instance that leads; false if it is gone.
-    fn follow(&self, port: u16, give_up: UnixMillis) -> Step<bool> {
+    fn follow(&self, port: u16, begun: UnixMillis) -> Step<bool> {
+        let patience = millis(self.config.oauth.auth_timeout.max(LEAST_PATIENCE));
         self.world.say(
             Level::Info,
             "another instance is signing in to this server; waiting for it",
@@ -154,7 +181,7 @@ impl Authorizer {
                 return Ok(true);
             }
             let now = self.world.now();
-            if now >= give_up {
+            if now.abs_diff(begun) >= patience {
                 let what = "another instance has not completed its sign-in in time";
                 return Err(Failure::new(what));
             }
@@ -177,19 +204,33 @@ impl Authorizer {
         }
     }
 
+    /// Whether a person came back to another instance and it failed.
+    fn has_failed_since(&self, begun: UnixMillis) -> bool {
+        let failed = self.store.notes().more.get(FAILED).and_then(Value::as_u64);
+        failed.is_some_and(|at| at >= begun && at <= self.world.now())
+    }
+
     /// Whether there are usable tokens that the server has not refused.
     pub(super) fn has_news(&self) -> bool {
         let tokens = self.fresh_tokens();
-        let refused = lock(&self.cached).refused.clone();
+        let cached = lock(&self.cached);
         tokens.is_some_and(|tokens| {
-            tokens.is_usable(self.world.now()) && Some(&tokens.access_token) != refused.as_ref()
+            // For a step-up, tokens that were only refreshed are no news.
+            let is_wider = |step_up: &StepUp| {
+                tokens.scope != step_up.before
+                    || scope::holds_all(tokens.scope.as_deref(), &step_up.needed)
+            };
+            tokens.is_usable(self.world.now())
+                && Some(&tokens.access_token) != cached.refused.as_ref()
+                && cached.step_up.as_ref().is_none_or(is_wider)
         })
     }
 
-    fn lead(&self, challenge: &Challenge, listener: &Listener) -> Step<()> {
+    /// Leads the sign-in; the browser that waits for its page, if it went well.
+    fn lead(&self, challenge: &Challenge, listener: &Listener) -> Step<Option<Responder>> {
         // Somebody may have finished between the refusal and the port.
         if self.has_news() {
-            return Ok(());
+            return Ok(None);
         }
         let discovered = self.discover(challenge.resource_metadata.as_ref())?;
         let accept = self.config.oauth.accept_missing_s256;
@@ -226,11 +267,10 @@ impl Authorizer {
             }
             let failure = match result {
                 Ok(tokens) => {
-                    if let Some(tokens) = tokens {
+                    if let Some((tokens, _under_way)) = tokens {
                         self.finish(tokens, &discovered, wanted.scope, challenge);
                     }
-                    self.answer_browser(browser, None);
-                    return Ok(());
+                    return Ok(browser);
                 }
                 Err(failure) => failure,
             };
@@ -246,6 +286,16 @@ impl Authorizer {
                 self.store
                     .update_notes(|notes| notes.omit_resource = Some(true));
             } else {
+                if browser.is_some() {
+                    let now = self.world.now();
+                    self.store.update_notes(|notes| {
+                        notes.more.insert(FAILED.to_owned(), now.into());
+                    });
+                }
+                if failure.code() == Some("invalid_scope") {
+                    // What a step-up has led to may not exist any more.
+                    self.store.update_notes(|notes| notes.scope = None);
+                }
                 self.answer_browser(browser, Some(&failure));
                 return Err(failure);
             }
@@ -305,6 +355,10 @@ impl Authorizer {
             ..tokens
         };
         let tokens = self.keep(tokens, Some(discovered.issuer()));
+        if challenge.is_insufficient_scope() {
+            let asked = asked.unwrap_or_default().to_owned();
+            lock(&self.cached).stepped_up = Some((asked, self.world.now()));
+        }
         lock(&self.turn).discovered = Some(discovered.clone());
         self.world.say(Level::Info, "signed in");
         self.world.found("sign-in", &life_in_words(&tokens));
@@ -338,6 +392,8 @@ fn millis(time: Duration) -> UnixMillis {
     u64::try_from(time.as_millis()).unwrap_or(UnixMillis::MAX)
 }
 
+/// The member of our notes that holds when a person came back and the sign-in failed nevertheless.
+const FAILED: &str = "sign_in_failed_at";
 const BRAKE_TIME: UnixMillis = 30_000;
 const BRAKE_COUNT: usize = 5;
 /// npm: followers wait for three minutes at least.

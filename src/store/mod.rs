@@ -26,7 +26,7 @@ pub(crate) mod test_dir;
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::config::Config;
@@ -45,6 +45,8 @@ pub use server_hash::ServerHash;
 pub struct Store {
     files: Files,
     url: Option<String>,
+    /// Two threads that change the notes would undo each other's change.
+    notes_turn: Mutex<()>,
 }
 
 impl Store {
@@ -54,6 +56,7 @@ impl Store {
         Store {
             files: Files::new(dir, hash.clone(), log),
             url: None,
+            notes_turn: Mutex::default(),
         }
     }
 
@@ -213,6 +216,10 @@ impl Store {
 
     /// Changes what is known about the server; nothing is written if nothing changes.
     pub fn update_notes(&self, change: impl FnOnce(&mut ServerNotes)) {
+        let _turn = self
+            .notes_turn
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let before = self.notes();
         let mut after = before.clone();
         change(&mut after);

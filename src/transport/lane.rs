@@ -30,7 +30,19 @@ struct Lane {
 }
 
 /// The agent of a lane, shared with whoever may have to cut it.
-pub(super) type AgentSlot = Arc<Mutex<Option<ureq::Agent>>>;
+pub(super) type AgentSlot = Arc<Mutex<Slot>>;
+
+/// What is in it.
+#[derive(Default)]
+pub(super) enum Slot {
+    /// No request was sent yet.
+    #[default]
+    Empty,
+    /// The agent in use.
+    Agent(ureq::Agent),
+    /// The lane was cut, perhaps while it waited for new tokens: whoever asked has got an answer, nothing may be sent any more.
+    Cut,
+}
 
 /// Each lane is a thread; beyond this many exchanges at once, new ones fail.
 const MOST_LANES: usize = 512;
@@ -102,13 +114,11 @@ impl Lanes {
 
     /// Cuts an exchange.
     pub(super) fn close(&mut self, id: ExchangeId) {
-        if let Some(lane) = self.busy.remove(&id)
-            && let Some(agent) = lane
-                .agent
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take()
-        {
+        let Some(lane) = self.busy.remove(&id) else {
+            return;
+        };
+        let mut slot = lane.agent.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Slot::Agent(agent) = std::mem::replace(&mut *slot, Slot::Cut) {
             agent.shutdown();
         }
     }

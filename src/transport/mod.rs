@@ -38,6 +38,7 @@ use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::flow::Budget;
 use crate::log::{Level, Log};
+use crate::mcp::version::Era;
 use crate::oauth::Authorizer;
 use crate::oauth::challenge::Challenge;
 pub use crate::oauth::sign_out::SignedOut;
@@ -58,6 +59,8 @@ enum Inbox {
 
 /// Messages from the server that are not written yet: 8 MiB, or one.
 const SERVER_BUDGET: usize = 8 * 1024 * 1024;
+/// How long tokens that are being asked for may take to be stored.
+const LAST_TOKENS: Duration = Duration::from_millis(700);
 /// How long the last lines may take to be written.
 const LAST_WRITE: Duration = Duration::from_secs(1);
 
@@ -95,6 +98,15 @@ pub struct Ends {
 /// # Errors
 /// If it cannot start.
 pub fn run_over(config: Config, log: Arc<Log>, ends: Ends) -> Result<()> {
+    prepare(config, log, ends)?();
+    Ok(())
+}
+
+/// Makes everything ready; what it gives runs the bridge.
+///
+/// # Errors
+/// If it cannot start.
+pub(crate) fn prepare(config: Config, log: Arc<Log>, ends: Ends) -> Result<impl FnOnce()> {
     let (inbox, news) = channel();
     let (writer, lines) = channel();
     if ends.signals {
@@ -109,7 +121,8 @@ pub fn run_over(config: Config, log: Arc<Log>, ends: Ends) -> Result<()> {
         Some("streamable-http") => Some(Transport::StreamableHttp),
         _ => None,
     };
-    let settings = Settings::new(&config, remembered, seed());
+    let era = store.notes().era.as_deref().and_then(Era::from_name);
+    let settings = Settings::new(&config, remembered, era, seed());
     let limit = config.message_limit;
     let agents = Arc::new(agent::Agents::new(&config)?);
     let outside = Outside {
@@ -118,6 +131,7 @@ pub fn run_over(config: Config, log: Arc<Log>, ends: Ends) -> Result<()> {
         log: Arc::clone(&log),
         inbox: Some(inbox.clone()),
         person: ends.person,
+        zone: Mutex::default(),
     };
     let authorizer = authorizer(outside, Arc::clone(&store))?;
     let shared = Arc::new(exchange::Shared {
@@ -149,7 +163,7 @@ pub fn run_over(config: Config, log: Arc<Log>, ends: Ends) -> Result<()> {
     spawn("writer", move || {
         stdio::write_lines(ends.output, &lines, &inbox)
     })?;
-    Loop {
+    let looped = Loop {
         bridge: Bridge::new(settings, Instant::now()),
         lanes,
         writer,
@@ -158,9 +172,8 @@ pub fn run_over(config: Config, log: Arc<Log>, ends: Ends) -> Result<()> {
         authorizer,
         to_sign_in,
         settled: ends.settled,
-    }
-    .run(&news);
-    Ok(())
+    };
+    Ok(move || looped.run(&news))
 }
 
 struct Loop {
@@ -192,6 +205,9 @@ impl Loop {
             while let Some(output) = self.bridge.poll() {
                 if matches!(output, Output::Exit) {
                     self.flush();
+                    if let Some(authorizer) = &self.authorizer {
+                        authorizer.settle(LAST_TOKENS);
+                    }
                     return;
                 }
                 self.carry_out(output);
@@ -233,6 +249,9 @@ impl Loop {
                 }
             }
             Output::SignIn(challenge) => self.sign_in(challenge),
+            Output::Learned(era) => self
+                .store
+                .update_notes(|notes| notes.era = Some(era.name().to_owned())),
             Output::Exit => {}
         }
     }
@@ -242,20 +261,24 @@ impl Loop {
             return;
         };
         let inbox = self.to_sign_in.clone();
-        let report = move |result| {
+        // That it went well has been told already.
+        let report = move |error| {
             // The inbox is closed only when the process is leaving.
-            inbox.send(Inbox::Bridge(Input::SignedIn(result))).ok();
+            inbox.send(Inbox::Bridge(Input::SignedIn(Err(error)))).ok();
         };
         let on_failure = report.clone();
         let started = spawn("sign-in", move || {
             let done = catch_unwind(AssertUnwindSafe(|| authorizer.sign_in(&challenge)));
-            report(done.unwrap_or_else(|_| {
+            let panicked = |_| {
                 let what = "the sign-in of mcp-remote panicked; please report this";
                 Err(Error::new(Kind::Bug, what))
-            }));
+            };
+            if let Err(error) = done.unwrap_or_else(panicked) {
+                report(error);
+            }
         });
         if let Err(error) = started {
-            on_failure(Err(error));
+            on_failure(error);
         }
     }
 
@@ -279,6 +302,7 @@ pub fn revoke(config: &Config, store: Arc<Store>, log: Arc<Log>) -> Result<Signe
         log,
         inbox: None,
         person: None,
+        zone: Mutex::default(),
     };
     match authorizer(outside, store)? {
         Some(authorizer) => authorizer.revoke(),

@@ -145,36 +145,3 @@ fn secrets_reach_the_server_and_nothing_else() {
     }
     assert!(files > 0, "--debug writes a file");
 }
-
-#[test]
-fn the_readme_shows_every_flag_as_help_does() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
-    let readme = std::fs::read_to_string(path).unwrap();
-    let (begin, end) = ("<!-- flags -->\n", "<!-- /flags -->");
-    let table = readme
-        .split_once(begin)
-        .and_then(|(_, rest)| rest.split_once(end))
-        .map(|(table, _)| table)
-        .expect("the markers of the flag table");
-    let expected = mcp_remote::cli::flags::markdown_table();
-    if std::env::var_os("UPDATE").is_some() && table != expected {
-        std::fs::write(path, readme.replace(table, &expected)).unwrap();
-    } else {
-        assert_eq!(table, expected, "run the tests once with UPDATE=1");
-    }
-}
-
-#[test]
-fn the_json_blocks_of_the_readme_parse() {
-    let readme =
-        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
-    let blocks: Vec<&str> = readme
-        .split("```json\n")
-        .skip(1)
-        .filter_map(|rest| rest.split("```").next())
-        .collect();
-    assert!(!blocks.is_empty());
-    for block in blocks {
-        serde_json::from_str::<serde_json::Value>(block).unwrap_or_else(|e| panic!("{e}: {block}"));
-    }
-}

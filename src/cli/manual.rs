@@ -1,0 +1,196 @@
+//! The manual pages, made from `table`: `--print-man` of each program prints its own. Pure.
+//!
+//! Not in the list of flags: it is for those who make packages (`scripts/manual`), as `--print-completions` is.
+
+use super::flags::Program;
+use super::help::flags_of;
+use super::table::Group;
+
+/// The manual page of a program, for `man`.
+pub fn page(program: Program) -> String {
+    let name = program.name();
+    let (what, synopsis, examples) = match program {
+        Program::Proxy => (
+            "join an MCP client on stdin and stdout to a remote MCP server",
+            PROXY_SYNOPSIS,
+            PROXY_EXAMPLES,
+        ),
+        Program::Client => (
+            "check, sign in to and set up remote MCP servers",
+            CLIENT_SYNOPSIS,
+            CLIENT_EXAMPLES,
+        ),
+    };
+    let other = match program {
+        Program::Proxy => Program::Client,
+        Program::Client => Program::Proxy,
+    };
+    let mut page = format!(
+        ".TH {} 1 \"\" \"mcp-remote {}\" \"User commands\"\n.SH NAME\n{} \\- {}\n.SH SYNOPSIS\n",
+        escaped(&name.to_uppercase()),
+        env!("CARGO_PKG_VERSION"),
+        escaped(name),
+        escaped(what)
+    );
+    for (at, line) in synopsis.iter().enumerate() {
+        let between = if at == 0 { "" } else { ".br\n" };
+        page.push_str(&format!(
+            "{between}.B {}\n{}\n",
+            escaped(name),
+            escaped(line)
+        ));
+    }
+    let description = match program {
+        Program::Proxy => PROXY,
+        Program::Client => CLIENT,
+    };
+    page.push_str(".SH DESCRIPTION\n");
+    paragraphs(&mut page, description);
+    page.push_str(".SH OPTIONS\nOptions stand anywhere, as \\fB\\-\\-flag\\fR \\fIvalue\\fR or \\fB\\-\\-flag=\\fIvalue\\fR.\n");
+    for group in Group::ALL {
+        let mut heading = format!(".SS {}\n", escaped(group.title()));
+        for flag in flags_of(group).filter(|flag| flag.is_for(program)) {
+            page.push_str(&std::mem::take(&mut heading));
+            let names: Vec<String> = flag
+                .short
+                .iter()
+                .chain([&flag.name])
+                .map(|name| format!("\\fB{}\\fR", escaped(name)))
+                .collect();
+            let value = if flag.takes_value() {
+                format!(" \\fI{}\\fR", escaped(flag.value))
+            } else {
+                String::new()
+            };
+            let more = if flag.repeatable {
+                " Can be repeated."
+            } else {
+                ""
+            };
+            let default = if flag.default.is_empty() {
+                String::new()
+            } else {
+                format!(" Default: {}.", escaped(flag.default))
+            };
+            page.push_str(&format!(
+                ".TP\n{}{value}\n{}.{more}{default}\n",
+                names.join(", "),
+                escaped(flag.help)
+            ));
+        }
+    }
+    page.push_str(".SH ENVIRONMENT\n");
+    for (name, what) in ENVIRONMENT {
+        page.push_str(&format!(".TP\n.B {}\n{}\n", escaped(name), escaped(what)));
+    }
+    page.push_str(".SH FILES\n.TP\n.I ~/.mcp\\-auth/mcp\\-remote\\-v1\nTokens and registrations, shared with npm's mcp\\-remote.\n");
+    page.push_str(
+        ".SH EXIT STATUS\n0 after a normal end, 1 after a refusal or failure.\n.SH EXAMPLES\n",
+    );
+    for (command, what) in examples {
+        page.push_str(&format!(
+            ".TP\n.B {}\n{}\n",
+            escaped(command),
+            escaped(what)
+        ));
+    }
+    page.push_str(&format!(
+        ".SH SEE ALSO\n.BR {} (1)\n",
+        escaped(other.name())
+    ));
+    page
+}
+
+const PROXY_SYNOPSIS: &[&str] = &["URL [callback port] [options]"];
+const CLIENT_SYNOPSIS: &[&str] = &[
+    "URL [callback port] [options]",
+    "--list | --logout --all",
+    "--setup CLIENT URL [--write] [options]",
+    "--setup --from-npx FILE",
+];
+const PROXY: &[&str] = &[
+    "Started by an MCP client that speaks newline-delimited JSON-RPC with programs, it passes every message on to a remote MCP server over Streamable HTTP or HTTP+SSE, and back. It takes the options of npm's mcp-remote and reads its credential files.",
+    "stdout carries messages and nothing else; what a person should know goes to stderr.",
+];
+const CLIENT: &[&str] = &[
+    "With an address, it connects step by step and tells what each step found. It also looks after the stored tokens and writes the configuration of MCP clients.",
+];
+const PROXY_EXAMPLES: &[(&str, &str)] = &[
+    (
+        "mcp-remote https://mcp.example.com/mcp",
+        "What a client's configuration starts.",
+    ),
+    (
+        "mcp-remote https://mcp.example.com/mcp --debug",
+        "The same, telling each step on stderr.",
+    ),
+];
+const CLIENT_EXAMPLES: &[(&str, &str)] = &[
+    (
+        "mcp-remote-client https://mcp.example.com/mcp",
+        "Find out why a server does not work.",
+    ),
+    (
+        "mcp-remote-client --setup cursor https://mcp.example.com/mcp --write",
+        "Make Cursor use a server.",
+    ),
+];
+const ENVIRONMENT: &[(&str, &str)] = &[
+    (
+        "MCP_REMOTE_CONFIG_DIR",
+        "The directory of the credential files, instead of ~/.mcp-auth.",
+    ),
+    (
+        "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY",
+        "Proxies, in either case of letters.",
+    ),
+    (
+        "SSL_CERT_FILE, NODE_EXTRA_CA_CERTS",
+        "PEM files with certificates that are trusted in addition.",
+    ),
+];
+
+fn paragraphs(page: &mut String, texts: &[&str]) {
+    for (at, text) in texts.iter().enumerate() {
+        let between = if at == 0 { "" } else { ".PP\n" };
+        page.push_str(&format!("{between}{}\n", escaped(text)));
+    }
+}
+
+/// Text as roff takes it literally.
+fn escaped(text: &str) -> String {
+    let text = text.replace('\\', "\\e").replace('-', "\\-");
+    if text.starts_with(['.', '\'']) {
+        format!("\\&{text}")
+    } else {
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::table::FLAGS;
+    use super::*;
+
+    #[test]
+    fn the_page_names_every_flag_of_the_program() {
+        for program in [Program::Proxy, Program::Client] {
+            let page = page(program);
+            for flag in FLAGS {
+                for name in flag.short.iter().chain([&flag.name]) {
+                    let named = page.contains(&format!("\\fB{}\\fR", escaped(name)));
+                    assert_eq!(named, flag.is_for(program), "{name}");
+                }
+            }
+            // A line that begins with a dot is a request; all of them are known.
+            for line in page.lines().filter(|line| line.starts_with(['.', '\''])) {
+                let request = line.split(' ').next().unwrap();
+                assert!(
+                    [".TH", ".SH", ".SS", ".TP", ".B", ".BR", ".I", ".PP", ".br"]
+                        .contains(&request),
+                    "{line}"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! Entries made for npm's mcp-remote, rewritten: the command becomes ours, the words up to the package go. Pure.
+//!
+//! Known: `npx`, `bunx`, `bun x`, `pnpm dlx`, `pnpx`, `yarn dlx`, `npm exec`, `deno run npm:…`, and `node …/mcp-remote/dist/proxy.js`,
+//! each also behind `cmd /c` and with `.cmd` or `.exe`. Everything after the package, and every other member, stays.
+//!
+//! Not done here: a command that is one string for a shell is told of and left alone.
+
+use super::clients::Format;
+use super::tree::{self, Edit, Kind, Member, Node, Trouble};
+use super::{json, toml, yaml};
+
+/// What became of an entry.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its name.
+    pub name: String,
+    /// The byte where its command stands.
+    pub at: usize,
+    /// The words that were replaced; `None` if it mentions mcp-remote in a way that is not known, and stays.
+    pub replaced: Option<String>,
+}
+
+/// The text with every entry for npm's mcp-remote rewritten, and what was found.
+///
+/// # Errors
+/// If the text is not understood.
+pub fn rewrite(text: &str, format: Format, command: &str) -> Result<(String, Vec<Found>), Trouble> {
+    let mut walk = Walk {
+        command,
+        edits: Vec::new(),
+        found: Vec::new(),
+    };
+    match format {
+        Format::Json { comments } => {
+            if let Some(root) = json::read(text, comments)? {
+                walk.node("", &root);
+            }
+        }
+        Format::Yaml => {
+            if let Some(root) = yaml::read(text)? {
+                walk.node("", &root);
+            }
+        }
+        Format::Toml => {
+            for table in toml::read(text)? {
+                walk.map(table.path.last().map_or("", String::as_str), &table.members);
+            }
+        }
+    }
+    let new = tree::apply(text, walk.edits)?;
+    // What we have written must be understood again.
+    match format {
+        Format::Json { comments } => json::read(&new, comments).map(drop)?,
+        Format::Yaml => yaml::read(&new).map(drop)?,
+        Format::Toml => toml::read(&new).map(drop)?,
+    }
+    Ok((new, walk.found))
+}
+
+struct Walk<'a> {
+    command: &'a str,
+    edits: Vec<Edit>,
+    found: Vec<Found>,
+}
+
+impl Walk<'_> {
+    fn node(&mut self, name: &str, node: &Node) {
+        match &node.kind {
+            Kind::Map(members) => self.map(name, members),
+            Kind::List(items) => items.iter().for_each(|item| self.node(name, item)),
+            Kind::Text(_) | Kind::Other => {}
+        }
+    }
+
+    fn map(&mut self, name: &str, members: &[Member]) {
+        if !self.entry(name, members) {
+            for member in members {
+                // Zed once wrote "command": { "path": …, "args": … }.
+                let inner = if member.key == "command" {
+                    name
+                } else {
+                    &member.key
+                };
+                self.node(inner, &member.value);
+            }
+        }
+    }
+
+    /// Whether this is an entry with a program to start.
+    fn entry(&mut self, name: &str, members: &[Member]) -> bool {
+        let Some(command) = members.iter().find(|member| {
+            matches!(member.key.as_str(), "command" | "cmd" | "path")
+                && member.value.text().is_some()
+        }) else {
+            return false;
+        };
+        let program = command.value.text().unwrap_or_default();
+        let items = members
+            .iter()
+            .find(|member| member.key == "args")
+            .and_then(|args| args.value.items())
+            .unwrap_or_default();
+        let words: Vec<&str> = std::iter::once(program)
+            .chain(items.iter().map(|item| item.text().unwrap_or_default()))
+            .collect();
+        let kept = first_kept(&words);
+        let place = kept.and_then(|kept| {
+            Some((
+                items.first()?.span.start,
+                items.get(kept - 1)?.span.start,
+                words.get(..kept)?,
+            ))
+        });
+        let replaced = place.map(|(first, kept, gone)| {
+            let quoted = serde_json::Value::from(self.command).to_string();
+            self.edits
+                .push(Edit::replace(command.value.span.clone(), quoted));
+            self.edits.push(Edit::replace(first..kept, ""));
+            gone.join(" ")
+        });
+        let mentions = words.iter().any(|word| {
+            is_package(word) || word.contains("mcp-remote ") || word.contains("mcp-remote@")
+        });
+        if replaced.is_some() || mentions && stem(program) != "mcp-remote" {
+            self.found.push(Found {
+                name: name.to_owned(),
+                at: command.value.span.start,
+                replaced,
+            });
+        }
+        true
+    }
+}
+
+/// How many words start npm's mcp-remote, if they do and something follows.
+fn first_kept(words: &[&str]) -> Option<usize> {
+    let mut at = 0;
+    if stem(words.first()?) == "cmd" {
+        at = 1 + words
+            .iter()
+            .position(|word| word.eq_ignore_ascii_case("/c"))?;
+    }
+    let runner = stem(words.get(at)?);
+    at += 1;
+    let verb = words.get(at).copied().unwrap_or_default();
+    match (runner.as_str(), verb) {
+        ("npx" | "bunx" | "pnpx", _) => {}
+        ("bun", "x") | ("pnpm" | "yarn", "dlx") | ("npm", "exec" | "x") | ("deno", "run" | "x") => {
+            at += 1
+        }
+        ("node", _) => {}
+        _ => return None,
+    }
+    let mut named = false;
+    while let Some(word) = words.get(at) {
+        at += 1;
+        if matches!(*word, "-p" | "--package") {
+            named = words.get(at).is_some_and(|word| is_package(word));
+            at += 1;
+        } else if let Some(package) = word.strip_prefix("--package=") {
+            named = is_package(package);
+        } else if is_script(word) && runner == "node"
+            || is_package(word)
+                && (runner != "deno" || word.starts_with("npm:"))
+                && runner != "node"
+        {
+            // With -p the second word is the program of that package.
+            return (at < words.len() && (!named || *word == "mcp-remote")).then_some(at);
+        } else if !word.starts_with('-') {
+            return None;
+        }
+    }
+    None
+}
+
+fn is_package(word: &str) -> bool {
+    let word = word.strip_prefix("npm:").unwrap_or(word);
+    word.strip_prefix("mcp-remote")
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('@'))
+}
+
+fn is_script(word: &str) -> bool {
+    word.replace('\\', "/")
+        .ends_with("mcp-remote/dist/proxy.js")
+}
+
+/// The name of a program without its directory and ending.
+fn stem(program: &str) -> String {
+    let name = program
+        .rsplit(['/', '\\'])
+        .next()
+        .unwrap_or_default()
+        .to_lowercase();
+    let ending = [".cmd", ".exe", ".bat"]
+        .iter()
+        .find_map(|ending| name.strip_suffix(ending));
+    ending.unwrap_or(&name).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_that_start_npm_s_package_are_known() {
+        for (line, kept) in [
+            ("npx -y mcp-remote@latest URL --debug", Some(3)),
+            ("npx mcp-remote URL", Some(2)),
+            ("npx --yes --quiet mcp-remote@0.1.29 URL", Some(4)),
+            (
+                "C:\\Program_Files\\nodejs\\npx.cmd -y mcp-remote URL",
+                Some(3),
+            ),
+            ("cmd /c npx -y mcp-remote URL", Some(5)),
+            ("cmd.exe /d /C npx mcp-remote URL", Some(5)),
+            ("npx -y -p mcp-remote@latest mcp-remote URL", Some(5)),
+            ("npx -y --package=mcp-remote mcp-remote URL", Some(4)),
+            ("bunx mcp-remote URL", Some(2)),
+            ("bun x mcp-remote URL", Some(3)),
+            ("pnpm dlx mcp-remote@latest URL", Some(3)),
+            ("pnpm --silent dlx mcp-remote URL", None),
+            ("yarn dlx -q mcp-remote URL", Some(4)),
+            ("npm exec -y -- mcp-remote URL", Some(5)),
+            ("deno run -A npm:mcp-remote URL", Some(4)),
+            (
+                "/usr/bin/node /x/node_modules/mcp-remote/dist/proxy.js URL",
+                Some(2),
+            ),
+            ("npx -y -p mcp-remote@latest mcp-remote-client URL", None),
+            ("npx -y mcp-remote", None),
+            ("npx -y mcp-remote-other URL", None),
+            ("npx -y other mcp-remote URL", None),
+            ("deno run -A mcp-remote URL", None),
+            ("node mcp-remote URL", None),
+            ("mcp-remote URL", None),
+            ("cmd npx mcp-remote URL", None),
+        ] {
+            assert_eq!(
+                first_kept(&line.split(' ').collect::<Vec<_>>()),
+                kept,
+                "{line}"
+            );
+        }
+    }
+
+    fn rewritten(text: &str, format: Format) -> (String, Vec<(String, Option<String>)>) {
+        let (new, found) = rewrite(text, format, "/bin/mcp-remote").unwrap();
+        (
+            new,
+            found
+                .into_iter()
+                .map(|found| (found.name, found.replaced))
+                .collect(),
+        )
+    }
+
+    #[test]
+    fn entries_are_rewritten_and_nothing_else_changes() {
+        let json = "{ // all\n  \"mcpServers\": {\n    \"a\": { \"command\": \"npx\", \"args\": [\"-y\", \"mcp-remote@latest\", \"URL\", /* c */ \"--debug\",], \"env\": {\"A\": \"1\"} },\n    \"b\": {\n      \"args\": [\n        \"/c\",\n        \"npx\",\n        \"mcp-remote\", // package\n        \"URL\"\n      ],\n      \"command\": \"cmd\" // Windows\n    },\n    \"c\": {\"command\": {\"path\": \"npx\", \"args\": [\"mcp-remote\", \"URL\"]}},\n    \"d\": {\"command\": \"npx\", \"args\": [\"other\"]},\n    \"e\": {\"command\": \"npx -y mcp-remote URL\"},\n    \"f\": {\"command\": \"mcp-remote\", \"args\": [\"URL\"]}\n  }\n}";
+        let (new, found) = rewritten(json, Format::Json { comments: true });
+        let expected = json
+            .replace(
+                "\"npx\", \"args\": [\"-y\", \"mcp-remote@latest\", \"URL\"",
+                "\"/bin/mcp-remote\", \"args\": [\"URL\"",
+            )
+            .replace(
+                "\"/c\",\n        \"npx\",\n        \"mcp-remote\", // package\n        \"URL\"",
+                "\"URL\"",
+            )
+            .replace("\"cmd\"", "\"/bin/mcp-remote\"")
+            .replace(
+                "\"path\": \"npx\", \"args\": [\"mcp-remote\", ",
+                "\"path\": \"/bin/mcp-remote\", \"args\": [",
+            );
+        assert_eq!(new, expected);
+        let name = |name: &str, words: Option<&str>| (name.to_owned(), words.map(str::to_owned));
+        assert_eq!(
+            found,
+            [
+                name("a", Some("npx -y mcp-remote@latest")),
+                name("b", Some("cmd /c npx mcp-remote")),
+                name("c", Some("npx mcp-remote")),
+                name("e", None),
+            ]
+        );
+        // Once is enough.
+        assert_eq!(rewritten(&new, Format::Json { comments: true }).0, new);
+
+        let toml = "x = 1 # c\n[mcp_servers.a]\ncommand = 'npx'\nargs = ['-y', # yes\n  'mcp-remote', 'URL'] # end\nenv = { A = \"1\" }\n";
+        let (new, found) = rewritten(toml, Format::Toml);
+        assert_eq!(
+            new,
+            toml.replace("'npx'", "\"/bin/mcp-remote\"")
+                .replace("'-y', # yes\n  'mcp-remote', ", "")
+        );
+        assert_eq!(found, [name("a", Some("npx -y mcp-remote"))]);
+
+        let yaml = "# c\nextensions:\n  a:\n    args:\n    - -y # yes\n    - mcp-remote@latest\n    - URL # end\n    - --debug\n    cmd: npx # run\n  b:\n    cmd: \"npx\"\n    args: [mcp-remote, URL]\n";
+        let (new, found) = rewritten(yaml, Format::Yaml);
+        let expected = yaml
+            .replace("cmd: npx", "cmd: \"/bin/mcp-remote\"")
+            .replace("cmd: \"npx\"", "cmd: \"/bin/mcp-remote\"")
+            .replace("-y # yes\n    - mcp-remote@latest\n    - ", "")
+            .replace("[mcp-remote, ", "[");
+        assert_eq!(new, expected);
+        assert_eq!(found.len(), 2);
+    }
+}

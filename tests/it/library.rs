@@ -1,0 +1,148 @@
+//! The library: a connection as a pair of channels, and the bridge over any reader and writer.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::sync::mpsc::RecvTimeoutError;
+
+use mcp_remote::{Config, Connection, Message};
+use serde_json::{Value, json};
+
+use crate::support::http::Server;
+use crate::support::mcp::{INITIALIZE, INITIALIZED, result, server};
+use crate::support::{LIMIT, TempDir};
+
+fn tools() -> Server {
+    server(|request, reply| match request.rpc().as_str() {
+        "tools/list" => {
+            reply.json(result(&request.id(), r#"{"tools":[{"name":"add"}]}"#));
+            true
+        }
+        "tools/call" => {
+            let arguments = &request.json()["params"]["arguments"];
+            let sum = arguments["a"].as_i64().unwrap() + arguments["b"].as_i64().unwrap();
+            let content = json!({"content": [{"type": "text", "text": sum.to_string()}]});
+            reply.json(result(&request.id(), &content.to_string()));
+            true
+        }
+        _ => false,
+    })
+}
+
+fn config(url: &str, home: &TempDir) -> Config {
+    let mut config = Config::new(url.parse().unwrap());
+    config.log.silent = true;
+    config.store_dir = Some(home.0.clone());
+    config
+}
+
+fn ask(connection: &Connection, id: u32, method: &str, params: Value) -> Value {
+    let message = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
+    let message = Message::parse(&message.to_string()).unwrap();
+    connection.sender.send(message).unwrap();
+    loop {
+        let message = connection.receiver.recv_timeout(LIMIT).unwrap();
+        let answer: Value = serde_json::from_str(message.text()).unwrap();
+        if answer["id"] == id {
+            return answer;
+        }
+    }
+}
+
+#[test]
+fn a_connection_lists_and_calls_a_tool() {
+    let server = tools();
+    let home = TempDir::new();
+    let connection = Connection::open(config(&server.url("/mcp"), &home)).unwrap();
+    let client = json!({"name": "example", "version": "1.0"});
+    let hello = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client});
+    assert!(ask(&connection, 1, "initialize", hello)["result"].is_object());
+    connection
+        .sender
+        .send(Message::parse(INITIALIZED).unwrap())
+        .unwrap();
+    let tools = ask(&connection, 2, "tools/list", json!({}));
+    assert_eq!(tools["result"]["tools"][0]["name"], "add");
+    let called = ask(
+        &connection,
+        3,
+        "tools/call",
+        json!({"name": "add", "arguments": {"a": 1, "b": 2}}),
+    );
+    assert_eq!(called["result"]["content"][0]["text"], "3");
+    connection.close();
+    assert_eq!(
+        server.log().last().unwrap(),
+        "DELETE",
+        "the session is ended in order"
+    );
+}
+
+#[test]
+fn answers_under_way_still_come_when_the_sender_is_dropped() {
+    let server = tools();
+    let home = TempDir::new();
+    let connection = Connection::open(config(&server.url("/mcp"), &home)).unwrap();
+    let Connection {
+        sender, receiver, ..
+    } = connection;
+    for line in [
+        INITIALIZE,
+        INITIALIZED,
+        r#"{"jsonrpc":"2.0","id":7,"method":"tools/list"}"#,
+    ] {
+        sender.send(Message::parse(line).unwrap()).unwrap();
+    }
+    drop(sender);
+    let mut ids = Vec::new();
+    loop {
+        match receiver.recv_timeout(LIMIT) {
+            Ok(message) => ids.push(message.member("id").unwrap().to_owned()),
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => panic!("it does not end"),
+        }
+    }
+    assert_eq!(ids, ["0", "7"]);
+}
+
+#[test]
+fn a_refusal_is_an_answer_and_a_bad_configuration_an_error() {
+    let server = Server::start(|_, reply| reply.full(403, "", "not for you"));
+    let home = TempDir::new();
+    let connection = Connection::open(config(&server.url("/mcp"), &home)).unwrap();
+    let answer = ask(&connection, 1, "initialize", json!({}));
+    assert_eq!(answer["error"]["data"]["httpStatus"], 403, "{answer}");
+    connection.close();
+    let mut config = config("https://a.test/mcp", &home);
+    config.http.ca_files = vec![PathBuf::from("/no.pem")];
+    let error = Connection::open(config).unwrap_err();
+    assert!(error.to_string().contains("/no.pem"), "{error}");
+}
+
+#[test]
+fn the_bridge_runs_over_any_reader_and_writer() {
+    let server = tools();
+    let home = TempDir::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (stream, _) = listener.accept().unwrap();
+    let config = config(&server.url("/mcp"), &home);
+    let bridge =
+        std::thread::spawn(move || mcp_remote::run(config, stream.try_clone().unwrap(), stream));
+    let mut lines = BufReader::new(client.try_clone().unwrap()).lines();
+    writeln!(&client, "{INITIALIZE}").unwrap();
+    assert!(lines.next().unwrap().unwrap().contains("\"result\""));
+    writeln!(&client, "{INITIALIZED}").unwrap();
+    writeln!(
+        &client,
+        r#"{{"jsonrpc":"2.0","id":1,"method":"tools/list"}}"#
+    )
+    .unwrap();
+    assert!(lines.next().unwrap().unwrap().contains("add"));
+    client.shutdown(Shutdown::Write).unwrap();
+    bridge.join().unwrap().unwrap();
+    assert!(
+        lines.next().is_none(),
+        "the writer is closed with the session"
+    );
+}

@@ -1,0 +1,449 @@
+//! mcp-remote-client --setup: the block on stdout, the file of the client, entries made for npm.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::support::TempDir;
+
+const URL: &str = "https://mcp.example.com/mcp";
+
+struct Ran {
+    ok: bool,
+    stdout: String,
+    stderr: String,
+}
+
+fn run(home: &TempDir, args: &[&str]) -> Ran {
+    let output = Command::new(env!("CARGO_BIN_EXE_mcp-remote-client"))
+        .args(args)
+        .env_clear()
+        .env("HOME", &home.0)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let (stdout, stderr) = (text(output.stdout), text(output.stderr));
+    let ok = output.status.success();
+    Ran { ok, stdout, stderr }
+}
+
+/// The program beside the one under test, as it stands in a block.
+fn bridge() -> String {
+    let path = Path::new(env!("CARGO_BIN_EXE_mcp-remote"));
+    path.canonicalize().unwrap().to_str().unwrap().to_owned()
+}
+
+fn in_home(home: &TempDir, path: &str, text: &str) -> PathBuf {
+    let path = home.0.join(path);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, text).unwrap();
+    path
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).unwrap();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn each_client_is_shown_its_own_block() {
+    let home = TempDir::new();
+    let args = json!([URL, "--header", "Authorization: Bearer ${EXAMPLE_TOKEN}"]);
+    for (client, container, more) in [
+        (
+            "claude-desktop",
+            "mcpServers",
+            json!({"env": {"EXAMPLE_TOKEN": "put the value here"}}),
+        ),
+        (
+            "claude-code",
+            "mcpServers",
+            json!({"type": "stdio", "env": {"EXAMPLE_TOKEN": "${EXAMPLE_TOKEN}"}}),
+        ),
+        (
+            "cursor",
+            "mcpServers",
+            json!({"env": {"EXAMPLE_TOKEN": "${env:EXAMPLE_TOKEN}"}}),
+        ),
+        (
+            "vscode",
+            "servers",
+            json!({"type": "stdio", "env": {"EXAMPLE_TOKEN": "${input:example-token}"}}),
+        ),
+        (
+            "windsurf",
+            "mcpServers",
+            json!({"env": {"EXAMPLE_TOKEN": "${env:EXAMPLE_TOKEN}"}}),
+        ),
+        (
+            "gemini",
+            "mcpServers",
+            json!({"env": {"EXAMPLE_TOKEN": "${EXAMPLE_TOKEN}"}}),
+        ),
+        ("zed", "context_servers", json!({})),
+        (
+            "cline",
+            "mcpServers",
+            json!({"env": {"EXAMPLE_TOKEN": "put the value here"}}),
+        ),
+    ] {
+        let mut entry = json!({"command": bridge(), "args": args});
+        entry
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        let ran = run(
+            &home,
+            &[
+                "--setup",
+                client,
+                URL,
+                "--header",
+                "Authorization: Bearer hunter2",
+            ],
+        );
+        let shown: Value =
+            serde_json::from_str(&ran.stdout).unwrap_or_else(|e| panic!("{e}: {}", ran.stdout));
+        let mut expected = json!({container: {"example": entry}});
+        if client == "vscode" {
+            let what = "Value of EXAMPLE_TOKEN (mcp-remote)";
+            expected["inputs"] = json!([{
+                "type": "promptString", "id": "example-token", "description": what, "password": true
+            }]);
+        }
+        assert_eq!(shown, expected, "{client}");
+        assert!(
+            !ran.stderr.contains("hunter2") && ran.stderr.contains("EXAMPLE_TOKEN"),
+            "{}",
+            ran.stderr
+        );
+    }
+    let ran = run(
+        &home,
+        &[
+            "--setup",
+            "codex",
+            URL,
+            "--header",
+            "Authorization: Bearer hunter2",
+        ],
+    );
+    let bridge = bridge();
+    assert_eq!(
+        ran.stdout,
+        format!(
+            "[mcp_servers.example]\ncommand = \"{bridge}\"\nargs = [\"{URL}\", \"--header\", \"Authorization: Bearer ${{EXAMPLE_TOKEN}}\"]\nenv_vars = [\"EXAMPLE_TOKEN\"]\n"
+        )
+    );
+    let ran = run(
+        &home,
+        &[
+            "--setup",
+            "goose",
+            URL,
+            "--name",
+            "a",
+            "--header",
+            "X-Key: hunter2",
+        ],
+    );
+    assert_eq!(
+        ran.stdout,
+        format!(
+            "extensions:\n  a:\n    name: \"a\"\n    type: stdio\n    enabled: true\n    cmd: \"{bridge}\"\n    args:\n      - \"{URL}\"\n      - \"--header\"\n      - \"X-Key: ${{A_X_KEY}}\"\n    env_keys:\n      - \"A_X_KEY\"\n    timeout: 300\n"
+        )
+    );
+    assert!(
+        names(&home.0).is_empty(),
+        "nothing is written without --write"
+    );
+}
+
+#[test]
+fn a_new_file_is_made_for_the_owner_only() {
+    let home = TempDir::new();
+    for (client, file) in [
+        ("cursor", ".cursor/mcp.json"),
+        ("codex", ".codex/config.toml"),
+        ("gemini", ".gemini/settings.json"),
+    ] {
+        let ran = run(&home, &["--setup", client, URL, "--write"]);
+        assert!(ran.ok, "{}", ran.stderr);
+        let path = home.0.join(file);
+        assert_eq!(fs::read_to_string(&path).unwrap(), ran.stdout);
+        assert_eq!(names(path.parent().unwrap()).len(), 1);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            assert_eq!(
+                fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+                0o600
+            );
+        }
+        // Again: it is there already.
+        let ran = run(&home, &["--setup", client, URL, "--write"]);
+        assert!(
+            ran.stderr.contains("holds this entry already"),
+            "{}",
+            ran.stderr
+        );
+        assert_eq!(names(path.parent().unwrap()).len(), 1);
+    }
+}
+
+#[test]
+fn an_entry_is_merged_and_the_old_file_is_kept() {
+    let home = TempDir::new();
+    let old = "// mine\n{\n\t\"theme\": \"dark\", // dark\n\t\"context_servers\": {\n\t\t\"other\": { \"command\": \"x\" }, // last\n\t},\n}\n";
+    let path = in_home(&home, "settings.json", old);
+    let file = path.to_str().unwrap();
+    let ran = run(&home, &["--setup", "zed", URL, "--write", "--file", file]);
+    assert!(
+        ran.ok && ran.stderr.contains("\"example\" is put into"),
+        "{}",
+        ran.stderr
+    );
+    let entry = format!(
+        "\n\t\t\"example\": {{\n\t\t\t\"command\": \"{}\",\n\t\t\t\"args\": [\n\t\t\t\t\"{URL}\"\n\t\t\t]\n\t\t}},",
+        bridge()
+    );
+    let new = old.replace("// last", &format!("// last{entry}"));
+    assert_eq!(fs::read_to_string(&path).unwrap(), new);
+    assert_eq!(
+        fs::read_to_string(home.0.join("settings.json.bak")).unwrap(),
+        old
+    );
+    // Another change is another copy.
+    let ran = run(
+        &home,
+        &["--setup", "zed", URL, "--write", "--file", file, "--debug"],
+    );
+    assert!(
+        ran.stderr.contains("\"example\" is replaced in"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(
+        fs::read_to_string(home.0.join("settings.json.bak2")).unwrap(),
+        new
+    );
+    assert_eq!(
+        names(&home.0),
+        ["settings.json", "settings.json.bak", "settings.json.bak2"]
+    );
+}
+
+#[test]
+fn a_value_that_was_filled_in_stays() {
+    let home = TempDir::new();
+    let setup = [
+        "--setup",
+        "claude-desktop",
+        URL,
+        "--write",
+        "--header",
+        "Authorization: Bearer ${T}",
+        "--file",
+    ];
+    let path = home.0.join("c.json");
+    let with = |more: &[&str]| {
+        run(
+            &home,
+            &[&setup[..], &[path.to_str().unwrap()], more].concat(),
+        )
+    };
+    assert!(with(&[]).ok);
+    let filled = fs::read_to_string(&path)
+        .unwrap()
+        .replace("put the value here", "hunter2");
+    fs::write(&path, filled).unwrap();
+    let ran = with(&["--debug"]);
+    assert!(ran.ok && !ran.stdout.contains("hunter2") && !ran.stderr.contains("hunter2"));
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(
+        text.contains("hunter2") && text.contains("--debug"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_file_that_is_not_understood_is_not_touched() {
+    let home = TempDir::new();
+    for (client, text, what) in [
+        (
+            "claude-desktop",
+            "{\n  \"mcpServers\": {\n",
+            "line 3: a name in quotes should be here",
+        ),
+        (
+            "claude-desktop",
+            "{\n  // mine\n}",
+            "line 2: a comment, which this client does not read",
+        ),
+        (
+            "codex",
+            "a = 1\nmcp_servers = {}\n",
+            "line 2: \"mcp_servers\" is not written as a table [mcp_servers.example]",
+        ),
+        (
+            "goose",
+            "a: 1\nextensions: &x\n  b: 1\n",
+            "line 2: a \"&\" is not understood here",
+        ),
+    ] {
+        let path = in_home(&home, "f", text);
+        let file = path.to_str().unwrap();
+        let ran = run(&home, &["--setup", client, URL, "--write", "--file", file]);
+        assert!(!ran.ok);
+        let expected = format!(
+            "mcp-remote-client: {file}, {what}; nothing was changed\nhint: correct the line, or put the block in by hand\n"
+        );
+        assert_eq!(ran.stderr, expected);
+        assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        assert_eq!(names(&home.0), ["f"]);
+    }
+    fs::write(home.0.join("f"), b"\xff").unwrap();
+    for file in ["f", "."] {
+        let path = home.0.join(file);
+        let ran = run(
+            &home,
+            &[
+                "--setup",
+                "codex",
+                URL,
+                "--write",
+                "--file",
+                path.to_str().unwrap(),
+            ],
+        );
+        assert!(
+            !ran.ok && ran.stderr.contains("nothing was changed"),
+            "{}",
+            ran.stderr
+        );
+    }
+    assert_eq!(names(&home.0), ["f"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_stays_a_link_and_a_mode_stays() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let home = TempDir::new();
+    let target = in_home(&home, "dotfiles/claude.json", "{}\n");
+    fs::set_permissions(&target, fs::Permissions::from_mode(0o640)).unwrap();
+    let link = home.0.join(".claude.json");
+    symlink(&target, &link).unwrap();
+    let ran = run(&home, &["--setup", "claude-code", URL, "--write"]);
+    assert!(ran.ok, "{}", ran.stderr);
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert!(fs::read_to_string(&target).unwrap().contains(URL));
+    for name in ["claude.json", "claude.json.bak"] {
+        let mode = fs::metadata(home.0.join("dotfiles").join(name))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o640, "{name}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_program_in_path_is_named_as_its_client_finds_it() {
+    let home = TempDir::new();
+    let link = home.0.join("mcp-remote");
+    std::os::unix::fs::symlink(bridge(), &link).unwrap();
+    for (client, command) in [("codex", "mcp-remote"), ("cursor", link.to_str().unwrap())] {
+        let output = Command::new(env!("CARGO_BIN_EXE_mcp-remote-client"))
+            .args(["--setup", client, URL, "--silent"])
+            .env_clear()
+            .env("HOME", &home.0)
+            .env("PATH", &home.0)
+            .output()
+            .unwrap();
+        let shown = String::from_utf8(output.stdout).unwrap();
+        assert!(shown.contains(&format!("\"{command}\"")), "{shown}");
+        assert!(output.stderr.is_empty());
+    }
+}
+
+#[test]
+fn entries_for_npm_are_rewritten() {
+    let home = TempDir::new();
+    let bridge = bridge();
+    for (file, old, words, new) in [
+        (
+            "a.json",
+            "{ \"mcpServers\": { // all\n  \"x\": { \"command\": \"npx\", \"args\": [\"-y\", \"mcp-remote@latest\", \"https://a.test\", \"9000\"], \"env\": {} } } }",
+            "\"npx\", \"args\": [\"-y\", \"mcp-remote@latest\", ",
+            format!("\"{bridge}\", \"args\": ["),
+        ),
+        (
+            "a.toml",
+            "[mcp_servers.x] # c\ncommand = \"npx\"\nargs = [\"-y\", \"mcp-remote\", \"https://a.test\"]\n",
+            "\"npx\"\nargs = [\"-y\", \"mcp-remote\", ",
+            format!("\"{bridge}\"\nargs = ["),
+        ),
+        (
+            "a.yaml",
+            "extensions:\n  x:\n    cmd: npx # c\n    args:\n    - mcp-remote\n    - https://a.test\n",
+            "npx # c\n    args:\n    - mcp-remote\n",
+            format!("\"{bridge}\" # c\n    args:\n"),
+        ),
+    ] {
+        let path = in_home(&home, file, old);
+        let path = path.to_str().unwrap();
+        let ran = run(&home, &["--setup", "--from-npx", path]);
+        assert!(ran.ok && ran.stdout.is_empty(), "{}", ran.stderr);
+        assert!(
+            ran.stderr.contains(&format!(
+                "\"x\": npx{}",
+                if file == "a.yaml" {
+                    " mcp-remote"
+                } else {
+                    " -y mcp-remote"
+                }
+            )),
+            "{}",
+            ran.stderr
+        );
+        assert_eq!(fs::read_to_string(path).unwrap(), old.replace(words, &new));
+        assert_eq!(fs::read_to_string(format!("{path}.bak")).unwrap(), old);
+        let ran = run(&home, &["--setup", "--from-npx", path]);
+        assert!(
+            ran.ok
+                && ran
+                    .stderr
+                    .contains("no entry for npm's mcp-remote was changed"),
+            "{}",
+            ran.stderr
+        );
+    }
+}
+
+#[test]
+fn what_is_missing_or_refused_is_said_in_one_line() {
+    let home = TempDir::new();
+    let clients = "hint: one of claude-desktop, claude-code, cursor, vscode, windsurf, codex, gemini, zed, cline, goose\n";
+    for (args, expected) in [
+        (&["--setup"][..], format!("--setup needs the name of a client\n{clients}")),
+        (&["--setup", URL], format!("\"{URL}\" is no client that is known\n{clients}")),
+        (&["--setup", "codex"], "the address of the server is missing\nhint: mcp-remote-client --setup codex https://host/mcp\n".to_owned()),
+        (&["--setup", "codex", "http://a.test"], "\"http://a.test/\" is not encrypted\nhint: use https, or --allow-http on a network you trust\n".to_owned()),
+        (&["--setup", "codex", URL, "--name", "a b"], "--name must be up to 60 letters, digits, \"-\" and \"_\", not \"a b\"\n".to_owned()),
+        (&[URL, "--write"], "--write can only be used with --setup\n".to_owned()),
+        (&["--setup", "--from-npx", "/no/file"], "there is no file \"/no/file\"\n".to_owned()),
+        (&["--setup", "codex", "--from-npx", "f"], "--from-npx takes a file and nothing else\nhint: mcp-remote-client --setup --from-npx FILE\n".to_owned()),
+    ] {
+        let ran = run(&home, args);
+        assert!(!ran.ok && ran.stdout.is_empty(), "{args:?}");
+        assert_eq!(ran.stderr, format!("mcp-remote-client: {expected}"), "{args:?}");
+    }
+}
