@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::adapter::News;
+use super::adapter::{News, Step};
 use super::era::Adapter;
 use super::modern::LISTEN;
 use super::{Bridge, ExchangeId, Output, Purpose, verdict};
@@ -71,6 +71,23 @@ impl Bridge {
             }
             (Adapter::Same, _) | (_, Err(_)) => {
                 self.out.push_back(Output::Answer(error.to_json_rpc(id)))
+            }
+        }
+    }
+
+    /// Carries out what an adapter asks for.
+    pub(super) fn take(&mut self, now: Instant, steps: Vec<Step>) {
+        for step in steps {
+            match step {
+                Step::Server(message) => self.core_message_of_ours(now, message),
+                Step::Client(message) => self.out.push_back(Output::Client(message)),
+                Step::Cancel(id) => match self.speaks_modern() {
+                    true => self.cancel_modern(&id),
+                    false => self.cancel_ours(now, &id),
+                },
+                Step::Warn(text) => self.warn(text),
+                Step::Settled(era) => self.server_is(era),
+                Step::GiveUp { waiting, why } => self.give_up(now, waiting, why),
             }
         }
     }

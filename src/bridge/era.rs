@@ -13,7 +13,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::adapter::Step;
 use super::in_flight::State;
 use super::legacy_to_modern::LegacyToModern;
 use super::modern_to_legacy::ModernToLegacy;
@@ -156,16 +155,16 @@ impl Bridge {
         }
     }
 
-    fn server_is(&mut self, era: Era) {
+    pub(super) fn server_is(&mut self, era: Era) {
         if self.eras.server == Some(era) {
             return;
         }
         self.eras.server = Some(era);
         self.eras.first = None;
         let translates = !matches!(self.adapter, Adapter::Same);
-        let corrects = self.eras.remembered.is_some();
-        if self.eras.remembered != Some(era) && (translates || corrects) {
-            self.eras.remembered = Some(era);
+        let stored = self.settings.remembered_era;
+        self.eras.remembered = Some(era);
+        if stored != Some(era) && (translates || stored.is_some()) {
             self.out.push_back(Output::Learned(era));
         }
     }
@@ -176,6 +175,21 @@ impl Bridge {
             && self.eras.server.is_none()
             && self.settings.protocol == Protocol::Auto
             && !self.link.is_sse()
+    }
+
+    /// Whether the server may still turn out to speak HTTP+SSE, which is legacy.
+    pub(super) fn may_be_sse(&self) -> bool {
+        match self.adapter {
+            Adapter::LegacyToModern(_) => false,
+            Adapter::Same | Adapter::ModernToLegacy(_) => {
+                self.settings.protocol != Protocol::Modern && self.eras.server != Some(Era::Modern)
+            }
+        }
+    }
+
+    /// Whether a refusal shows that the server speaks Streamable HTTP. One of a guess shows nothing.
+    pub(super) fn refusal_settles(&self) -> bool {
+        !matches!(self.adapter, Adapter::LegacyToModern(_)) || self.eras.server.is_some()
     }
 
     fn decides(&mut self, id: &RequestId) -> Option<(Era, String)> {
@@ -310,25 +324,8 @@ impl Bridge {
         }
     }
 
-    /// Carries out what an adapter asks for.
-    pub(super) fn take(&mut self, now: Instant, steps: Vec<Step>) {
-        for step in steps {
-            match step {
-                Step::Server(message) => self.core_message_of_ours(now, message),
-                Step::Client(message) => self.out.push_back(Output::Client(message)),
-                Step::Cancel(id) => match self.speaks_modern() {
-                    true => self.cancel_modern(&id),
-                    false => self.cancel_ours(now, &id),
-                },
-                Step::Warn(text) => self.warn(text),
-                Step::Settled(era) => self.server_is(era),
-                Step::GiveUp { waiting, why } => self.give_up(now, waiting, why),
-            }
-        }
-    }
-
     /// The handshake of the other era was refused as well.
-    fn give_up(&mut self, now: Instant, waiting: Vec<Message>, why: Message) {
+    pub(super) fn give_up(&mut self, now: Instant, waiting: Vec<Message>, why: Message) {
         self.leave_adapter();
         self.eras.server = None;
         self.eras.hopeless = true;

@@ -12,10 +12,12 @@
 //! - `strategy` picks the transport, `session` keeps the handshake's order and renews a lost session,
 //!   `sign_in` holds back while a person signs in, `requests` follows each open request, `deliveries` carries notifications and the client's own answers,
 //!   `resume` heals broken streams, `closing` leads out.
+//! - Client and server may speak different eras of the protocol: `era` finds that out, and then an adapter stands between
+//!   the client and all of the above.
 //! - The client's own first message is the probe: nothing is sent before it.
 //! - Late news of an exchange that was closed is dropped; a cut stream can look like a clean end.
 //!
-//! Spec: MCP 2025-11-25 basic/lifecycle and basic/transports; 2025-03-26; 2024-11-05 basic/transports.
+//! Spec: MCP 2026-07-28 basic/versioning; 2025-11-25 basic/lifecycle and basic/transports; 2025-03-26; 2024-11-05 basic/transports.
 
 mod adapter;
 mod adapting;

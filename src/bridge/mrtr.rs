@@ -294,3 +294,104 @@ fn params(question: &str, number: u64) -> String {
 
 /// JSON-RPC: internal error.
 const INTERNAL: i64 = -32603;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    fn parse(text: &str) -> Message {
+        Message::parse(text).unwrap()
+    }
+
+    fn call() -> Call {
+        Call {
+            id: RequestId::from_text("1").unwrap(),
+            method: "tools/call".to_owned(),
+            sent: Some(Arc::new(parse(
+                r#"{"id":1,"method":"tools/call","params":{"name":"a","n": 1.0}}"#,
+            ))),
+            rounds: 0,
+        }
+    }
+
+    fn rounds(capabilities: &str) -> Rounds {
+        Rounds {
+            capabilities: Capabilities::read(capabilities),
+            ..Rounds::default()
+        }
+    }
+
+    #[test]
+    fn the_state_is_echoed_byte_for_byte_and_all_answers_go_back_under_their_keys() {
+        let mut rounds = rounds(r#"{"sampling":{},"roots":{}}"#);
+        let (now, mut steps) = (Instant::now(), Steps::default());
+        let answer = parse(
+            r#"{"id":1,"result":{"resultType":"input_required","requestState":"a\u0041\/","inputRequests":{"k\"1":{"method":"roots/list"},"k2":{"method":"sampling/createMessage","params":{"n":1.50}}}}}"#,
+        );
+        assert!(matches!(
+            rounds.ask(now, call(), &answer, &mut steps),
+            Asked::Waits
+        ));
+        assert_eq!(steps.0.len(), 2);
+        let reply = |n: u32, result: &str| {
+            parse(&format!(
+                r#"{{"id":"mcp-remote-input-{n}","result":{result}}}"#
+            ))
+        };
+        let id = |n: u32| RequestId::from_string(&format!("mcp-remote-input-{n}"));
+        assert!(matches!(
+            rounds.answered(&id(2), &reply(2, "{\"t\": 1e2}"), &mut steps),
+            Asked::Waits
+        ));
+        let Asked::Again(_, params) =
+            rounds.answered(&id(1), &reply(1, "{\"roots\":[]}"), &mut steps)
+        else {
+            panic!("the round is over");
+        };
+        assert_eq!(
+            params,
+            r#"{"name":"a","n": 1.0,"inputResponses":{"k2":{"t": 1e2},"k\"1":{"roots":[]}},"requestState":"a\u0041\/"}"#
+        );
+        assert!(rounds.due().is_none());
+    }
+
+    #[test]
+    fn a_round_without_questions_is_sent_again_at_once_but_not_for_ever() {
+        let mut rounds = rounds("{}");
+        let (now, mut steps, mut call) = (Instant::now(), Steps::default(), call());
+        let answer =
+            parse(r#"{"id":1,"result":{"resultType":"input_required","requestState":"s"}}"#);
+        for _ in 0..MOST_ROUNDS {
+            let Asked::Again(again, params) = rounds.ask(now, call, &answer, &mut steps) else {
+                panic!("it may go on");
+            };
+            assert_eq!(params, r#"{"name":"a","n": 1.0,"requestState":"s"}"#);
+            call = again;
+        }
+        assert!(matches!(
+            rounds.ask(now, call, &answer, &mut steps),
+            Asked::Failed(..)
+        ));
+    }
+
+    #[test]
+    fn what_the_client_cannot_do_or_does_not_answer_fails_the_request() {
+        let (now, mut steps) = (Instant::now(), Steps::default());
+        let answer = parse(
+            r#"{"id":1,"result":{"inputRequests":{"a":{"method":"elicitation/create","params":{"mode":"url"}}}}}"#,
+        );
+        let mut forms = rounds(r#"{"elicitation":{}}"#);
+        assert!(matches!(
+            forms.ask(now, call(), &answer, &mut steps),
+            Asked::Failed(_, errors::MISSING_CAPABILITY, _)
+        ));
+        let mut urls = rounds(r#"{"elicitation":{"url":{}}}"#);
+        assert!(matches!(
+            urls.ask(now, call(), &answer, &mut steps),
+            Asked::Waits
+        ));
+        assert_eq!(urls.expired(now + PATIENCE, &mut steps).len(), 1);
+        assert!(!urls.is_open(&RequestId::from_text("1").unwrap()));
+    }
+}

@@ -255,7 +255,10 @@ impl Parked {
             call.ask_at = Some(now);
             self.open.insert(wire.clone(), call);
         } else {
-            call.answer = Some(answer.clone());
+            call.answer = Some(match call.is_parked() {
+                true => answer.clone().released(),
+                false => answer.clone(),
+            });
             self.open.insert(wire.clone(), call);
         }
     }

@@ -71,8 +71,10 @@ impl Bridge {
             Some(wire) => Arc::new(open.message.with_id(wire)),
             None => Arc::clone(&open.message),
         };
-        if message.method() == Some("initialize") {
+        if matches!(message.method(), Some("initialize" | "server/discover")) {
             open.deadline = open.deadline.or(Some(now + INITIALIZE_LIMIT));
+        }
+        if message.method() == Some("initialize") {
             self.session.begin(id.clone(), Arc::clone(&message));
         }
         let action = self.post(message);
@@ -190,7 +192,9 @@ impl Bridge {
                 return;
             }
         }
-        self.settle(now);
+        if self.refusal_settles() {
+            self.settle(now);
+        }
         self.answer_refused(now, id, refusal);
     }
 

@@ -171,6 +171,7 @@ impl Bridge {
                 may_fall_back: true
             }
         ) && is_fallback(status)
+            && self.may_be_sse()
     }
 
     /// The first POST was refused: see whether a GET finds HTTP+SSE.

@@ -247,6 +247,12 @@ impl Message {
         self
     }
 
+    /// The message, without its part of a budget: it is kept for longer than the budget is meant for.
+    pub fn released(mut self) -> Message {
+        self.permit = None;
+        self
+    }
+
     fn changed(&self, kind: Kind, text: String) -> Message {
         Message {
             kind,

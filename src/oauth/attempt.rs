@@ -165,16 +165,17 @@ impl Authorizer {
         if !self.may_open_window(attempt) {
             return Shown::AsText;
         }
-        // Before it opens: a host may end this process at any moment, and the next one must not open another.
+        // Noted before, so that a process that is killed while the window opens does not open another one.
+        let now = self.world.now();
         self.store.update_notes(|notes| {
-            let now = self.world.now();
             notes.more.insert(WINDOW.to_owned(), now.into());
         });
         match self.world.open_browser(&attempt.url) {
             Opened::Started => Shown::InBrowser,
             Opened::NoBrowser(why) => {
-                self.store
-                    .update_notes(|notes| drop(notes.more.remove(WINDOW)));
+                self.store.update_notes(|notes| {
+                    notes.more.remove(WINDOW);
+                });
                 let text =
                     format!("no browser was opened ({why}): please open the address yourself");
                 self.world.say(Level::Info, &text);

@@ -43,11 +43,10 @@ mod server_metadata;
 mod sign_in;
 pub(crate) mod sign_out;
 mod token;
+mod under_way;
 pub mod world;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use url::Url;
@@ -62,6 +61,9 @@ use client_assertion::Key;
 use discovery::Discovered;
 use failure::{Failure, Step};
 use registration::Client;
+use renewal::Failed;
+use sign_in::StepUp;
+use under_way::Counter;
 use world::World;
 
 /// Gets, keeps and renews the tokens of one server. Shared by all threads.
@@ -75,7 +77,7 @@ pub struct Authorizer {
     turn: Mutex<Turn>,
     sign_ins: Mutex<Vec<UnixMillis>>,
     /// How many token requests are under way whose answer must not be lost.
-    under_way: AtomicUsize,
+    under_way: Counter,
 }
 
 #[derive(Default)]
@@ -104,32 +106,6 @@ struct Turn {
     hopeless: Option<Secret>,
     /// When tokens were renewed of late.
     renewals: Vec<UnixMillis>,
-}
-
-/// What a step-up is about.
-struct StepUp {
-    /// The scope of the tokens before it.
-    before: Option<String>,
-    /// The scope that was missing.
-    needed: String,
-}
-
-/// A renewal that failed.
-struct Failed {
-    error: Error,
-    is_passing: bool,
-    at: UnixMillis,
-    /// How long it is answered without another attempt.
-    pause: UnixMillis,
-}
-
-/// Tokens are being asked for; they are stored when this is dropped.
-struct UnderWay<'a>(&'a AtomicUsize);
-
-impl Drop for UnderWay<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
-    }
 }
 
 /// What is to be done about a refusal.
@@ -172,7 +148,7 @@ impl Authorizer {
             cached: Mutex::default(),
             turn: Mutex::default(),
             sign_ins: Mutex::default(),
-            under_way: AtomicUsize::new(0),
+            under_way: Counter::default(),
         })
     }
 
@@ -308,30 +284,13 @@ impl Authorizer {
             || tokens.is_expired(now, margin)
     }
 
-    /// Waits until tokens that are being asked for are stored: a refresh token that was replaced and lost ends the sign-in.
-    pub fn settle(&self, limit: Duration) {
-        let until = Instant::now() + limit;
-        while self.under_way.load(Ordering::SeqCst) > 0 && Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-
-    fn under_way(&self) -> UnderWay<'_> {
-        self.under_way.fetch_add(1, Ordering::SeqCst);
-        UnderWay(&self.under_way)
-    }
-
     fn is_renewing(&self) -> bool {
         matches!(self.turn.try_lock(), Err(TryLockError::WouldBlock))
     }
 
-    /// Whether these tokens were renewed by us a moment ago, and should still be good.
+    /// Whether these tokens were renewed by us a moment ago, and have not come to their end since.
     fn was_renewed(&self, tokens: &Tokens) -> bool {
         let now = self.world.now();
-        if tokens.is_expired(now, 0) {
-            return false;
-        }
-        // The server counts from when it made them, which is earlier than we do.
         let moment = match self.ends_soon(tokens, now) {
             true => LEAST_LIFE,
             false => JUST_RENEWED,
@@ -421,10 +380,10 @@ impl Authorizer {
 /// How long tokens are believed without a look at the store: a sibling may have renewed them.
 const REREAD: UnixMillis = 1_000;
 const JUST_RENEWED: UnixMillis = 30_000;
-/// Tokens that live for less are not renewed for each request.
-const LEAST_LIFE: UnixMillis = 1_000;
 /// After so long a person may have been given what they were refused.
 const STEP_UP_AGAIN: UnixMillis = 600_000;
+/// Tokens that live for less are not renewed for each request.
+const LEAST_LIFE: UnixMillis = 1_000;
 /// The member of our notes that holds where the resource metadata is.
 const TOLD: &str = "resource_metadata_url";
 

@@ -2,6 +2,7 @@
 //!
 //! In this order: a client registered by hand; the address of a metadata document, where the authorization server takes
 //! such; a registration made earlier with this issuer; a new registration; else a sentence that says what to obtain.
+//! - A client registered by hand is bound to the issuer it first signed in at.
 //! - A registration is bound to its issuer and to its redirect URI; it is replaced when either changes, or when the server does
 //!   not know it any more.
 //! - It is made for all scopes of the resource, because many servers hold a client to the scope it registered with: a step-up
@@ -14,10 +15,11 @@ use serde_json::{Map, Value, json};
 
 use super::discovery::Discovered;
 use super::failure::{Failure, Step, fetch, of_answer};
-use super::scope;
 use super::world::{Content, Fetch, World};
+use super::{issuer, scope};
 use crate::config::OAuth;
 use crate::error::{Error, Kind};
+use crate::log::clean;
 use crate::secret::Secret;
 use crate::store::{ClientInfo, Object, Store};
 
@@ -92,6 +94,7 @@ pub fn known(
     now: u64,
 ) -> Step<Option<Client>> {
     if let Some(client) = static_client(oauth)? {
+        check_issuer(oauth, store, discovered, &client)?;
         return Ok(Some(client));
     }
     if let Some(address) = &oauth.client_metadata_url
@@ -131,6 +134,50 @@ pub fn static_client(oauth: &OAuth) -> Step<Option<Client>> {
         )),
     }
 }
+
+/// A client registered by hand belongs to the authorization server it has signed in at; no other one gets its secret.
+fn check_issuer(
+    oauth: &OAuth,
+    store: &Store,
+    discovered: &Discovered,
+    client: &Client,
+) -> Step<()> {
+    let notes = store.notes();
+    let bound = notes.more.get(BOUND).and_then(Value::as_object);
+    let known = bound
+        .filter(|bound| bound.get("client_id").and_then(Value::as_str) == Some(&client.id))
+        .and_then(|bound| bound.get("issuer").and_then(Value::as_str));
+    let found = discovered.issuer();
+    let accepted = oauth.accept_issuer.as_deref();
+    match known {
+        Some(known)
+            if !issuer::same(known, found)
+                && accepted.is_none_or(|accepted| !issuer::same(accepted, found)) =>
+        {
+            let (known, found) = (clean(known, 200), clean(found, 200));
+            let what = format!(
+                "the server uses another authorization server now, \"{found}\"; the client given with --static-oauth-client-info belongs to \"{known}\""
+            );
+            Err(Failure::Final(Error::new(Kind::SignIn, what).with_hint(
+                format!("obtain a client there; or, if this one is known there too, add: --accept-issuer {found}"),
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Remembers whom a client registered by hand belongs to: it has signed in there.
+pub fn bind(store: &Store, discovered: &Discovered, client: &Client) {
+    if client.origin == Origin::Static {
+        let bound = json!({"client_id": client.id, "issuer": discovered.issuer()});
+        store.update_notes(|notes| {
+            notes.more.insert(BOUND.to_owned(), bound);
+        });
+    }
+}
+
+/// The member of our notes that holds it.
+const BOUND: &str = "static_client";
 
 /// Registers a client and stores it.
 ///
@@ -278,6 +325,7 @@ fn by_hand(error: Error, wanted: Wanted<'_>) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use super::super::scripted_world;
     use url::Url;
 
     use super::*;
@@ -384,5 +432,32 @@ mod tests {
         assert_eq!(body["client_name"], "mine");
         assert_eq!(body["scope"], "x");
         assert_eq!(pinned_scope(&oauth).as_deref(), Some("x"));
+    }
+
+    #[test]
+    fn a_client_given_by_hand_stays_with_the_server_it_has_signed_in_at() {
+        let store = scripted_world::authorizer(&Scripted::new()).store;
+        let mut oauth = OAuth {
+            static_client_info: Some(Secret::new(r#"{"client_id":"c","client_secret":"s"}"#)),
+            ..OAuth::default()
+        };
+        let at = |issuer: &str| Discovered {
+            resource: None,
+            server: ServerMetadata::default(),
+            authorization_server: issuer.to_owned(),
+        };
+        let (one, other) = (at("https://one.test"), at("https://other.test"));
+        let client = known(&oauth, &store, &one, None, 0).unwrap().unwrap();
+        bind(&store, &one, &client);
+        assert!(known(&oauth, &store, &one, None, 0).is_ok());
+        let error = known(&oauth, &store, &other, None, 0)
+            .unwrap_err()
+            .into_error();
+        assert!(error.what().contains("belongs to \"https://one.test\""));
+        oauth.accept_issuer = Some("https://other.test".to_owned());
+        assert!(known(&oauth, &store, &other, None, 0).is_ok());
+        oauth.accept_issuer = None;
+        oauth.static_client_info = Some(Secret::new(r#"{"client_id":"another"}"#));
+        assert!(known(&oauth, &store, &other, None, 0).is_ok());
     }
 }

@@ -11,11 +11,20 @@
 use super::authorization_code::is_resource_refused;
 use super::challenge::Challenge;
 use super::failure::{Failure, Step};
-use super::{Authorizer, Discovered, Failed, Recovered, Turn};
+use super::{Authorizer, Discovered, Recovered, Turn};
 use super::{client_credentials, lock, refresh, registration};
 use crate::error::{Error, Kind};
 use crate::log::Level;
 use crate::store::{LeaseOutcome, Tokens, UnixMillis};
+
+/// A renewal that failed.
+pub(super) struct Failed {
+    error: Error,
+    is_passing: bool,
+    at: UnixMillis,
+    /// How long it is answered without another attempt.
+    pause: UnixMillis,
+}
 
 impl Authorizer {
     /// Gets other tokens than `used`.
@@ -118,6 +127,11 @@ impl Authorizer {
                 .or_else(|| self.scope(&discovered, &Challenge::default())),
         };
         let tokens = self.credentials(&discovered, scope.as_deref())?;
+        let tokens = Tokens {
+            // RFC 6749 5.1: not said means as asked for.
+            scope: tokens.scope.or(scope),
+            ..tokens
+        };
         Ok(self.renewed(turn, tokens, discovered))
     }
 
@@ -179,6 +193,7 @@ impl Authorizer {
             self.fresh_tokens();
             return Ok(Recovered::Again);
         }
+        registration::bind(store, &discovered, &client);
         Ok(self.renewed(turn, tokens, discovered))
     }
 
@@ -234,23 +249,27 @@ impl Authorizer {
             )));
         };
         let endpoint = self.endpoint(discovered, &client);
-        self.with_resource(discovered, |resource| {
+        let tokens = self.with_resource(discovered, |resource| {
             client_credentials::request(endpoint, scope, resource)
-        })
+        })?;
+        registration::bind(store, discovered, &client);
+        Ok(tokens)
     }
 }
 
 /// The pause before the next attempt: twice as long after each failure, and as long as the server asks for, within reason.
 fn pause_after(before: Option<&Failed>, error: &Error) -> UnixMillis {
     let pause = before.map_or(FIRST_PAUSE, |failed| failed.pause.saturating_mul(2));
-    let asked = error.retry_after().map_or(0, |seconds| seconds * 1000);
+    let asked = error
+        .retry_after()
+        .map_or(0, |seconds| seconds.saturating_mul(1000));
     pause.min(MOST_PAUSE).max(asked.min(MOST_ASKED))
 }
 
 /// How long a failure is answered without another attempt.
 const FIRST_PAUSE: UnixMillis = 2_000;
-/// A request is kept trying for longer than this.
-const MOST_PAUSE: UnixMillis = 8_000;
+/// A request is kept trying for twice as long: each gets an attempt of its own.
+const MOST_PAUSE: UnixMillis = 4_000;
 const MOST_ASKED: UnixMillis = 300_000;
 /// npm's brake: so many new tokens within this time are a loop.
 const BRAKE_TIME: UnixMillis = 30_000;
@@ -335,14 +354,12 @@ mod tests {
         authorizer.config.oauth.client_credentials = true;
         authorizer.config.oauth.static_client_info = Some(Secret::new(info));
         world.answer(200, r#"{"access_token":"t1","token_type":"bearer"}"#);
-        assert_eq!(
-            authorizer
-                .bearer()
-                .map(|token| token.expose().to_owned())
-                .as_deref(),
-            Some("t1")
-        );
+        assert_eq!(authorizer.bearer(), Some(Secret::new("t1")));
         assert!(forms(&world)[0].contains("scope=a"));
+        assert_eq!(
+            authorizer.store.tokens().unwrap().scope.as_deref(),
+            Some("a")
+        );
     }
 
     #[test]

@@ -23,11 +23,19 @@ use super::callback::{Bound, Listener, Place, Responder, is_sibling};
 use super::challenge::Challenge;
 use super::failure::{Failure, Step};
 use super::registration::{self, Client, Origin, Wanted};
-use super::{Authorizer, Discovered, StepUp, device_code, lock, scope};
+use super::{Authorizer, Discovered, device_code, lock, scope};
 use crate::error::{Error, Kind, Result};
 use crate::log::{Level, clean};
 use crate::store::{Tokens, UnixMillis};
 use crate::url::shown;
+
+/// What a step-up is about.
+pub(super) struct StepUp {
+    /// The scope of the tokens before it.
+    before: Option<String>,
+    /// The scope that was missing.
+    needed: String,
+}
 
 impl Authorizer {
     /// Signs a person in, or a program with client credentials; this can take minutes. That there are new tokens is told
@@ -103,6 +111,7 @@ impl Authorizer {
         let is_done = || self.has_news();
         // Another instance may be first, with a code of its own.
         if let Some(tokens) = device_code::wait(endpoint, &issued, resource.as_deref(), is_done)? {
+            registration::bind(&self.store, &discovered, &client);
             self.finish(tokens, &discovered, scope.as_deref(), challenge);
         }
         Ok(())
@@ -268,6 +277,7 @@ impl Authorizer {
             let failure = match result {
                 Ok(tokens) => {
                     if let Some((tokens, _under_way)) = tokens {
+                        registration::bind(&self.store, &discovered, &client);
                         self.finish(tokens, &discovered, wanted.scope, challenge);
                     }
                     return Ok(browser);

@@ -3,6 +3,8 @@
 mod cli;
 mod client;
 mod doctor;
+mod eras;
+mod eras_matrix;
 mod failures;
 mod grants;
 mod http_sse;
@@ -28,5 +30,6 @@ mod streams;
 mod support;
 mod tidy;
 mod tokens;
+mod tokens_leaving;
 mod tokens_store;
 mod usage;

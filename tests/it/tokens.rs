@@ -210,51 +210,65 @@ fn a_token_endpoint_with_a_hiccup_is_asked_again() {
 /// What a token endpoint in trouble does.
 type Trouble = fn(&mut Reply<'_>);
 
-/// A token endpoint in this trouble opens no browser and costs no token; when it is back, all is well.
-fn costs_nothing(trouble: Trouble) -> String {
+/// A site whose token endpoint gets into this trouble after the sign-in.
+fn in_trouble(browser: &Browser, trouble: Trouble) -> (Site, Process) {
     let site = Site::start(|_| {});
-    let browser = Browser::new();
-    let mut process = expired(&site, &browser, &[]);
-    let before = store::read(&process.home, &site.url(), "tokens.json");
+    let process = expired(&site, browser, &[]);
     site.on("/token", move |_, reply| {
         trouble(reply);
         true
     });
-    let text = error_of(&process.ask("1"));
-    assert_eq!(browser.urls().len(), 1);
-    let after = store::read(&process.home, &site.url(), "tokens.json");
-    assert_eq!(before["refresh_token"], after["refresh_token"]);
-    site.off("/token");
-    works(&mut process);
-    process.finish();
-    assert_eq!(browser.urls().len(), 1);
-    text
+    (site, process)
+}
+
+fn refresh_token(site: &Site, process: &Process) -> String {
+    let tokens = store::read(&process.home, &site.url(), "tokens.json");
+    tokens["refresh_token"].as_str().unwrap().to_owned()
 }
 
 #[test]
 fn a_token_endpoint_in_trouble_opens_no_browser_and_costs_no_token() {
-    let troubles: [(Trouble, &str); 4] = [
-        (|reply| reply.full(500, "", "down"), "500"),
-        (|reply| reply.hang_up(), "/token"),
-        (
-            |reply| {
-                let body = r#"{"error":"temporarily_unavailable"}"#;
-                reply.full(400, "content-type: application/json\r\n", body);
-            },
-            "temporarily_unavailable",
-        ),
-        (
-            |reply| reply.full(429, "retry-after: 1\r\n", "later"),
-            "429",
-        ),
+    let troubles: [Trouble; 4] = [
+        |reply| reply.full(500, "", "down"),
+        |reply| reply.hang_up(),
+        |reply| {
+            let body = r#"{"error":"temporarily_unavailable"}"#;
+            reply.full(400, "content-type: application/json\r\n", body);
+        },
+        |reply| reply.full(429, "retry-after: 0\r\n", "later"),
     ];
-    // Side by side: each takes the time of all attempts.
+    // Side by side: each waits for a second attempt.
     std::thread::scope(|scope| {
-        let run = |(trouble, word)| scope.spawn(move || says(&costs_nothing(trouble), &[word]));
-        for thread in troubles.map(run) {
-            thread.join().unwrap();
+        for trouble in troubles {
+            scope.spawn(move || {
+                let browser = Browser::new();
+                let (site, mut process) = in_trouble(&browser, trouble);
+                let before = refresh_token(&site, &process);
+                process.send(r#"{"jsonrpc":"2.0","id":1,"method":"ask"}"#);
+                // The sign-in was the first.
+                site.wait_for("/token", 3);
+                assert_eq!(refresh_token(&site, &process), before);
+                site.off("/token");
+                let answer = process.recv();
+                assert_eq!(answer["result"]["asked"], true, "{answer}");
+                process.finish();
+                assert_eq!(browser.urls().len(), 1);
+            });
         }
     });
+}
+
+#[test]
+fn a_token_endpoint_that_stays_in_trouble_is_named_and_the_tokens_are_kept() {
+    let browser = Browser::new();
+    let (site, mut process) = in_trouble(&browser, |reply| reply.hang_up());
+    let before = refresh_token(&site, &process);
+    says(&error_of(&process.ask("1")), &["/token"]);
+    assert_eq!(refresh_token(&site, &process), before);
+    site.off("/token");
+    works(&mut process);
+    process.finish();
+    assert_eq!(browser.urls().len(), 1);
 }
 
 #[test]

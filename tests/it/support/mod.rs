@@ -2,6 +2,7 @@
 
 pub mod authorization_server;
 pub mod browser;
+pub mod eras;
 pub mod http;
 pub mod mcp;
 pub mod process;
