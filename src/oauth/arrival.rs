@@ -15,7 +15,7 @@ use super::callback::{Callback, Listener, Responder};
 use super::callback_page::Page;
 use super::failure::{Failure, Step};
 use super::registration::Client;
-use super::sign_in::POLL;
+use super::siblings::POLL;
 use super::under_way::UnderWay;
 use super::{Authorizer, Discovered};
 use crate::log::Level;

@@ -28,6 +28,7 @@ mod client_credentials;
 mod device_code;
 mod discovery;
 pub(crate) mod failure;
+mod held;
 mod issuer;
 mod pkce;
 mod refresh;
@@ -40,6 +41,7 @@ mod scope;
 #[cfg(test)]
 mod scripted_world;
 mod server_metadata;
+mod siblings;
 mod sign_in;
 pub(crate) mod sign_out;
 mod token;
@@ -232,87 +234,8 @@ impl Authorizer {
         })
     }
 
-    /// The server accepted a request that carried this.
-    pub(crate) fn accepted(&self, used: &Secret) {
-        let mut cached = lock(&self.cached);
-        if cached.accepted.as_ref() != Some(used) {
-            cached.accepted = Some(used.clone());
-        }
-    }
-
-    /// The tokens as they were at most a second ago.
-    fn tokens(&self) -> Option<Tokens> {
-        let now = self.world.now();
-        let mut cached = lock(&self.cached);
-        if cached.read_at.is_none_or(|at| at.abs_diff(now) >= REREAD) {
-            cached.tokens = self.store.tokens();
-            cached.read_at = Some(now);
-        }
-        cached.tokens.clone()
-    }
-
-    /// The tokens as they are.
-    fn fresh_tokens(&self) -> Option<Tokens> {
-        lock(&self.cached).read_at = None;
-        self.tokens()
-    }
-
-    /// What is sent: the access token, or the id token if that was asked for.
-    fn bearer_of(&self, tokens: &Tokens) -> Option<Secret> {
-        if self.config.oauth.use_id_token {
-            if let Some(id_token) = &tokens.id_token {
-                return Some(id_token.clone());
-            }
-            let mut cached = lock(&self.cached);
-            if !std::mem::replace(&mut cached.warned_of_id_token, true) {
-                self.world.say(
-                    Level::Warn,
-                    "--use-id-token: the authorization server gave no id token; the access token is sent",
-                );
-            }
-        }
-        Some(tokens.access_token.clone())
-    }
-
-    fn ends_soon(&self, tokens: &Tokens, now: UnixMillis) -> bool {
-        let margin = refresh::margin(tokens);
-        let id_token_ends = match (&tokens.id_token, self.config.oauth.use_id_token) {
-            (Some(id_token), true) => expiry_of_jwt(id_token),
-            _ => None,
-        };
-        id_token_ends.is_some_and(|at| now.saturating_add(margin) >= at)
-            || tokens.is_expired(now, margin)
-    }
-
     fn is_renewing(&self) -> bool {
         matches!(self.turn.try_lock(), Err(TryLockError::WouldBlock))
-    }
-
-    /// Whether these tokens were renewed by us a moment ago, and have not come to their end since.
-    fn was_renewed(&self, tokens: &Tokens) -> bool {
-        let now = self.world.now();
-        let moment = match self.ends_soon(tokens, now) {
-            true => LEAST_LIFE,
-            false => JUST_RENEWED,
-        };
-        let turn = lock(&self.turn);
-        turn.renewed
-            .as_ref()
-            .is_some_and(|(token, at)| *token == tokens.access_token && at.abs_diff(now) < moment)
-    }
-
-    /// Keeps new tokens: stored before anybody uses them.
-    fn keep(&self, tokens: Tokens, issuer: Option<&str>) -> Tokens {
-        let tokens = Tokens {
-            issuer: issuer.map(str::to_owned).or(tokens.issuer),
-            ..tokens
-        };
-        let tokens = self.store.save_tokens(tokens, self.world.now());
-        let mut cached = lock(&self.cached);
-        cached.tokens = Some(tokens.clone());
-        cached.read_at = Some(self.world.now());
-        cached.refused = None;
-        tokens
     }
 
     fn endpoint<'a>(
@@ -377,25 +300,10 @@ impl Authorizer {
     }
 }
 
-/// How long tokens are believed without a look at the store: a sibling may have renewed them.
-const REREAD: UnixMillis = 1_000;
-const JUST_RENEWED: UnixMillis = 30_000;
 /// After so long a person may have been given what they were refused.
 const STEP_UP_AGAIN: UnixMillis = 600_000;
-/// Tokens that live for less are not renewed for each request.
-const LEAST_LIFE: UnixMillis = 1_000;
 /// The member of our notes that holds where the resource metadata is.
 const TOLD: &str = "resource_metadata_url";
-
-/// The `exp` of a JWT, in milliseconds. It is read for its date only; whoever gets the token verifies it.
-fn expiry_of_jwt(token: &Secret) -> Option<UnixMillis> {
-    use base64::Engine;
-    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-    let claims = token.expose().split('.').nth(1)?;
-    let claims = URL_SAFE_NO_PAD.decode(claims.trim_end_matches('=')).ok()?;
-    let claims: Value = serde_json::from_slice(&claims).ok()?;
-    Some(claims.get("exp")?.as_u64()?.saturating_mul(1000))
-}
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

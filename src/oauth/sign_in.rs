@@ -1,28 +1,23 @@
 //! The sign-in with a person, from the bound port to the stored tokens.
 //!
-//! - The port is bound first: whoever has it leads; the others follow, and take over when the leader dies.
+//! - The port is bound first: whoever has it leads (`siblings.rs`).
 //! - A registration that the server has forgotten, or that was made for less scope, is replaced once, in the same browser tab;
 //!   a resource parameter it refuses is left out.
 //! - Five sign-ins in half a minute are a loop (npm's brake).
 //!
 //! The trip of the browser is in `attempt.rs`, its return in `arrival.rs`.
 //!
-//! Flags: `--host`, `--callback-path`, `--device-code`.
+//! Flags: `--device-code`.
 //! Spec: MCP 2026-07-28 basic/authorization (Authorization Flow Steps); RFC 6749 4.1; RFC 8252; npm mcp-remote 0.15.1
 //! (coordinateAuth).
 
-use std::time::Duration;
-
-use serde_json::Value;
-use url::Url;
-
 use super::arrival::Visitors;
-use super::attempt::visiting;
 use super::authorization_code;
-use super::callback::{Bound, Listener, Place, Responder, is_sibling};
+use super::callback::{Bound, Listener, Responder};
 use super::challenge::Challenge;
 use super::failure::{Failure, Step};
 use super::registration::{self, Client, Origin, Wanted};
+use super::siblings::FAILED;
 use super::{Authorizer, Discovered, device_code, lock, scope};
 use crate::error::{Error, Kind, Result};
 use crate::log::{Level, clean};
@@ -32,9 +27,9 @@ use crate::url::shown;
 /// What a step-up is about.
 pub(super) struct StepUp {
     /// The scope of the tokens before it.
-    before: Option<String>,
+    pub(super) before: Option<String>,
     /// The scope that was missing.
-    needed: String,
+    pub(super) needed: String,
 }
 
 impl Authorizer {
@@ -148,91 +143,6 @@ impl Authorizer {
                 }
             }
         }
-    }
-
-    /// npm's port: the one that was asked for, else that of the registration, else the one derived from the address.
-    fn place(&self) -> Place {
-        let oauth = &self.config.oauth;
-        let registered = self.store.client_info().and_then(|info| {
-            let ours = |uri: &&String| {
-                Url::parse(uri).is_ok_and(|url| {
-                    url.host_str() == Some(&oauth.host) && url.path() == oauth.callback_path
-                })
-            };
-            let uri = info.redirect_uris.iter().find(ours)?;
-            Url::parse(uri).ok()?.port()
-        });
-        let is_fixed = oauth.static_client_info.is_some() || oauth.client_metadata_url.is_some();
-        let derived = self.store.hash().port();
-        Place {
-            port: oauth
-                .port
-                .or(registered.filter(|_| !is_fixed))
-                .unwrap_or(derived),
-            strict: oauth.port.is_some() || is_fixed,
-            host: oauth.host.clone(),
-            path: oauth.callback_path.clone(),
-            server: shown(&self.config.server),
-        }
-    }
-
-    /// Waits for the tokens of the instance that leads; false if it is gone.
-    fn follow(&self, port: u16, begun: UnixMillis) -> Step<bool> {
-        let patience = millis(self.config.oauth.auth_timeout.max(LEAST_PATIENCE));
-        self.world.say(
-            Level::Info,
-            "another instance is signing in to this server; waiting for it",
-        );
-        let mut told = false;
-        let mut missed = 0;
-        loop {
-            if self.has_news() {
-                return Ok(true);
-            }
-            let now = self.world.now();
-            if now.abs_diff(begun) >= patience {
-                let what = "another instance has not completed its sign-in in time";
-                return Err(Failure::new(what));
-            }
-            if let Some(pending) = self.store.pending_sign_in(now).filter(|_| !told)
-                && let Ok(url) = Url::parse(&pending.authorization_url)
-            {
-                self.world.show_url(&url, &visiting(&url));
-                told = true;
-            }
-            missed = if is_sibling(port, self.store.hash()) {
-                0
-            } else {
-                missed + 1
-            };
-            if missed > 1 {
-                // It may have stored its tokens just before it left.
-                return Ok(self.has_news());
-            }
-            self.world.sleep(POLL);
-        }
-    }
-
-    /// Whether a person came back to another instance and it failed.
-    fn has_failed_since(&self, begun: UnixMillis) -> bool {
-        let failed = self.store.notes().more.get(FAILED).and_then(Value::as_u64);
-        failed.is_some_and(|at| at >= begun && at <= self.world.now())
-    }
-
-    /// Whether there are usable tokens that the server has not refused.
-    pub(super) fn has_news(&self) -> bool {
-        let tokens = self.fresh_tokens();
-        let cached = lock(&self.cached);
-        tokens.is_some_and(|tokens| {
-            // For a step-up, tokens that were only refreshed are no news.
-            let is_wider = |step_up: &StepUp| {
-                tokens.scope != step_up.before
-                    || scope::holds_all(tokens.scope.as_deref(), &step_up.needed)
-            };
-            tokens.is_usable(self.world.now())
-                && Some(&tokens.access_token) != cached.refused.as_ref()
-                && cached.step_up.as_ref().is_none_or(is_wider)
-        })
     }
 
     /// Leads the sign-in; the browser that waits for its page, if it went well.
@@ -398,14 +308,5 @@ fn life_in_words(tokens: &Tokens) -> String {
     }
 }
 
-fn millis(time: Duration) -> UnixMillis {
-    u64::try_from(time.as_millis()).unwrap_or(UnixMillis::MAX)
-}
-
-/// The member of our notes that holds when a person came back and the sign-in failed nevertheless.
-const FAILED: &str = "sign_in_failed_at";
 const BRAKE_TIME: UnixMillis = 30_000;
 const BRAKE_COUNT: usize = 5;
-/// npm: followers wait for three minutes at least.
-const LEAST_PATIENCE: Duration = Duration::from_secs(180);
-pub(super) const POLL: Duration = Duration::from_millis(250);
