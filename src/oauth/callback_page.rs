@@ -153,7 +153,7 @@ main{width:100%;max-width:30rem;padding:2rem 1.5rem;background:var(--card);borde
 .mark{width:3.25rem;height:3.25rem;margin:0 auto 1rem;border:.2rem solid;border-radius:50%;font-size:1.6rem;line-height:2.8rem;font-weight:700}\
 .good{color:var(--good)}.neutral{color:var(--neutral)}.bad{color:var(--bad)}\
 h1{margin:0 0 .5rem;font-size:1.4rem;line-height:1.25}\
-p{margin:.75rem 0 0}\
+p{margin:.75rem 0 0;text-wrap:balance}\
 .server{margin:0;color:var(--soft);font-family:ui-monospace,Menlo,Consolas,monospace;font-size:.9rem;overflow-wrap:anywhere}\
 .reason{padding:.6rem .8rem;border:1px solid var(--line);border-radius:.5rem;text-align:left;overflow-wrap:anywhere}\
 .reason span{color:var(--soft);font-size:.85rem;display:block}\
