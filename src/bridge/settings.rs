@@ -12,6 +12,8 @@ use crate::error::{Error, Kind as ErrorKind};
 pub struct Settings {
     /// The server's address as it may be shown.
     pub server: String,
+    /// The command that shows each step, for people.
+    pub doctor: String,
     /// `--transport`.
     pub strategy: crate::config::Strategy,
     /// The transport that worked last time.
@@ -39,8 +41,14 @@ pub struct Settings {
 impl Settings {
     /// The settings a configuration asks for.
     pub fn new(config: &Config, remembered: Option<Transport>, seed: u64) -> Settings {
+        let server = crate::url::shown(&config.server);
+        let profile = config.profile.as_ref();
+        let profile = profile
+            .map(|name| format!(" --profile {name}"))
+            .unwrap_or_default();
         Settings {
-            server: crate::url::shown(&config.server),
+            doctor: format!("mcp-remote-client {server}{profile}"),
+            server,
             strategy: config.strategy,
             remembered,
             ignore_tools: config.ignore_tools.clone(),

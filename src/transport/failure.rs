@@ -110,7 +110,7 @@ fn not_connected(error: &UreqError) -> Option<&NotConnected> {
     Some(not_connected(inner).unwrap_or(outer))
 }
 
-fn of_connecting(error: &NotConnected, url: &Url, http: &Http) -> (Error, Stage) {
+pub(super) fn of_connecting(error: &NotConnected, url: &Url, http: &Http) -> (Error, Stage) {
     let server = shown(url);
     let error = match error {
         NotConnected::Name(UreqError::Timeout(_)) => {
@@ -123,7 +123,7 @@ fn of_connecting(error: &NotConnected, url: &Url, http: &Http) -> (Error, Stage)
                 "cannot reach {server}: the name \"{host}\" was not found"
             ));
             return (
-                error.with_hint("check the spelling of the address, and the network"),
+                error.with_hint("check the spelling of the address; where only a proxy knows the way, set HTTPS_PROXY"),
                 Stage::NotSent,
             );
         }
@@ -135,15 +135,23 @@ fn of_connecting(error: &NotConnected, url: &Url, http: &Http) -> (Error, Stage)
     match error {
         UreqError::Timeout(_) => {
             let limit = http.connect_timeout.as_secs_f64();
-            let what = format!(
-                "cannot reach {server}: no connection within {limit} s (--connect-timeout)"
-            );
-            (Error::new(Kind::Timeout, what), Stage::NotSent)
+            let what = format!("cannot reach {server}: no connection within {limit} s");
+            let error = Error::new(Kind::Timeout, what).with_hint(NO_WAY);
+            (error, Stage::NotSent)
         }
-        UreqError::Io(e) => (
-            network(format!("cannot reach {server}: {}", plain(e))),
-            Stage::NotSent,
-        ),
+        UreqError::Io(e) => {
+            let error = network(format!("cannot reach {server}: {}", plain(e)));
+            let error = match e.kind() {
+                io::ErrorKind::ConnectionRefused => {
+                    error.with_hint("is the server running, and is the port right?")
+                }
+                io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+                    error.with_hint(NO_WAY)
+                }
+                _ => error,
+            };
+            (error, Stage::NotSent)
+        }
         UreqError::ConnectProxyFailed(why) => {
             let error = network(format!(
                 "cannot reach {server}: the proxy refused ({})",
@@ -220,6 +228,9 @@ fn plain(error: &io::Error) -> String {
         _ => clean(&error.to_string(), 200),
     }
 }
+
+/// What to do where packets get no answer.
+const NO_WAY: &str = "check the network; where a proxy is needed, set HTTPS_PROXY; if it is only slow, raise --connect-timeout";
 
 fn network(what: String) -> Error {
     Error::new(Kind::Network, what)

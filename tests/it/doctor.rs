@@ -43,6 +43,7 @@ fn each_step_is_told_and_all_pages_are_listed() {
             "name",
             "tcp",
             "first",
+            "tokens",
             "transport",
             "version",
             "server",

@@ -7,6 +7,7 @@ mod http_sse;
 mod library;
 mod manual;
 mod messages;
+mod one_shot;
 mod process_life;
 // Windows keeps homes and writes paths in other ways; the code is the same.
 #[cfg(unix)]
