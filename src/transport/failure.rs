@@ -13,11 +13,12 @@ use url::Url;
 
 use super::connect::NotConnected;
 use super::names::OutOfReach;
+use super::proxy_env;
 use crate::bridge::Stage;
 use crate::config::Http;
 use crate::error::{Error, Kind};
 use crate::log::clean;
-use crate::url::shown;
+use crate::url::{is_loopback, shown};
 
 /// A request that got no response headers.
 pub(super) fn of_request(error: &UreqError, url: &Url, http: &Http) -> (Error, Stage) {
@@ -112,10 +113,25 @@ fn not_connected(error: &UreqError) -> Option<&NotConnected> {
 
 pub(super) fn of_connecting(error: &NotConnected, url: &Url, http: &Http) -> (Error, Stage) {
     let server = shown(url);
+    // A proxy that cannot be used has been refused before.
+    let through = proxy_env::proxy_for(url, &http.proxy).ok().flatten();
+    let way = through.as_ref().map_or_else(String::new, |proxy| {
+        format!(" through the proxy {}:{}", proxy.host(), proxy.port())
+    });
+    let hint = match through {
+        Some(_) => PROXY,
+        None => NO_WAY,
+    };
     let error = match error {
         NotConnected::Name(UreqError::Timeout(_)) => {
             let what = format!("cannot reach {server}: name resolution took longer than 10 s");
             return (Error::new(Kind::Timeout, what), Stage::NotSent);
+        }
+        NotConnected::Name(_) if through.is_some() => {
+            let error = network(format!(
+                "cannot reach {server}{way}: its name was not found"
+            ));
+            return (error.with_hint(PROXY), Stage::NotSent);
         }
         NotConnected::Name(_) => {
             let host = url.host_str().unwrap_or_default();
@@ -135,20 +151,20 @@ pub(super) fn of_connecting(error: &NotConnected, url: &Url, http: &Http) -> (Er
     match error {
         UreqError::Timeout(_) => {
             let limit = http.connect_timeout.as_secs_f64();
-            let what = format!("cannot reach {server}: no connection within {limit} s");
-            let error = Error::new(Kind::Timeout, what).with_hint(NO_WAY);
+            let what = format!("cannot reach {server}{way}: no connection within {limit} s");
+            let error = Error::new(Kind::Timeout, what).with_hint(hint);
             (error, Stage::NotSent)
         }
         UreqError::Io(e) => {
-            let error = network(format!("cannot reach {server}: {}", plain(e)));
+            let error = network(format!("cannot reach {server}{way}: {}", plain(e)));
+            let is_direct = through.is_none();
             let error = match e.kind() {
-                io::ErrorKind::ConnectionRefused => {
-                    error.with_hint("is the server running, and is the port right?")
-                }
-                io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
-                    error.with_hint(NO_WAY)
-                }
-                _ => error,
+                io::ErrorKind::ConnectionRefused if is_loopback(url) && is_direct => error
+                    .with_hint("is the server running, and is the port right?"),
+                io::ErrorKind::ConnectionRefused if is_direct => error.with_hint(
+                    "is the server running, and is the port right? where a proxy is needed, set HTTPS_PROXY",
+                ),
+                _ => error.with_hint(hint),
             };
             (error, Stage::NotSent)
         }
@@ -157,10 +173,7 @@ pub(super) fn of_connecting(error: &NotConnected, url: &Url, http: &Http) -> (Er
                 "cannot reach {server}: the proxy refused ({})",
                 clean(why, 200)
             ));
-            (
-                error.with_hint("see HTTPS_PROXY and NO_PROXY; --no-proxy goes without"),
-                Stage::Hopeless,
-            )
+            (error.with_hint(PROXY), Stage::Hopeless)
         }
         other => (
             network(format!(
@@ -229,6 +242,8 @@ fn plain(error: &io::Error) -> String {
     }
 }
 
+/// What to do about a proxy that does not help.
+const PROXY: &str = "see HTTPS_PROXY and NO_PROXY; --no-proxy goes without";
 /// What to do where packets get no answer.
 const NO_WAY: &str = "check the network; where a proxy is needed, set HTTPS_PROXY; if it is only slow, raise --connect-timeout";
 

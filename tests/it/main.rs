@@ -15,6 +15,7 @@ mod readme;
 mod session;
 #[cfg(unix)]
 mod setup;
+mod staged_failures;
 mod streams;
 mod support;
 mod tidy;

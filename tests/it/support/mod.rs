@@ -3,6 +3,7 @@
 pub mod http;
 pub mod mcp;
 pub mod process;
+pub mod tls;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};

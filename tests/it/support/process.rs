@@ -137,6 +137,11 @@ impl Process {
         self.lines.recv_timeout(LIMIT).expect("a line on stdout")
     }
 
+    /// The next line, if there is one before the end.
+    pub fn next_raw(&mut self) -> Option<String> {
+        self.lines.recv_timeout(LIMIT).ok()
+    }
+
     /// The next line, which must be JSON.
     pub fn recv(&mut self) -> Value {
         let line = self.recv_raw();
