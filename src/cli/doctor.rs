@@ -146,7 +146,7 @@ fn talk(config: &Config, log: &Arc<Log>, report: &mut Report) -> Option<()> {
         report.ok("first answer", since, "initialize was answered");
     }
     session.limit = limit;
-    tokens(config, log, report);
+    tokens(config, answered, log, report);
     let transport = session.transport().unwrap_or(Transport::StreamableHttp);
     let name = match transport {
         Transport::HttpSse => "HTTP+SSE (2024-11-05)",
@@ -232,9 +232,16 @@ fn names(
 }
 
 /// The life of what is stored, and what it will run into.
-fn tokens(config: &Config, log: &Arc<Log>, report: &mut Report) {
+fn tokens(config: &Config, signed_in: bool, log: &Arc<Log>, report: &mut Report) {
     let start = Instant::now();
     let listed = Store::for_config(config, Arc::clone(log)).listed();
+    if !listed.has_tokens && signed_in {
+        report.ok("tokens", start, "in memory only");
+        return report.warn(
+            "the tokens cannot be stored, and the next program must sign in again \
+             (set MCP_REMOTE_CONFIG_DIR to a directory that can be written)",
+        );
+    }
     if !listed.has_tokens {
         return report.ok("tokens", start, "none are needed");
     }
