@@ -107,6 +107,11 @@ impl Error {
         self
     }
 
+    /// The server's `Retry-After`, in seconds.
+    pub fn retry_after(&self) -> Option<u64> {
+        self.0.data.retry_after
+    }
+
     /// The same error for another request that met the same failure.
     pub fn again(&self) -> Error {
         self.clone()

@@ -18,6 +18,7 @@
 //! - [`jsonrpc`]: messages as they are; the envelope is read, the text is kept.
 //! - [`bridge`]: the one pure state machine that decides everything that happens to a message. It is given events and
 //!   the time, and asks for actions.
+//! - [`mcp`]: what the two protocol eras say, as data: versions, per-request `_meta`, mirrored headers, results.
 //! - [`transport`]: threads, channels and HTTP. Threads own descriptors and decide nothing.
 //! - `connection`: the library's API.
 //! - [`cli`]: the two programs. `flags` is what was typed, `config` what it means, `doctor` mcp-remote-client, `setup` the
@@ -32,7 +33,8 @@
 //! - Every request read from the client gets exactly one answer, under its own id.
 //! - stdout carries whole JSON-RPC lines and nothing else.
 //! - What no rule changes passes byte for byte.
-//! - Nothing is sent before the client's own first message; it is the probe for the transport.
+//! - Nothing is sent before the client's own first message; it is the probe for the transport and for the server's era.
+//! - Client and server of the same era cost no request of ours.
 //! - Only the files listed in `tests/it/tidy.rs` do IO; `bridge` depends on none of them.
 //! - Nothing the network sends can panic, hang or grow the process without bound.
 //!
@@ -40,6 +42,9 @@
 //! What a POST carries and an answer means: `transport/streamable_http`, `transport/answer`. HTTP+SSE: `transport/http_sse`,
 //! `bridge/strategy`. Sessions: `bridge/session`, `bridge/renewal`. Resumption: `bridge/resume`. Cancellation:
 //! `bridge/cancellation`. What may be tried again: `bridge/retry`. Redirects: `transport/redirect`.
+//! Protocol eras: `bridge/era` finds them out by `bridge/verdict`; `bridge/modern` and `bridge/tool_headers` hold what a modern
+//! server needs from either client; `bridge/legacy_to_modern` (with `mrtr`, `subscriptions`) and `bridge/modern_to_legacy` (with
+//! `parked`, `listeners`) are the adapters, pure, told and asked by `bridge/adapting`.
 //!
 //! Different from the first design: a message holds a part of a budget until it is written (`flow`), because channels without
 //! a bound would grow with a client that does not read, and bounded ones would stop the main thread; all time limits but
@@ -60,6 +65,7 @@ pub mod jsonrpc;
 #[doc(hidden)]
 pub mod log;
 #[doc(hidden)]
+pub mod mcp;
 pub mod oauth;
 pub mod secret;
 #[doc(hidden)]

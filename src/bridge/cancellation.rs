@@ -18,6 +18,10 @@ impl Bridge {
             .member("params")
             .and_then(|params| jsonrpc::member(params, "requestId"))
             .and_then(RequestId::from_text);
+        if self.speaks_modern() {
+            id.iter().for_each(|id| self.cancel_modern(id));
+            return;
+        }
         let Some(id) = id else {
             self.deliver(now, Arc::new(message), false);
             return;
@@ -36,6 +40,15 @@ impl Bridge {
             State::Running(_) | State::Accepted | State::Resuming(_) => {
                 self.deliver(now, Arc::new(message), false)
             }
+        }
+    }
+
+    /// The same for a request whose id at the server only the adapter knows.
+    pub(super) fn cancel_ours(&mut self, now: Instant, id: &RequestId) {
+        let params = format!("{{\"requestId\":{id}}}");
+        let text = super::adapter::notification("notifications/cancelled", &params);
+        if let Ok(message) = Message::made(text) {
+            self.cancel(now, message);
         }
     }
 

@@ -83,12 +83,14 @@ impl Bridge {
     }
 
     pub(super) fn check_closing(&mut self, now: Instant) {
+        if self.closing.is_none() {
+            return;
+        }
+        let awaited = self.is_awaited();
         let Some(closing) = &mut self.closing else {
             return;
         };
-        let pending = self.requests.any(|open| !open.cancelled)
-            || !self.deliveries.is_empty()
-            || !self.waiting.is_empty();
+        let pending = awaited || !self.deliveries.is_empty() || !self.waiting.is_empty();
         let drained = !pending || now >= closing.silent_at || now >= closing.limit;
         if closing.stage == Stage::Leaving || closing.stage == Stage::Draining && drained {
             closing.stage = Stage::EndingSession;
@@ -97,6 +99,7 @@ impl Bridge {
     }
 
     fn leave(&mut self, now: Instant) {
+        self.end_subscriptions();
         for id in self.requests.ids_where(|_| true) {
             self.fail(
                 &id,
@@ -106,6 +109,7 @@ impl Bridge {
                 ),
             );
         }
+        self.tell_adapter(now);
         self.waiting.clear();
         self.deliveries.clear();
         self.stop_standing();

@@ -10,6 +10,7 @@ use url::Url;
 use crate::error::{Error, Result};
 use crate::jsonrpc::{Malformed, Message, Parsed};
 use crate::log::Level;
+use crate::mcp::version::Era;
 use crate::oauth::challenge::Challenge;
 
 /// Names one HTTP exchange. Never used again, so that late news of a closed exchange is recognised.
@@ -157,6 +158,8 @@ pub enum Output {
     },
     /// Have a person sign in, on a thread of its own.
     SignIn(Challenge),
+    /// Client and server are of different eras, or what was remembered of the server's is wrong: worth remembering.
+    Learned(Era),
     /// Leave.
     Exit,
 }
@@ -170,6 +173,8 @@ pub struct Exchange {
     pub session: Option<SessionId>,
     /// `MCP-Protocol-Version`.
     pub version: Option<Arc<str>>,
+    /// The headers that mirror the message for a modern server.
+    pub metadata: Vec<(String, String)>,
 }
 
 /// What an exchange sends.

@@ -98,12 +98,14 @@ impl Bridge {
             with_session: session.is_some(),
         };
         self.exchanges.insert(id, running);
+        let metadata = self.metadata(&action);
         self.out.push_back(Output::Open(
             id,
             Exchange {
                 action,
                 session,
                 version,
+                metadata,
             },
         ));
         id

@@ -33,6 +33,15 @@ pub struct Open {
     pub sign_ins: u32,
     /// The stream of its answer, for resumption.
     pub stream: Resumable,
+    /// It was made here, not by the client.
+    pub is_own: bool,
+    /// The id it has at the server, where that is not its own: it was issued again.
+    pub wire: Option<RequestId>,
+    /// The tool list was read anew for it.
+    pub refreshed: bool,
+    /// A subscription: it was acknowledged, and something came since it was last opened.
+    pub acknowledged: bool,
+    pub heard: bool,
 }
 
 /// Where an open request is.
@@ -93,6 +102,13 @@ impl InFlight {
             renewed: false,
             sign_ins: 0,
             stream: Resumable::default(),
+            is_own: id
+                .as_string()
+                .is_some_and(|id| id.starts_with(super::OWN_PREFIX)),
+            wire: None,
+            refreshed: false,
+            acknowledged: false,
+            heard: false,
         };
         self.open.insert(id, open);
     }
@@ -108,6 +124,13 @@ impl InFlight {
         self.open
             .get(id)
             .is_some_and(|open| open.state == State::Running(exchange))
+    }
+
+    /// Whether the request has this id at the server.
+    pub fn is_wire(&self, id: &RequestId, wire: &RequestId) -> bool {
+        self.open
+            .get(id)
+            .is_some_and(|open| open.wire.as_ref() == Some(wire))
     }
 
     /// The request is answered, or nobody waits for it any more.

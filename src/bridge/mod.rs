@@ -12,19 +12,30 @@
 //! - `strategy` picks the transport, `session` keeps the handshake's order and renews a lost session,
 //!   `sign_in` holds back while a person signs in, `requests` follows each open request, `deliveries` carries notifications and the client's own answers,
 //!   `resume` heals broken streams, `closing` leads out.
+//! - Client and server may speak different eras of the protocol: `era` finds that out, and then an adapter stands between
+//!   the client and all of the above.
 //! - The client's own first message is the probe: nothing is sent before it.
 //! - Late news of an exchange that was closed is dropped; a cut stream can look like a clean end.
 //!
-//! Spec: MCP 2025-11-25 basic/lifecycle and basic/transports; 2025-03-26; 2024-11-05 basic/transports.
+//! Spec: MCP 2026-07-28 basic/versioning; 2025-11-25 basic/lifecycle and basic/transports; 2025-03-26; 2024-11-05 basic/transports.
 
+mod adapter;
+mod adapting;
 mod cancellation;
 mod closing;
 mod deliveries;
+mod era;
 mod events;
 mod exchanges;
 mod in_flight;
 mod keep_alive;
+mod legacy_to_modern;
+mod listeners;
+mod modern;
+mod modern_to_legacy;
+mod mrtr;
 mod news;
+mod parked;
 mod renewal;
 mod requests;
 mod resume;
@@ -33,9 +44,12 @@ mod session;
 mod settings;
 mod sign_in;
 mod strategy;
+mod subscriptions;
 #[cfg(test)]
 mod tests;
 mod tool_filter;
+mod tool_headers;
+mod verdict;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -50,8 +64,10 @@ pub use settings::Settings;
 
 use crate::jsonrpc::{Kind, Message, Parsed, RequestId};
 use crate::log::Level;
+use adapter::News;
 use closing::Closing;
 use deliveries::Delivery;
+use era::{Adapter, Eras};
 use in_flight::InFlight;
 use keep_alive::KeepAlive;
 use resume::Standing;
@@ -60,6 +76,7 @@ use session::Session;
 use sign_in::SignIn;
 use strategy::Link;
 use tool_filter::ToolFilter;
+use tool_headers::{Refresh, ToolNotes};
 
 /// The state machine.
 #[derive(Debug)]
@@ -80,6 +97,14 @@ pub struct Bridge {
     standing: Standing,
     keep_alive: KeepAlive,
     closing: Option<Closing>,
+    eras: Eras,
+    adapter: Adapter,
+    /// What the adapter has not been told yet.
+    news: VecDeque<News>,
+    tools: ToolNotes,
+    refreshes: Vec<Refresh>,
+    /// When the last event happened.
+    now: Instant,
 }
 
 /// A message from the client that waits for its turn, in the client's order.
@@ -108,12 +133,19 @@ impl Bridge {
             standing: Standing::default(),
             keep_alive: KeepAlive::new(settings.ping_interval, now),
             closing: None,
+            eras: Eras::new(settings.remembered_era),
+            adapter: Adapter::Same,
+            news: VecDeque::new(),
+            tools: ToolNotes::default(),
+            refreshes: Vec::new(),
+            now,
             settings,
         }
     }
 
     /// Takes note of what happened; the consequences are fetched with [`poll`](Bridge::poll).
     pub fn handle(&mut self, now: Instant, input: Input) {
+        self.now = now;
         match input {
             Input::Client(Ok(Parsed::One(message))) => self.client_message(now, message),
             Input::Client(Ok(Parsed::Batch(parts))) => {
@@ -138,8 +170,14 @@ impl Bridge {
             Input::Time => {}
         }
         self.do_what_is_due(now);
+        self.adapter_is_due(now);
+        self.tell_adapter(now);
         self.pump(now);
+        while self.tell_adapter(now) {
+            self.pump(now);
+        }
         self.check_closing(now);
+        self.tell_adapter(now);
     }
 
     /// The next action, until there is none.
@@ -165,6 +203,7 @@ impl Bridge {
             self.standing.due(),
             self.keep_alive_due(),
             self.closing_due(),
+            self.adapter_due(),
         ]
         .into_iter()
         .flatten()
@@ -173,7 +212,15 @@ impl Bridge {
 
     fn client_message(&mut self, now: Instant, message: Message) {
         self.keep_alive.touched(now);
+        self.client_says(now, message);
+    }
+
+    /// A message for the server, of the era it speaks.
+    fn core_message(&mut self, now: Instant, message: Message) {
         match message.kind() {
+            Kind::Response { .. } if self.speaks_modern() => {
+                self.debug("dropped an answer to a server that asks nothing".to_owned());
+            }
             Kind::Response { .. } => self.deliver(now, Arc::new(message), false),
             Kind::Notification { method } if method == "notifications/cancelled" => {
                 self.cancel(now, message)
@@ -209,7 +256,10 @@ impl Bridge {
 
     /// Whether the next waiting message may leave. Starts what is missing: the stream, a new session.
     fn gate(&mut self, now: Instant) -> bool {
-        self.is_signed_in() && self.link_is_ready(now) && self.session_is_ready(now)
+        self.is_signed_in()
+            && self.link_is_ready(now)
+            && self.session_is_ready(now)
+            && self.era_is_ready()
     }
 
     /// An id for a request of our own. npm reserves the prefix; a client that uses it is refused.

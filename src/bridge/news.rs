@@ -60,9 +60,11 @@ impl Bridge {
             Purpose::Request(id) => {
                 self.settle(now);
                 self.standing.server_is_back(now);
+                self.standing_after_answer(now);
                 if self.session.is_initialize(id) {
                     self.session.id = head.session;
                 }
+                self.era_accepted(id);
             }
             Purpose::Renewal => self.session.id = head.session,
             Purpose::Resume(id) => {
@@ -157,9 +159,7 @@ impl Bridge {
                 let (id, failed) = (id.clone(), *failed);
                 self.server_response(now, exchange, &id, failed, message);
             }
-            Kind::Request { .. } | Kind::Notification { .. } => {
-                self.out.push_back(Output::Client(message))
-            }
+            Kind::Request { .. } | Kind::Notification { .. } => self.server_says(exchange, message),
         }
     }
 

@@ -219,6 +219,7 @@ impl Bridge {
     pub(super) fn renewed(&mut self, now: Instant) {
         if matches!(self.session.phase, Phase::Reconfirming) {
             self.begin_traffic(now);
+            self.adapter_renewed(now);
         }
     }
 }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::in_flight::State;
+use super::modern::LISTEN;
 use super::session::INITIALIZE_LIMIT;
 use super::{
     Bridge, Content, End, ExchangeId, LINGER, Limit, OWN_PREFIX, Output, Purpose, Refusal, Running,
@@ -22,12 +23,21 @@ use crate::jsonrpc::{Message, RequestId};
 
 impl Bridge {
     pub(super) fn client_request(&mut self, now: Instant, id: RequestId, message: Message) {
-        let refusal = if id.as_string().is_some_and(|id| id.starts_with(OWN_PREFIX)) {
-            Some(Error::new(
+        let reserved = id.as_string().is_some_and(|id| id.starts_with(OWN_PREFIX));
+        if reserved {
+            let error = Error::new(
                 Kind::Client,
                 format!("request ids that start with \"{OWN_PREFIX}\" are reserved"),
-            ))
-        } else if self.requests.contains(&id) {
+            );
+            self.out.push_back(Output::Answer(error.to_json_rpc(&id)));
+            return;
+        }
+        self.admit_request(now, id, Arc::new(message));
+    }
+
+    /// A request of the client or of its adapter.
+    pub(super) fn admit_request(&mut self, now: Instant, id: RequestId, message: Arc<Message>) {
+        let refusal = if self.requests.contains(&id) {
             Some(Error::new(
                 Kind::Client,
                 format!("request id {id} is already in use"),
@@ -36,13 +46,20 @@ impl Bridge {
             self.filter.refuse(&message)
         };
         if let Some(error) = refusal {
-            self.out.push_back(Output::Answer(error.to_json_rpc(&id)));
+            self.answer_error(&id, &error);
             return;
         }
-        let deadline = self.settings.request_timeout.map(|limit| now + limit);
-        self.requests
-            .insert(id.clone(), Arc::new(message), now, deadline);
+        self.accept_request(now, id.clone(), message);
         self.waiting.push_back(Waiting::Request(id));
+    }
+
+    /// Enters a request into the table; whoever asks for it sends it.
+    pub(super) fn accept_request(&mut self, now: Instant, id: RequestId, message: Arc<Message>) {
+        // A subscription has no answer to wait for.
+        let limit = self.settings.request_timeout;
+        let limit = limit.filter(|_| message.method() != Some(LISTEN));
+        self.requests
+            .insert(id, message, now, limit.map(|limit| now + limit));
     }
 
     /// Sends an open request, for the first time or again.
@@ -50,9 +67,14 @@ impl Bridge {
         let Some(open) = self.requests.find(id) else {
             return;
         };
-        let message = Arc::clone(&open.message);
-        if message.method() == Some("initialize") {
+        let message = match &open.wire {
+            Some(wire) => Arc::new(open.message.with_id(wire)),
+            None => Arc::clone(&open.message),
+        };
+        if matches!(message.method(), Some("initialize" | "server/discover")) {
             open.deadline = open.deadline.or(Some(now + INITIALIZE_LIMIT));
+        }
+        if message.method() == Some("initialize") {
             self.session.begin(id.clone(), Arc::clone(&message));
         }
         let action = self.post(message);
@@ -111,7 +133,7 @@ impl Bridge {
         let what = format!("no answer to \"{method}\" from {server} within {waited} s");
         let is_initialize = self.session.is_initialize(id);
         self.fail(id, Error::new(Kind::Timeout, what));
-        if sent && !is_initialize {
+        if sent && !is_initialize && !self.speaks_modern() {
             self.tell_cancelled(now, id, "no answer in time");
         }
     }
@@ -123,6 +145,9 @@ impl Bridge {
         running: &Running,
         refusal: Refusal,
     ) {
+        if self.era_refused(now, id, &refusal) {
+            return;
+        }
         let Some(open) = self.requests.find(id) else {
             return;
         };
@@ -167,7 +192,9 @@ impl Bridge {
                 return;
             }
         }
-        self.settle(now);
+        if self.refusal_settles() {
+            self.settle(now);
+        }
         self.answer_refused(now, id, refusal);
     }
 
@@ -179,6 +206,9 @@ impl Bridge {
 
     /// Answers with the server's own error where it sent one, else with the refusal in words.
     pub(super) fn answer_refused(&mut self, now: Instant, id: &RequestId, refusal: Refusal) {
+        if self.era_after_fallback(now, id, &refusal) {
+            return;
+        }
         match refusal.answer {
             Some(answer) => self.complete(now, id, answer, true),
             None => self.fail(id, Arc::unwrap_or_clone(refusal.error)),
@@ -192,6 +222,9 @@ impl Bridge {
         running: &Running,
         end: End,
     ) {
+        let Some(end) = self.modern_ended(now, id, end) else {
+            return;
+        };
         let Some(open) = self.requests.find(id) else {
             return;
         };
@@ -212,7 +245,10 @@ impl Bridge {
                         format!("{server} accepted \"{method}\" without ever answering it")
                     }
                 };
-                self.fail(id, Error::new(Kind::PeerMisbehaved, what));
+                let error = Error::new(Kind::PeerMisbehaved, what);
+                if !self.era_silent(now, id, &error) {
+                    self.fail(id, error);
+                }
             }
             End::Broken(error, Stage::NotSent) => self.request_not_sent(now, id, error),
             End::Broken(error, Stage::Hopeless) => self.fail(id, error),
@@ -277,7 +313,7 @@ impl Bridge {
             _ => None,
         };
         if let Some(asked) = asked.filter(|asked| self.requests.runs_on(asked, exchange))
-            && (id.is_respelled(&asked) || failed)
+            && (id.is_respelled(&asked) || failed || self.requests.is_wire(&asked, id))
         {
             self.complete(now, &asked, message, failed);
             return;
@@ -295,6 +331,9 @@ impl Bridge {
         message: Message,
         failed: bool,
     ) {
+        if self.era_answered(now, id, &message) || failed && self.refresh_for(now, id, &message) {
+            return;
+        }
         let Some(open) = self.requests.remove(id) else {
             return;
         };
@@ -308,7 +347,10 @@ impl Bridge {
             message.with_id(id)
         };
         let message = match open.message.method() {
-            Some("tools/list") => self.filter.filter(message),
+            Some("tools/list") => {
+                let message = self.filter.filter(message);
+                self.learn_tools(message)
+            }
             _ => message,
         };
         self.session_answer(id, failed, &message);
@@ -317,7 +359,9 @@ impl Bridge {
         {
             running.limit = Some((now + LINGER, Limit::Linger));
         }
-        self.out.push_back(Output::Client(message));
+        if !self.refreshed(now, id, Some(&message)) {
+            self.answer(message, true);
+        }
     }
 
     /// The request gets an error made here.
@@ -329,12 +373,15 @@ impl Bridge {
             self.cut(exchange);
         }
         self.session_answer_failed(id);
+        if self.refreshed(self.now, id, None) {
+            return;
+        }
         if !open.cancelled {
             self.warn(format!(
                 "\"{}\" failed: {error}",
                 open.message.method().unwrap_or_default()
             ));
-            self.out.push_back(Output::Answer(error.to_json_rpc(id)));
+            self.answer_error(id, &error);
         }
     }
 }

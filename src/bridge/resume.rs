@@ -21,6 +21,8 @@ use crate::jsonrpc::RequestId;
 const DEFAULT_RETRY: Duration = Duration::from_secs(1);
 /// A server that asks for less would have us spin.
 const LEAST_RETRY: Duration = Duration::from_millis(50);
+/// A stream that needs a sign-in is not tried more often than this without one.
+const SIGN_IN_RETRY: Duration = Duration::from_secs(30);
 /// A stream that lived this long was no failure.
 const LIVED: Duration = Duration::from_secs(5);
 
@@ -33,8 +35,8 @@ pub(super) struct Standing {
     failures: u32,
     /// Whether it was open in this session: then 404 means that the session is gone.
     opened_at: Option<Instant>,
-    /// It needs a sign-in, which the next request will bring about.
-    needs_sign_in: bool,
+    /// It needs a sign-in, which the next request will bring about; since when.
+    needs_sign_in: Option<Instant>,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -76,7 +78,10 @@ impl Bridge {
         purpose: &Purpose,
         event: Option<EventId>,
     ) {
-        let Some(event) = event else { return };
+        // Streams of modern servers cannot be resumed.
+        let Some(event) = event.filter(|_| !self.speaks_modern()) else {
+            return;
+        };
         match purpose {
             Purpose::Request(id) | Purpose::Resume(id) if self.requests.runs_on(id, exchange) => {
                 if let Some(open) = self.requests.find(id) {
@@ -229,8 +234,16 @@ impl Bridge {
 
     /// Tokens are new: the stream that waited for them is opened.
     pub(super) fn standing_after_sign_in(&mut self, now: Instant) {
-        if std::mem::take(&mut self.standing.needs_sign_in) && self.session_is_open() {
+        if self.standing.needs_sign_in.take().is_some() && self.session_is_open() {
             self.open_standing(now);
+        }
+    }
+
+    /// A request was accepted: another instance may have signed in.
+    pub(super) fn standing_after_answer(&mut self, now: Instant) {
+        let since = self.standing.needs_sign_in;
+        if since.is_some_and(|since| now >= since + SIGN_IN_RETRY) {
+            self.standing_after_sign_in(now);
         }
     }
 
@@ -239,7 +252,7 @@ impl Bridge {
         self.standing_is_decided();
         self.standing.state = StandingState::Off;
         if refusal.needs_sign_in.is_some() {
-            self.standing.needs_sign_in = true;
+            self.standing.needs_sign_in = Some(now);
             return;
         }
         match refusal.status {

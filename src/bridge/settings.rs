@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::exchanges::Limit;
 use super::{Content, Transport};
-use crate::config::Config;
+use crate::config::{Config, Protocol};
 use crate::error::{Error, Kind as ErrorKind};
+use crate::mcp::version::Era;
 
 /// What the bridge needs to know beforehand.
 #[derive(Debug, Clone)]
@@ -18,6 +19,10 @@ pub struct Settings {
     pub strategy: crate::config::Strategy,
     /// The transport that worked last time.
     pub remembered: Option<Transport>,
+    /// `--protocol`.
+    pub protocol: Protocol,
+    /// The era the server spoke last time, where that differed from the client's.
+    pub remembered_era: Option<Era>,
     /// `--ignore-tool`.
     pub ignore_tools: Vec<String>,
     /// `--allow-tool`.
@@ -40,7 +45,12 @@ pub struct Settings {
 
 impl Settings {
     /// The settings a configuration asks for.
-    pub fn new(config: &Config, remembered: Option<Transport>, seed: u64) -> Settings {
+    pub fn new(
+        config: &Config,
+        remembered: Option<Transport>,
+        remembered_era: Option<Era>,
+        seed: u64,
+    ) -> Settings {
         let server = crate::url::shown(&config.server);
         let profile = config.profile.as_ref();
         let profile = profile
@@ -51,6 +61,8 @@ impl Settings {
             server,
             strategy: config.strategy,
             remembered,
+            protocol: config.protocol,
+            remembered_era,
             ignore_tools: config.ignore_tools.clone(),
             allow_tools: config.allow_tools.clone(),
             ping_interval: config.ping_interval,

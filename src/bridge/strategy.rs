@@ -171,6 +171,7 @@ impl Bridge {
                 may_fall_back: true
             }
         ) && is_fallback(status)
+            && self.may_be_sse()
     }
 
     /// The first POST was refused: see whether a GET finds HTTP+SSE.
@@ -216,6 +217,7 @@ impl Bridge {
         }
         if first {
             self.settled(Transport::HttpSse);
+            self.era_of_sse(now);
         }
         self.renew_if_lost(now);
     }

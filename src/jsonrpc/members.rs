@@ -67,6 +67,55 @@ pub fn member<'a>(object: &'a str, name: &str) -> Option<&'a str> {
     read.ok().and(found)
 }
 
+/// The JSON text at a path of member names.
+pub fn member_at<'a>(object: &'a str, path: &[&str]) -> Option<&'a str> {
+    path.iter()
+        .try_fold(object, |object, name| member(object, name))
+}
+
+/// The members of a JSON object, in order; none if it is no object.
+pub fn members(object: &str) -> Vec<(String, &str)> {
+    let mut found = Vec::new();
+    let read = for_each_member(object, |name, value| found.push((name.to_owned(), value)));
+    read.map(|()| found).unwrap_or_default()
+}
+
+/// Whether a JSON object has no members.
+pub fn is_empty(object: &str) -> bool {
+    let mut empty = true;
+    for_each_member(object, |_, _| empty = false).is_ok() && empty
+}
+
+/// The object without every top-level member of this name; what stays keeps its bytes.
+pub fn without_member(text: &str, name: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    // Up to where the text is copied, and where the value before ended.
+    let (mut copied, mut last, mut any) = (0, None, false);
+    let read = for_each_member(text, |key, value| {
+        // Holds because `value` is a slice of `text`: its place is the distance of the two addresses.
+        let end = value.as_ptr() as usize - text.as_ptr() as usize + value.len();
+        let start = last.unwrap_or_else(|| text.find('{').map_or(0, |at| at + 1));
+        if key == name {
+            out.push_str(text.get(copied..start).unwrap_or_default());
+            copied = end;
+        } else if !any {
+            // The first member that stays has no comma before it.
+            any = true;
+            let between = text.get(start.max(copied)..end).unwrap_or_default();
+            let between = between.trim_start();
+            if copied > 0 && between.starts_with(',') {
+                copied = end - between.len() + 1;
+            }
+        }
+        last = Some(end);
+    });
+    if read.is_err() || copied == 0 {
+        return text.to_owned();
+    }
+    out.push_str(text.get(copied..).unwrap_or_default());
+    out
+}
+
 /// The string a JSON text holds; `None` if it is no string.
 pub fn string(text: &str) -> Option<String> {
     serde_json::from_str(text).ok()

@@ -19,7 +19,9 @@ use crate::error::{Error, Kind as ErrorKind};
 use crate::flow::Permit;
 use envelope::Envelope;
 use members::{for_each_member, one_line, trimmed};
-pub use members::{member, quoted, replace_member, string};
+pub use members::{
+    is_empty, member, member_at, members, quoted, replace_member, string, without_member,
+};
 
 /// A JSON-RPC id of any JSON kind, kept as it was spelled. `1` and `"1"` are different ids.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -233,10 +235,21 @@ impl Message {
         self.changed(self.kind.clone(), replace_member(&self.text, name, value))
     }
 
+    /// The same message without a top-level member that says nothing about its kind; everything else keeps its bytes.
+    pub fn without(&self, name: &str) -> Message {
+        self.changed(self.kind.clone(), without_member(&self.text, name))
+    }
+
     /// The message holds this part of a budget until it is dropped.
     #[doc(hidden)]
     pub fn holding(mut self, permit: Permit) -> Message {
         self.permit = Some(Arc::new(permit));
+        self
+    }
+
+    /// The message, without its part of a budget: it is kept for longer than the budget is meant for.
+    pub fn released(mut self) -> Message {
+        self.permit = None;
         self
     }
 
@@ -425,6 +438,23 @@ mod tests {
             r#"{"method":"m","a":{},"params":{}}"#
         );
         assert_eq!(message.member("result"), Some(r#"{"id":9}"#));
+    }
+
+    #[test]
+    fn a_member_is_taken_out_wherever_it_stands() {
+        for (text, expected) in [
+            (r#"{"a":1,"x":2,"b": 3 }"#, r#"{"a":1,"b": 3 }"#),
+            (r#"{ "x":2 , "b":3}"#, r#"{ "b":3}"#),
+            (r#"{"a":1,"x":2}"#, r#"{"a":1}"#),
+            (r#"{"x":2}"#, "{}"),
+            (r#"{"x":1,"x":2,"a":{"x":3},"x":4}"#, r#"{"a":{"x":3}}"#),
+            (r#"{"a":1}"#, r#"{"a":1}"#),
+            ("[]", "[]"),
+        ] {
+            assert_eq!(without_member(text, "x"), expected);
+        }
+        assert_eq!(member_at(r#"{"a":{"b":[1]}}"#, &["a", "b"]), Some("[1]"));
+        assert!(is_empty("{ }") && !is_empty(r#"{"a":1}"#) && !is_empty("[]"));
     }
 
     #[test]

@@ -15,11 +15,12 @@ use super::callback::{Callback, Listener, Responder};
 use super::callback_page::Page;
 use super::failure::{Failure, Step};
 use super::registration::Client;
-use super::sign_in::POLL;
+use super::siblings::POLL;
+use super::under_way::UnderWay;
 use super::{Authorizer, Discovered};
 use crate::log::Level;
 use crate::secret::Secret;
-use crate::store::{Tokens, UnixMillis};
+use crate::store::{SIGN_IN_LIFE, Tokens, UnixMillis};
 use crate::url::{same_origin, shown};
 
 /// Where a person may come back.
@@ -32,7 +33,7 @@ pub(super) struct Visitors<'a> {
 }
 
 impl Authorizer {
-    /// Waits for the person. No tokens, if another instance got them meanwhile.
+    /// Waits for the person. No tokens, if another instance got them meanwhile; the process does not leave before they are kept.
     pub(super) fn wait(
         &self,
         visitors: Visitors<'_>,
@@ -40,11 +41,12 @@ impl Authorizer {
         client: &Client,
         attempt: &Attempt,
         browser: &mut Option<Responder>,
-    ) -> Step<Option<Tokens>> {
+    ) -> Step<Option<(Tokens, UnderWay<'_>)>> {
         let mut looked = self.world.now();
         loop {
             let now = self.world.now();
-            if now >= attempt.until {
+            // Also if the clock was set back, which would make it last for ever.
+            if now.abs_diff(attempt.created_at) >= SIGN_IN_LIFE {
                 let what = "nobody completed the sign-in within ten minutes";
                 return Err(Failure::new(what));
             }
@@ -78,6 +80,7 @@ impl Authorizer {
             let code = authorization_code::code(response, issuer, sends_iss)?;
             let (redirect_uri, resource) = (&attempt.redirect_uri, attempt.resource.as_deref());
             let endpoint = self.endpoint(discovered, client);
+            let under_way = self.under_way();
             return authorization_code::exchange(
                 endpoint,
                 &code,
@@ -85,7 +88,7 @@ impl Authorizer {
                 redirect_uri,
                 resource,
             )
-            .map(Some);
+            .map(|tokens| Some((tokens, under_way)));
         }
     }
 
@@ -105,7 +108,12 @@ impl Authorizer {
             let same = record.is_some_and(|record| {
                 record.authorization_server_url == discovered.authorization_server
             });
-            self.store.verifier(state).filter(|_| same)
+            let verifier = self.store.verifier(state).filter(|_| same);
+            if verifier.is_some() {
+                // A state is good for once.
+                self.store.remove_sign_in(state);
+            }
+            verifier
         };
         let Some(verifier) = verifier else {
             self.world

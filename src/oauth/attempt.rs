@@ -13,7 +13,7 @@ use url::Url;
 use super::authorization_code::{self, Request};
 use super::browser::Opened;
 use super::callback::Responder;
-use super::failure::{Failure, Step, fetch, of_answer};
+use super::failure::{Failure, Step, of_answer};
 use super::registration::{Client, Origin, Wanted};
 use super::world::Fetch;
 use super::{Authorizer, Discovered, pkce};
@@ -28,7 +28,7 @@ pub(super) struct Attempt {
     pub(super) verifier: Secret,
     pub(super) redirect_uri: String,
     pub(super) resource: Option<String>,
-    pub(super) until: UnixMillis,
+    pub(super) created_at: UnixMillis,
     pub(super) is_resumed: bool,
 }
 
@@ -76,7 +76,8 @@ impl Authorizer {
         let pending = self.store.pending_sign_in(now).filter(|pending| {
             let url = url_with(&pending.state, &pending.verifier);
             let lasts = now.abs_diff(pending.created_at) + LEAST_REST < SIGN_IN_LIFE;
-            lasts && url.as_str() == pending.authorization_url
+            let is_ours = pending.issuer.as_deref() == Some(discovered.issuer());
+            lasts && is_ours && url.as_str() == pending.authorization_url
         });
         let is_resumed = pending.is_some();
         let (state, verifier, created_at) = match pending {
@@ -93,7 +94,7 @@ impl Authorizer {
             verifier,
             redirect_uri: redirect_uri.to_owned(),
             resource,
-            until: created_at.saturating_add(SIGN_IN_LIFE),
+            created_at,
             is_resumed,
         };
         if !is_resumed {
@@ -140,8 +141,8 @@ impl Authorizer {
             follow: false,
             ..Fetch::document(attempt.url.clone())
         };
-        // Whatever else it answers is for the browser.
-        let Ok(answer) = fetch(&*self.world, &request, "the authorization endpoint") else {
+        // Whatever else it answers is for the browser, which is not kept waiting by a second try.
+        let Ok(answer) = self.world.fetch(&request) else {
             return Ok(());
         };
         let failure = of_answer("the sign-in", &request, &answer);
@@ -161,18 +162,20 @@ impl Authorizer {
         if self.config.oauth.no_browser {
             return self.ask_to_paste();
         }
-        if !self.may_open_window(attempt.is_resumed) {
+        if !self.may_open_window(attempt) {
             return Shown::AsText;
         }
+        // Noted before, so that a process that is killed while the window opens does not open another one.
+        let now = self.world.now();
+        self.store.update_notes(|notes| {
+            notes.more.insert(WINDOW.to_owned(), now.into());
+        });
         match self.world.open_browser(&attempt.url) {
-            Opened::Started => {
-                self.store.update_notes(|notes| {
-                    let now = self.world.now();
-                    notes.more.insert(WINDOW.to_owned(), now.into());
-                });
-                Shown::InBrowser
-            }
+            Opened::Started => Shown::InBrowser,
             Opened::NoBrowser(why) => {
+                self.store.update_notes(|notes| {
+                    notes.more.remove(WINDOW);
+                });
                 let text =
                     format!("no browser was opened ({why}): please open the address yourself");
                 self.world.say(Level::Info, &text);
@@ -190,18 +193,19 @@ impl Authorizer {
         Shown::AsText
     }
 
-    fn may_open_window(&self, is_resumed: bool) -> bool {
+    fn may_open_window(&self, attempt: &Attempt) -> bool {
         if self.world.is_by_hand() {
             return true;
         }
-        if is_resumed {
+        let opened = self.store.notes().more.get(WINDOW).and_then(Value::as_u64);
+        // A process that ended early may have stored the sign-in and opened nothing.
+        if attempt.is_resumed && opened.is_some_and(|at| at >= attempt.created_at) {
             self.world.say(
                 Level::Info,
                 "a sign-in is under way: please finish it in the browser tab that is open already",
             );
             return false;
         }
-        let opened = self.store.notes().more.get(WINDOW).and_then(Value::as_u64);
         let recently = opened.is_some_and(|at| at.abs_diff(self.world.now()) < WINDOW_TIME);
         if recently {
             self.world.say(
@@ -223,3 +227,50 @@ const LEAST_REST: UnixMillis = 60_000;
 const WINDOW_TIME: UnixMillis = 3_600_000;
 /// The member of our notes that holds when a browser was opened.
 pub(super) const WINDOW: &str = "window_opened_at";
+
+#[cfg(test)]
+mod tests {
+    use super::super::scripted_world::{self, Scripted};
+    use super::super::server_metadata::ServerMetadata;
+    use super::super::world::World;
+    use super::*;
+
+    fn discovered(issuer: &str) -> Discovered {
+        Discovered {
+            resource: None,
+            server: ServerMetadata {
+                issuer: Some(issuer.to_owned()),
+                authorization_endpoint: Url::parse("https://as.test/authorize").ok(),
+                ..ServerMetadata::default()
+            },
+            authorization_server: issuer.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_stored_sign_in_opens_a_window_only_if_none_was_opened_for_it() {
+        let world = Scripted::new();
+        let authorizer = scripted_world::authorizer(&world);
+        let wanted = Wanted {
+            redirect_uri: Some("http://localhost:1/cb"),
+            grant: "authorization_code",
+            scope: None,
+        };
+        let client = Client::default();
+        let begin = |issuer: &str| {
+            let discovered = discovered(issuer);
+            authorizer.attempt(&discovered, &client, wanted, 1).unwrap()
+        };
+        assert!(!begin("https://as.test").is_resumed);
+        world.sleep(std::time::Duration::from_secs(1));
+        let again = begin("https://as.test");
+        assert!(again.is_resumed && authorizer.may_open_window(&again));
+        authorizer.store.update_notes(|notes| {
+            notes.more.insert(WINDOW.to_owned(), world.now().into());
+        });
+        assert!(!authorizer.may_open_window(&begin("https://as.test")));
+        // Another server with the same authorization endpoint must not get the code.
+        world.sleep(std::time::Duration::from_secs(1));
+        assert!(!begin("https://evil.test").is_resumed);
+    }
+}

@@ -94,7 +94,7 @@ fn read(object: &Object, allow_http: bool) -> Result<Issued, String> {
     })
 }
 
-/// Waits until the person has confirmed the code.
+/// Waits until the person has confirmed the code. No tokens, if `is_done` says that they are not needed any more.
 ///
 /// # Errors
 /// If the person declines or does not come in time.
@@ -102,7 +102,8 @@ pub fn wait(
     endpoint: token::Endpoint<'_>,
     issued: &Issued,
     resource: Option<&str>,
-) -> Step<Tokens> {
+    is_done: impl Fn() -> bool,
+) -> Step<Option<Tokens>> {
     let until = endpoint.world.now().saturating_add(issued.life);
     let mut interval = issued.interval;
     let mut form = vec![
@@ -112,11 +113,14 @@ pub fn wait(
     form.extend(resource.map(|resource| ("resource", resource)));
     loop {
         endpoint.world.sleep(interval);
+        if is_done() {
+            return Ok(None);
+        }
         if endpoint.world.now() >= until {
             return Err(Failure::new("the device code was not confirmed in time"));
         }
         match token::request(endpoint, &form, "signing in with the device code") {
-            Ok(tokens) => return Ok(tokens),
+            Ok(tokens) => return Ok(Some(tokens)),
             Err(Failure::Refused(code, _)) if code == "authorization_pending" => {}
             Err(Failure::Refused(code, _)) if code == "slow_down" => {
                 interval += Duration::from_secs(5);
@@ -174,8 +178,10 @@ mod tests {
         let endpoint = endpoint(&world, &server, &client);
         let issued = begin(endpoint, None, None, false).unwrap();
         assert!(issued.text.contains("https://as.test/go") && issued.text.contains("AB-CD"));
-        assert!(wait(endpoint, &issued, None).is_ok());
+        assert!(wait(endpoint, &issued, None, || false).is_ok());
         assert_eq!(world.slept(), [2, 2, 7, 7].map(Duration::from_secs));
+        let done = wait(endpoint, &issued, None, || true).unwrap();
+        assert!(done.is_none() && world.sent().len() == 5);
     }
 
     #[test]
@@ -187,7 +193,7 @@ mod tests {
         }
         let endpoint = endpoint(&world, &server, &client);
         let issued = begin(endpoint, None, None, false).unwrap();
-        let failure = wait(endpoint, &issued, None).unwrap_err();
+        let failure = wait(endpoint, &issued, None, || false).unwrap_err();
         assert!(failure.error().what().contains("not confirmed in time"));
     }
 

@@ -2,6 +2,7 @@
 //!
 //! - A passing failure (the network, 429, 5xx) is tried again a few times, opens no browser and discards nothing.
 //! - An OAuth error code is branched on by its name (RFC 6749 5.2).
+//! - A server that repeats what it was sent makes us repeat no secret.
 //!
 //! Spec: RFC 6749 5.2; RFC 9110 15.6 (5xx), RFC 6585 4 (429).
 
@@ -81,31 +82,32 @@ pub fn is_passing(status: u16) -> bool {
 /// If it did not pass. An answer with any other status is no error here.
 pub fn fetch(world: &dyn World, request: &Fetch, what: &str) -> Step<Fetched> {
     let mut pause = FIRST_PAUSE;
-    for _ in 0..TRIES {
-        match world.fetch(request) {
+    let mut tries = 0;
+    let answer = loop {
+        tries += 1;
+        let wait = match world.fetch(request) {
             Ok(answer) if !is_passing(answer.status) => return Ok(answer),
-            Ok(answer) if answer.retry_after.is_some_and(|after| after > MOST_PAUSE) => break,
-            Ok(answer) => world.sleep(answer.retry_after.unwrap_or(pause)),
+            Ok(answer) => match answer.retry_after.unwrap_or(pause) {
+                wait if tries <= RETRIES && wait <= MOST_PAUSE => wait,
+                _ => break answer,
+            },
             Err(error) => match Failure::from(error) {
-                Failure::Passing(_) => world.sleep(pause),
+                Failure::Passing(_) if tries <= RETRIES => pause,
                 failure => return Err(failure),
             },
-        }
+        };
+        world.sleep(wait);
         pause *= 2;
-    }
-    let answer = world.fetch(request).map_err(Failure::from)?;
-    if !is_passing(answer.status) {
-        return Ok(answer);
-    }
+    };
     let error = Error::new(
         Kind::SignIn,
         format!("{what} {} answered {}", shown(&request.url), answer.status),
     )
     .with_retry_after(answer.retry_after.map(|after| after.as_secs()));
-    Err(Failure::Passing(with_detail(error, &answer)))
+    Err(Failure::Passing(with_detail(error, request, &answer)))
 }
 
-const TRIES: u32 = 2;
+const RETRIES: u32 = 2;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const MOST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -113,20 +115,21 @@ const MOST_PAUSE: Duration = Duration::from_secs(5);
 pub fn of_answer(doing: &str, request: &Fetch, answer: &Fetched) -> Failure {
     let object = answer.object().unwrap_or_default();
     let code = object.get("error").and_then(|code| code.as_str());
-    let Some(code) = code.map(|code| clean(code, 100)) else {
+    let Some(code) = code.map(|code| clean(&request.without_secrets(code), 100)) else {
         let what = format!(
             "{doing} failed: {} answered {}",
             shown(&request.url),
             answer.status
         );
-        let error = with_detail(Error::new(Kind::SignIn, what), answer);
+        let error = with_detail(Error::new(Kind::SignIn, what), request, answer);
         return if is_passing(answer.status) {
             Failure::Passing(error)
         } else {
             Failure::Final(error)
         };
     };
-    let error = Error::new(Kind::SignIn, refusal(doing, &code, described(&object)));
+    let description = described(&object).map(|text| request.without_secrets(text));
+    let error = Error::new(Kind::SignIn, refusal(doing, &code, description.as_deref()));
     // Temporary by their definition, whatever the status (RFC 6749 4.1.2.1).
     let passing = matches!(code.as_str(), "temporarily_unavailable" | "server_error");
     if passing || is_passing(answer.status) {
@@ -151,12 +154,29 @@ fn described(object: &Object) -> Option<&str> {
 }
 
 /// What a server says that speaks no OAuth: its first line, told to the client and not logged.
-fn with_detail(error: Error, answer: &Fetched) -> Error {
-    let text = answer.body.expose().trim_start();
+fn with_detail(error: Error, request: &Fetch, answer: &Fetched) -> Error {
+    let text = request.without_secrets(answer.body.expose().trim_start());
     let line = clean(text.lines().next().unwrap_or_default(), 120);
     if line.is_empty() || line.starts_with('<') {
         error
     } else {
         error.with_detail(line)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oauth::scripted_world::Scripted;
+    use url::Url;
+
+    #[test]
+    fn a_server_that_asks_for_a_long_pause_is_not_asked_again() {
+        let world = Scripted::new();
+        world.answer_with(429, Some(Duration::from_secs(60)), "");
+        let request = Fetch::document(Url::parse("https://a.test/").unwrap());
+        let failure = fetch(&world, &request, "it").unwrap_err();
+        assert!(matches!(failure, Failure::Passing(_)), "{failure:?}");
+        assert_eq!((world.sent().len(), world.slept().len()), (1, 0));
     }
 }

@@ -1,8 +1,8 @@
 //! Issuer comparison, in metadata and in authorization responses.
 //!
-//! Issuers are compared character by character, with one tolerance where the two are certainly the same URI: an empty path
-//! and `/` after the authority (RFC 3986 6.2.3). Anything else is refused with both values; `--accept-issuer` names one that is
-//! to be believed for this server all the same.
+//! Issuers are compared character by character, in metadata with one tolerance where the two are certainly the same URI: an
+//! empty path and `/` after the authority (RFC 3986 6.2.3). Anything else is refused with both values; `--accept-issuer` names
+//! one that is to be believed for this server all the same. The `iss` of a response must be the metadata's issuer exactly.
 //!
 //! Flags: `--accept-issuer`.
 //! Spec: RFC 8414 3.3, RFC 9207 2.4; MCP 2026-07-28 basic/authorization (Authorization Response Validation).
@@ -54,7 +54,7 @@ pub fn check_metadata(expected: &str, found: Option<&str>, accepted: Option<&str
 /// If it is another server's, or missing although the server says that it sends it.
 pub fn check_response(iss: Option<&str>, issuer: Option<&str>, always_sent: bool) -> Step<()> {
     match (iss, issuer) {
-        (Some(iss), Some(issuer)) if !same(issuer, iss) => Err(Failure::new(format!(
+        (Some(iss), Some(issuer)) if issuer != iss => Err(Failure::new(format!(
             "the answer of the browser comes from another authorization server: \"{}\" instead of \"{}\"",
             clean(iss, 200),
             clean(issuer, 200)
@@ -117,6 +117,12 @@ mod tests {
         assert!(check_response(None, a, false).is_ok());
         assert!(check_response(None, a, true).is_err());
         assert!(check_response(Some("https://b.test"), a, false).is_err());
+        for respelled in ["https://a.test/", "https://A.test", "https://a.test:443"] {
+            assert!(
+                check_response(Some(respelled), a, false).is_err(),
+                "{respelled}"
+            );
+        }
         assert!(check_response(Some("https://b.test"), None, false).is_ok());
     }
 }

@@ -28,6 +28,7 @@ mod client_credentials;
 mod device_code;
 mod discovery;
 pub(crate) mod failure;
+mod held;
 mod issuer;
 mod pkce;
 mod refresh;
@@ -40,19 +41,21 @@ mod scope;
 #[cfg(test)]
 mod scripted_world;
 mod server_metadata;
+mod siblings;
 mod sign_in;
 pub(crate) mod sign_out;
 mod token;
+mod under_way;
 pub mod world;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use serde_json::Value;
 use url::Url;
 
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
-use crate::log::Level;
+use crate::log::{Level, clean};
 use crate::secret::Secret;
 use crate::store::{Store, Tokens, UnixMillis};
 use challenge::Challenge;
@@ -60,6 +63,9 @@ use client_assertion::Key;
 use discovery::Discovered;
 use failure::{Failure, Step};
 use registration::Client;
+use renewal::Failed;
+use sign_in::StepUp;
+use under_way::Counter;
 use world::World;
 
 /// Gets, keeps and renews the tokens of one server. Shared by all threads.
@@ -72,6 +78,8 @@ pub struct Authorizer {
     /// Held by whoever is getting new tokens without a person.
     turn: Mutex<Turn>,
     sign_ins: Mutex<Vec<UnixMillis>>,
+    /// How many token requests are under way whose answer must not be lost.
+    under_way: Counter,
 }
 
 #[derive(Default)]
@@ -80,6 +88,12 @@ struct Cached {
     read_at: Option<UnixMillis>,
     /// The access token that the server refused and that no refresh can help.
     refused: Option<Secret>,
+    /// What the sign-in under way is to widen.
+    step_up: Option<StepUp>,
+    /// The last token that the server accepted.
+    accepted: Option<Secret>,
+    /// The scope that the last step-up asked for, and when it ended.
+    stepped_up: Option<(String, UnixMillis)>,
     warned_of_id_token: bool,
 }
 
@@ -88,8 +102,12 @@ struct Turn {
     discovered: Option<Discovered>,
     /// The last tokens got without a person, and when: if the server refuses them too, another refresh will not help.
     renewed: Option<(Secret, UnixMillis)>,
-    /// The last passing failure, and when: it is not provoked again by each waiting request.
-    failed: Option<(Error, UnixMillis)>,
+    /// The last failure: it is not provoked again by each waiting request.
+    failed: Option<Failed>,
+    /// The access token that only a person can replace.
+    hopeless: Option<Secret>,
+    /// When tokens were renewed of late.
+    renewals: Vec<UnixMillis>,
 }
 
 /// What is to be done about a refusal.
@@ -132,7 +150,13 @@ impl Authorizer {
             cached: Mutex::default(),
             turn: Mutex::default(),
             sign_ins: Mutex::default(),
+            under_way: Counter::default(),
         })
+    }
+
+    /// The token as it is, not renewed.
+    pub fn present_bearer(&self) -> Option<Secret> {
+        self.bearer_of(&self.tokens()?)
     }
 
     /// The token to send, renewed ahead of its end; nothing if there has been no sign-in.
@@ -142,7 +166,10 @@ impl Authorizer {
         let tokens = self.tokens()?;
         let now = self.world.now();
         let can_renew = tokens.refresh_token.is_some() || self.config.oauth.client_credentials;
-        if can_renew && self.ends_soon(&tokens, now) && !self.was_renewed(&tokens) {
+        let ends_soon = can_renew && self.ends_soon(&tokens, now);
+        // As long as it lasts, nobody waits for a refresh that somebody else is at.
+        let is_renewed = ends_soon && !tokens.is_expired(now, 0) && self.is_renewing();
+        if ends_soon && !is_renewed && !self.was_renewed(&tokens) {
             match self.renew(&tokens, None) {
                 Ok(Recovered::Again) => return self.bearer_of(&self.fresh_tokens()?),
                 Ok(Recovered::NeedsSignIn) => {}
@@ -166,6 +193,14 @@ impl Authorizer {
             return Ok(Recovered::Again);
         }
         let step_up = challenge.is_insufficient_scope();
+        if step_up && self.was_in_vain(challenge) {
+            let wanted = match &challenge.scope {
+                Some(scope) => format!("scope \"{}\"", clean(scope, 200)),
+                None => "more scope".to_owned(),
+            };
+            let what = format!("the server wants {wanted}, and signing in has not given it");
+            return Err(Failure::new(what));
+        }
         let needs_person = |authorizer: &Authorizer| {
             lock(&authorizer.cached).refused = tokens.as_ref().map(|t| t.access_token.clone());
             Ok(Recovered::NeedsSignIn)
@@ -175,7 +210,9 @@ impl Authorizer {
             Some(tokens) if tokens.refresh_token.is_some() && !step_up => tokens.clone(),
             _ => return needs_person(self),
         };
-        if self.was_renewed(&renewable) {
+        // A token that has worked has ended; one that never did will not be better the next time.
+        let has_worked = used.is_some() && lock(&self.cached).accepted.as_ref() == used;
+        if self.was_renewed(&renewable) && !has_worked {
             return needs_person(self);
         }
         match self.renew(&renewable, Some(challenge)) {
@@ -185,71 +222,20 @@ impl Authorizer {
         }
     }
 
-    /// The tokens as they were at most a second ago.
-    fn tokens(&self) -> Option<Tokens> {
+    /// Whether a person has been asked for this scope already, not long ago: the server will not be content the next time.
+    fn was_in_vain(&self, challenge: &Challenge) -> bool {
         let now = self.world.now();
-        let mut cached = lock(&self.cached);
-        if cached.read_at.is_none_or(|at| at.abs_diff(now) >= REREAD) {
-            cached.tokens = self.store.tokens();
-            cached.read_at = Some(now);
-        }
-        cached.tokens.clone()
-    }
-
-    /// The tokens as they are.
-    fn fresh_tokens(&self) -> Option<Tokens> {
-        lock(&self.cached).read_at = None;
-        self.tokens()
-    }
-
-    /// What is sent: the access token, or the id token if that was asked for.
-    fn bearer_of(&self, tokens: &Tokens) -> Option<Secret> {
-        if self.config.oauth.use_id_token {
-            if let Some(id_token) = &tokens.id_token {
-                return Some(id_token.clone());
-            }
-            let mut cached = lock(&self.cached);
-            if !std::mem::replace(&mut cached.warned_of_id_token, true) {
-                self.world.say(
-                    Level::Warn,
-                    "--use-id-token: the authorization server gave no id token; the access token is sent",
-                );
-            }
-        }
-        Some(tokens.access_token.clone())
-    }
-
-    fn ends_soon(&self, tokens: &Tokens, now: UnixMillis) -> bool {
-        let margin = refresh::margin(tokens);
-        let id_token_ends = match (&tokens.id_token, self.config.oauth.use_id_token) {
-            (Some(id_token), true) => expiry_of_jwt(id_token),
-            _ => None,
-        };
-        id_token_ends.is_some_and(|at| now.saturating_add(margin) >= at)
-            || tokens.is_expired(now, margin)
-    }
-
-    /// Whether these tokens were renewed by us a moment ago.
-    fn was_renewed(&self, tokens: &Tokens) -> bool {
-        let now = self.world.now();
-        let turn = lock(&self.turn);
-        turn.renewed.as_ref().is_some_and(|(token, at)| {
-            *token == tokens.access_token && at.abs_diff(now) < JUST_RENEWED
+        let wanted = challenge.scope.as_deref().unwrap_or_default();
+        let cached = lock(&self.cached);
+        cached.stepped_up.as_ref().is_some_and(|(asked, at)| {
+            let mut words = wanted.split_whitespace();
+            let covers = words.all(|word| asked.split_whitespace().any(|known| known == word));
+            covers && at.abs_diff(now) < STEP_UP_AGAIN
         })
     }
 
-    /// Keeps new tokens: stored before anybody uses them.
-    fn keep(&self, tokens: Tokens, issuer: Option<&str>) -> Tokens {
-        let tokens = Tokens {
-            issuer: issuer.map(str::to_owned).or(tokens.issuer),
-            ..tokens
-        };
-        let tokens = self.store.save_tokens(tokens, self.world.now());
-        let mut cached = lock(&self.cached);
-        cached.tokens = Some(tokens.clone());
-        cached.read_at = Some(self.world.now());
-        cached.refused = None;
-        tokens
+    fn is_renewing(&self) -> bool {
+        matches!(self.turn.try_lock(), Err(TryLockError::WouldBlock))
     }
 
     fn endpoint<'a>(
@@ -314,22 +300,57 @@ impl Authorizer {
     }
 }
 
-/// How long tokens are believed without a look at the store: a sibling may have renewed them.
-const REREAD: UnixMillis = 1_000;
-const JUST_RENEWED: UnixMillis = 30_000;
+/// After so long a person may have been given what they were refused.
+const STEP_UP_AGAIN: UnixMillis = 600_000;
 /// The member of our notes that holds where the resource metadata is.
 const TOLD: &str = "resource_metadata_url";
 
-/// The `exp` of a JWT, in milliseconds. It is read for its date only; whoever gets the token verifies it.
-fn expiry_of_jwt(token: &Secret) -> Option<UnixMillis> {
-    use base64::Engine;
-    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-    let claims = token.expose().split('.').nth(1)?;
-    let claims = URL_SAFE_NO_PAD.decode(claims.trim_end_matches('=')).ok()?;
-    let claims: Value = serde_json::from_slice(&claims).ok()?;
-    Some(claims.get("exp")?.as_u64()?.saturating_mul(1000))
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::scripted_world::{Scripted, in_memory};
+    use super::*;
+
+    #[test]
+    fn tokens_with_a_short_life_are_renewed_each_time_they_end() {
+        let world = Scripted::new();
+        world.answer(
+            200,
+            r#"{"resource":"https://a.test/mcp","authorization_servers":["https://as.test"]}"#,
+        );
+        world.answer(
+            200,
+            r#"{"issuer":"https://as.test","token_endpoint":"https://as.test/token"}"#,
+        );
+        for token in ["second", "third"] {
+            world.answer(
+                200,
+                &format!(r#"{{"access_token":"{token}","token_type":"Bearer","expires_in":3}}"#),
+            );
+        }
+        let store = Arc::new(in_memory());
+        let first = Tokens {
+            access_token: Secret::new("first"),
+            token_type: "Bearer".to_owned(),
+            refresh_token: Some(Secret::new("again")),
+            expires_in: Some(3),
+            ..Tokens::default()
+        };
+        store.save_tokens(first, world.now());
+        let mut config = Config::new(Url::parse("https://a.test/mcp").unwrap());
+        config.oauth.static_client_info = Some(Secret::new(r#"{"client_id":"id"}"#));
+        let authorizer = Authorizer::new(Box::new(world), &config, store, None).unwrap();
+        let mut seen = Vec::new();
+        for _ in 0..3 {
+            seen.push(authorizer.bearer().unwrap());
+            authorizer.world.sleep(Duration::from_millis(3_100));
+        }
+        let seen: Vec<&str> = seen.iter().map(Secret::expose).collect();
+        assert_eq!(seen, ["first", "second", "third"]);
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! - Ahead of time: a tenth of the token's life before its end, at most a minute, so that short-lived tokens are not
 //!   refreshed at every request.
-//! - The scope is the granted one, or left out (RFC 6749 6: then it stays as it was).
+//! - The scope is the granted one, or left out (RFC 6749 6: then it stays as it was), also where the server refuses it.
 //! - A server that sends no new refresh token lets the old one live on; what it does not say stays as it was.
 //!
 //! Spec: RFC 6749 6; RFC 9700 4.14.2 (rotation).
@@ -32,13 +32,20 @@ pub fn redeem(
     let Some(refresh_token) = &tokens.refresh_token else {
         return Err(Failure::new("there is no refresh token"));
     };
-    let mut form = vec![
-        ("grant_type", "refresh_token"),
-        ("refresh_token", refresh_token.expose()),
-    ];
-    form.extend(tokens.scope.as_deref().map(|scope| ("scope", scope)));
-    form.extend(resource.map(|resource| ("resource", resource)));
-    let fresh = token::request(endpoint, &form, "refreshing the sign-in")?;
+    let ask = |scope: Option<&str>| {
+        let mut form = vec![
+            ("grant_type", "refresh_token"),
+            ("refresh_token", refresh_token.expose()),
+        ];
+        form.extend(scope.map(|scope| ("scope", scope)));
+        form.extend(resource.map(|resource| ("resource", resource)));
+        token::request(endpoint, &form, "refreshing the sign-in")
+    };
+    let scope = tokens.scope.as_deref();
+    let fresh = match ask(scope) {
+        Err(failure) if scope.is_some() && failure.code() == Some("invalid_scope") => ask(None)?,
+        answered => answered?,
+    };
     Ok(Tokens {
         refresh_token: fresh.refresh_token.or_else(|| tokens.refresh_token.clone()),
         id_token: fresh.id_token.or_else(|| tokens.id_token.clone()),

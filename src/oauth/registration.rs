@@ -2,8 +2,11 @@
 //!
 //! In this order: a client registered by hand; the address of a metadata document, where the authorization server takes
 //! such; a registration made earlier with this issuer; a new registration; else a sentence that says what to obtain.
+//! - A client registered by hand is bound to the issuer it first signed in at.
 //! - A registration is bound to its issuer and to its redirect URI; it is replaced when either changes, or when the server does
 //!   not know it any more.
+//! - It is made for all scopes of the resource, because many servers hold a client to the scope it registered with: a step-up
+//!   then needs no other client. Where the server does not allow that, it is made for what will be asked for.
 //!
 //! Flags: `--static-oauth-client-info`, `--static-oauth-client-metadata`, `--client-metadata-url`.
 //! Spec: RFC 7591 2, 3; MCP 2026-07-28 basic/authorization/client-registration; npm mcp-remote 0.15.1 (body, methods).
@@ -14,8 +17,10 @@ use url::Url;
 use super::discovery::Discovered;
 use super::failure::{Failure, Step, fetch, of_answer};
 use super::world::{Content, Fetch, World};
+use super::{issuer, scope};
 use crate::config::OAuth;
 use crate::error::{Error, Kind};
+use crate::log::clean;
 use crate::secret::Secret;
 use crate::store::{ClientInfo, Object, Store};
 
@@ -90,6 +95,7 @@ pub fn known(
     now: u64,
 ) -> Step<Option<Client>> {
     if let Some(client) = static_client(oauth)? {
+        check_issuer(oauth, store, discovered, &client)?;
         return Ok(Some(client));
     }
     if let Some(address) = &oauth.client_metadata_url
@@ -130,6 +136,50 @@ pub fn static_client(oauth: &OAuth) -> Step<Option<Client>> {
     }
 }
 
+/// A client registered by hand belongs to the authorization server it has signed in at; no other one gets its secret.
+fn check_issuer(
+    oauth: &OAuth,
+    store: &Store,
+    discovered: &Discovered,
+    client: &Client,
+) -> Step<()> {
+    let notes = store.notes();
+    let bound = notes.more.get(BOUND).and_then(Value::as_object);
+    let known = bound
+        .filter(|bound| bound.get("client_id").and_then(Value::as_str) == Some(&client.id))
+        .and_then(|bound| bound.get("issuer").and_then(Value::as_str));
+    let found = discovered.issuer();
+    let accepted = oauth.accept_issuer.as_deref();
+    match known {
+        Some(known)
+            if !issuer::same(known, found)
+                && accepted.is_none_or(|accepted| !issuer::same(accepted, found)) =>
+        {
+            let (known, found) = (clean(known, 200), clean(found, 200));
+            let what = format!(
+                "the server uses another authorization server now, \"{found}\"; the client given with --static-oauth-client-info belongs to \"{known}\""
+            );
+            Err(Failure::Final(Error::new(Kind::SignIn, what).with_hint(
+                format!("obtain a client there; or, if this one is known there too, add: --accept-issuer {found}"),
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Remembers whom a client registered by hand belongs to: it has signed in there.
+pub fn bind(store: &Store, discovered: &Discovered, client: &Client) {
+    if client.origin == Origin::Static {
+        let bound = json!({"client_id": client.id, "issuer": discovered.issuer()});
+        store.update_notes(|notes| {
+            notes.more.insert(BOUND.to_owned(), bound);
+        });
+    }
+}
+
+/// The member of our notes that holds it.
+const BOUND: &str = "static_client";
+
 /// Registers a client and stores it.
 ///
 /// # Errors
@@ -145,14 +195,22 @@ pub fn register(
         return Err(nowhere_to_register(oauth, discovered, wanted));
     };
     let listed = discovered.server.token_auth_methods.as_deref();
-    let body = Value::Object(body(oauth, listed, wanted));
-    let request = Fetch {
-        body: Content::Json(Secret::new(body.to_string())),
-        follow: false,
-        ..Fetch::document(endpoint.clone())
+    let request_for = |scope: Option<&str>| {
+        let body = Value::Object(body(oauth, listed, Wanted { scope, ..wanted }));
+        Fetch {
+            body: Content::Json(Secret::new(body.to_string())),
+            follow: false,
+            ..Fetch::document(endpoint.clone())
+        }
     };
     let doing = "registering a client";
-    let answer = fetch(world, &request, "the registration endpoint")?;
+    let whole = whole_scope(discovered, wanted);
+    let mut request = request_for(whole.as_deref());
+    let mut answer = fetch(world, &request, "the registration endpoint")?;
+    if answer.status == 400 && whole.as_deref() != wanted.scope {
+        request = request_for(wanted.scope);
+        answer = fetch(world, &request, "the registration endpoint")?;
+    }
     if !(200..300).contains(&answer.status) {
         let failure = of_answer(doing, &request, &answer);
         return Err(match failure {
@@ -181,6 +239,26 @@ pub fn register(
     Ok(Client::new(&info, Origin::Fresh))
 }
 
+/// What will be asked for, and whatever a step-up may ask for.
+fn whole_scope(discovered: &Discovered, wanted: Wanted<'_>) -> Option<String> {
+    let resource = discovered.resource();
+    let listed = resource.and_then(|resource| resource.scopes.as_deref());
+    let listed = listed.unwrap_or_default().iter().map(String::as_str);
+    scope::joined(wanted.scope?.split(' ').chain(listed))
+}
+
+/// Whether the stored registration was made for less than this scope.
+pub fn is_too_narrow(store: &Store, scope: Option<&str>) -> bool {
+    let info = store.client_info();
+    let registered = info
+        .as_ref()
+        .and_then(|info| info.more.get("scope")?.as_str());
+    match (registered, scope) {
+        (Some(registered), Some(scope)) => !scope::holds_all(Some(registered), scope),
+        (None, _) | (_, None) => false,
+    }
+}
+
 /// The registration request.
 fn body(oauth: &OAuth, listed: Option<&[String]>, wanted: Wanted<'_>) -> Map<String, Value> {
     let offers = |name: &str| listed.is_some_and(|all| all.iter().any(|one| one == name));
@@ -201,9 +279,13 @@ fn body(oauth: &OAuth, listed: Option<&[String]>, wanted: Wanted<'_>) -> Map<Str
         "token_endpoint_auth_method",
         json!(method.unwrap_or("none")),
     );
-    if let Some(uri) = wanted.redirect_uri {
-        put("redirect_uris", json!([uri]));
-        put("response_types", json!(["code"]));
+    match wanted.redirect_uri {
+        Some(uri) => {
+            put("redirect_uris", json!([uri]));
+            put("response_types", json!(["code"]));
+        }
+        // RFC 7591 2: left out it means "code", and a redirect URI is demanded.
+        None => drop(put("response_types", json!([]))),
     }
     if let Some(scope) = wanted.scope {
         put("scope", json!(scope));
@@ -258,7 +340,13 @@ fn by_hand(error: Error, wanted: Wanted<'_>) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use super::super::scripted_world;
+    use url::Url;
+
     use super::*;
+    use crate::oauth::resource_metadata::ResourceMetadata;
+    use crate::oauth::scripted_world::{Scripted, in_memory};
+    use crate::oauth::server_metadata::ServerMetadata;
 
     fn wanted<'a>() -> Wanted<'a> {
         Wanted {
@@ -297,6 +385,59 @@ mod tests {
     }
 
     #[test]
+    fn a_client_without_a_browser_registers_for_no_response_type() {
+        let wanted = Wanted {
+            redirect_uri: None,
+            grant: "urn:ietf:params:oauth:grant-type:device_code",
+            scope: None,
+        };
+        let body = body(&OAuth::default(), None, wanted);
+        assert_eq!(body["response_types"], json!([]));
+        assert!(!body.contains_key("redirect_uris"));
+    }
+
+    fn discovered() -> Discovered {
+        let place = Url::parse("https://a.test/.well-known/oauth-protected-resource").unwrap();
+        Discovered {
+            resource: Some((
+                place,
+                ResourceMetadata {
+                    resource: "https://a.test/mcp".to_owned(),
+                    authorization_server: None,
+                    scopes: Some(vec!["b".to_owned(), "c".to_owned()]),
+                },
+            )),
+            server: ServerMetadata {
+                registration_endpoint: Some(Url::parse("https://as.test/register").unwrap()),
+                ..ServerMetadata::default()
+            },
+            authorization_server: "https://as.test".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_client_registers_for_every_scope_of_the_resource_or_for_what_it_asks_for() {
+        let world = Scripted::new();
+        let store = in_memory();
+        world.answer(400, r#"{"error":"invalid_client_metadata"}"#);
+        world.answer(201, r#"{"client_id":"id","scope":"a b"}"#);
+        register(&world, &OAuth::default(), &store, &discovered(), wanted()).unwrap();
+        let scopes: Vec<Value> = world
+            .sent()
+            .iter()
+            .map(|sent| match &sent.body {
+                Content::Json(body) => {
+                    serde_json::from_str::<Value>(body.expose()).unwrap()["scope"].clone()
+                }
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(scopes, ["a b c", "a b"]);
+        assert!(is_too_narrow(&store, Some("c")));
+        assert!(!is_too_narrow(&store, Some("b")) && !is_too_narrow(&store, None));
+    }
+
+    #[test]
     fn the_persons_metadata_overrides_ours() {
         let oauth = OAuth {
             static_client_metadata: Some(r#"{"client_name":"mine","scope":"x"}"#.to_owned()),
@@ -306,5 +447,32 @@ mod tests {
         assert_eq!(body["client_name"], "mine");
         assert_eq!(body["scope"], "x");
         assert_eq!(pinned_scope(&oauth).as_deref(), Some("x"));
+    }
+
+    #[test]
+    fn a_client_given_by_hand_stays_with_the_server_it_has_signed_in_at() {
+        let store = scripted_world::authorizer(&Scripted::new()).store;
+        let mut oauth = OAuth {
+            static_client_info: Some(Secret::new(r#"{"client_id":"c","client_secret":"s"}"#)),
+            ..OAuth::default()
+        };
+        let at = |issuer: &str| Discovered {
+            resource: None,
+            server: ServerMetadata::default(),
+            authorization_server: issuer.to_owned(),
+        };
+        let (one, other) = (at("https://one.test"), at("https://other.test"));
+        let client = known(&oauth, &store, &one, None, 0).unwrap().unwrap();
+        bind(&store, &one, &client);
+        assert!(known(&oauth, &store, &one, None, 0).is_ok());
+        let error = known(&oauth, &store, &other, None, 0)
+            .unwrap_err()
+            .into_error();
+        assert!(error.what().contains("belongs to \"https://one.test\""));
+        oauth.accept_issuer = Some("https://other.test".to_owned());
+        assert!(known(&oauth, &store, &other, None, 0).is_ok());
+        oauth.accept_issuer = None;
+        oauth.static_client_info = Some(Secret::new(r#"{"client_id":"another"}"#));
+        assert!(known(&oauth, &store, &other, None, 0).is_ok());
     }
 }

@@ -2,16 +2,29 @@
 //!
 //! - In this process under a lock, across processes under the lease of the store; whoever comes second finds the new tokens.
 //! - A refresh token is redeemed only at the issuer it came from, by the client it was given to.
-//! - A passing failure is remembered for a moment, so that ten waiting requests do not make ten attempts.
+//! - A failure is remembered for a while, longer each time, so that ten waiting requests do not make ten attempts.
+//! - A refusal by any other code than `invalid_grant` and its kin leaves the tokens where they are, but only a person can help.
+//! - Twenty refreshes in half a minute are a loop (npm's brake).
 //!
 //! Spec: RFC 6749 6; RFC 9700 4.14.2; npm mcp-remote 0.15.1 (refresh lease).
 
+use super::authorization_code::is_resource_refused;
 use super::challenge::Challenge;
 use super::failure::{Failure, Step};
-use super::{Authorizer, Recovered, Turn, client_credentials, lock, refresh, registration};
+use super::{Authorizer, Discovered, Recovered, Turn};
+use super::{client_credentials, lock, refresh, registration};
 use crate::error::{Error, Kind};
 use crate::log::Level;
 use crate::store::{LeaseOutcome, Tokens, UnixMillis};
+
+/// A renewal that failed.
+pub(super) struct Failed {
+    error: Error,
+    is_passing: bool,
+    at: UnixMillis,
+    /// How long it is answered without another attempt.
+    pause: UnixMillis,
+}
 
 impl Authorizer {
     /// Gets other tokens than `used`.
@@ -21,11 +34,48 @@ impl Authorizer {
     pub(super) fn renew(&self, used: &Tokens, challenge: Option<&Challenge>) -> Step<Recovered> {
         let mut turn = lock(&self.turn);
         let now = self.world.now();
-        if let Some((error, at)) = &turn.failed
-            && at.abs_diff(now) < REMEMBERED
+        if let Some(failed) = &turn.failed
+            && failed.at.abs_diff(now) < failed.pause
         {
-            return Err(Failure::Passing(error.again()));
+            return Err(match failed.is_passing {
+                true => Failure::Passing(failed.error.again()),
+                false => Failure::Final(failed.error.again()),
+            });
         }
+        if turn.hopeless.as_ref() == Some(&used.access_token) {
+            return Ok(Recovered::NeedsSignIn);
+        }
+        turn.renewals.retain(|at| at.abs_diff(now) < BRAKE_TIME);
+        if turn.renewals.len() >= BRAKE_COUNT {
+            let what = "the tokens end as soon as they are refreshed: no more refreshes are tried for half a minute";
+            return Err(Failure::Passing(Error::new(Kind::SignIn, what)));
+        }
+        let renewed = self.renew_in_turn(&mut turn, used, challenge);
+        let (error, is_passing) = match &renewed {
+            Err(Failure::Passing(error)) => (error, true),
+            Err(Failure::Refused(_, error) | Failure::Final(error)) => (error, false),
+            Ok(_) => {
+                turn.failed = None;
+                return renewed;
+            }
+        };
+        turn.failed = Some(Failed {
+            error: error.again(),
+            is_passing,
+            at: self.world.now(),
+            pause: pause_after(turn.failed.as_ref(), error),
+        });
+        // The endpoints may have moved.
+        turn.discovered = None;
+        renewed
+    }
+
+    fn renew_in_turn(
+        &self,
+        turn: &mut Turn,
+        used: &Tokens,
+        challenge: Option<&Challenge>,
+    ) -> Step<Recovered> {
         let unchanged = || match self.store.tokens() {
             Some(tokens) => tokens.access_token == used.access_token,
             None => true,
@@ -42,72 +92,123 @@ impl Authorizer {
             LeaseOutcome::Held(lease) => Some(lease),
             LeaseOutcome::Uncoordinated => None,
         };
-        let renewed = self.renew_leased(&mut turn, used, challenge, || {
+        let renew_lease = || {
             if let Some(lease) = &lease {
                 lease.renew();
             }
-        });
-        if let Err(Failure::Passing(error)) = &renewed {
-            turn.failed = Some((error.again(), self.world.now()));
+        };
+        match self.config.oauth.client_credentials {
+            true => self.ask_again(turn, challenge, renew_lease),
+            false => self.redeem(turn, used, challenge, renew_lease),
         }
-        renewed
     }
 
-    fn renew_leased(
+    fn discovered(&self, turn: &Turn, challenge: Option<&Challenge>) -> Step<Discovered> {
+        if let Some(discovered) = &turn.discovered {
+            return Ok(discovered.clone());
+        }
+        self.discover(challenge.and_then(|challenge| challenge.resource_metadata.as_ref()))
+    }
+
+    fn ask_again(
+        &self,
+        turn: &mut Turn,
+        challenge: Option<&Challenge>,
+        renew_lease: impl Fn(),
+    ) -> Step<Recovered> {
+        let discovered = self.discovered(turn, challenge)?;
+        renew_lease();
+        let nothing = Challenge::default();
+        let tokens = self.credentials(&discovered, challenge.unwrap_or(&nothing))?;
+        Ok(self.renewed(turn, tokens, discovered))
+    }
+
+    fn redeem(
         &self,
         turn: &mut Turn,
         used: &Tokens,
         challenge: Option<&Challenge>,
         renew_lease: impl Fn(),
     ) -> Step<Recovered> {
-        let discovered = match &turn.discovered {
-            Some(discovered) => discovered.clone(),
-            None => {
-                let told = challenge.and_then(|challenge| challenge.resource_metadata.as_ref());
-                self.discover(told)?
-            }
+        // Read again: only the newest refresh token may be redeemed.
+        let Some(current) = self.fresh_tokens() else {
+            return Ok(Recovered::NeedsSignIn);
         };
+        if current.access_token != used.access_token {
+            return Ok(Recovered::Again);
+        }
+        let discovered = self.discovered(turn, challenge)?;
         renew_lease();
-        let nothing = Challenge::default();
-        let tokens = if self.config.oauth.client_credentials {
-            self.credentials(&discovered, challenge.unwrap_or(&nothing))?
-        } else {
-            // Read again: only the newest refresh token may be redeemed.
-            let Some(current) = self.store.tokens() else {
-                return Ok(Recovered::NeedsSignIn);
-            };
-            if current.access_token != used.access_token {
-                return Ok(Recovered::Again);
-            }
-            if !current.may_be_from(discovered.issuer()) {
-                self.world.say(
-                    Level::Info,
-                    "the server uses another authorization server now: a new sign-in is needed",
-                );
-                return Ok(Recovered::NeedsSignIn);
-            }
-            let (oauth, store) = (&self.config.oauth, &self.store);
-            let now = self.world.now();
-            let Some(client) = registration::known(oauth, store, &discovered, None, now)? else {
-                return Ok(Recovered::NeedsSignIn);
-            };
-            let resource = self.resource(&discovered);
-            let endpoint = self.endpoint(&discovered, &client);
-            match refresh::redeem(endpoint, &current, resource.as_deref()) {
-                Ok(tokens) => tokens,
-                Err(failure) if refresh::is_over(&failure) => {
-                    self.sign_in_is_over(&failure, client.origin.is_replaceable());
-                    turn.discovered = None;
-                    return Ok(Recovered::NeedsSignIn);
-                }
-                Err(failure) => return Err(failure),
-            }
+        if !current.may_be_from(discovered.issuer()) {
+            self.world.say(
+                Level::Info,
+                "the server uses another authorization server now: a new sign-in is needed",
+            );
+            turn.hopeless = Some(current.access_token);
+            return Ok(Recovered::NeedsSignIn);
+        }
+        let (oauth, store) = (&self.config.oauth, &self.store);
+        let now = self.world.now();
+        let Some(client) = registration::known(oauth, store, &discovered, None, now)? else {
+            turn.hopeless = Some(current.access_token);
+            return Ok(Recovered::NeedsSignIn);
         };
+        let endpoint = self.endpoint(&discovered, &client);
+        let _under_way = self.under_way();
+        let redeemed = self.with_resource(&discovered, |resource| {
+            refresh::redeem(endpoint, &current, resource)
+        });
+        let tokens = match redeemed {
+            Ok(tokens) => tokens,
+            Err(failure) if refresh::is_over(&failure) => {
+                self.sign_in_is_over(&failure, client.origin.is_replaceable());
+                turn.discovered = None;
+                return Ok(Recovered::NeedsSignIn);
+            }
+            Err(Failure::Refused(_, error)) => {
+                // It will not get better, but what is stored is not known to be worthless.
+                let text = format!("{}: a new sign-in is needed", error.what());
+                self.world.say(Level::Info, &text);
+                turn.hopeless = Some(current.access_token);
+                turn.discovered = None;
+                return Ok(Recovered::NeedsSignIn);
+            }
+            Err(failure) => return Err(failure),
+        };
+        let newer = |stored: Tokens| stored.access_token != current.access_token;
+        if self.store.tokens().is_some_and(newer) {
+            // A sign-in has ended meanwhile: its tokens count, they may hold more.
+            self.fresh_tokens();
+            return Ok(Recovered::Again);
+        }
+        registration::bind(store, &discovered, &client);
+        Ok(self.renewed(turn, tokens, discovered))
+    }
+
+    fn renewed(&self, turn: &mut Turn, tokens: Tokens, discovered: Discovered) -> Recovered {
         let tokens = self.keep(tokens, Some(discovered.issuer()));
-        turn.renewed = Some((tokens.access_token, self.world.now()));
+        let now = self.world.now();
+        turn.renewed = Some((tokens.access_token, now));
+        turn.renewals.push(now);
         turn.discovered = Some(discovered);
-        turn.failed = None;
-        Ok(Recovered::Again)
+        Recovered::Again
+    }
+
+    /// Asks with the resource parameter; once more without it, where the authorization server is known to refuse it.
+    pub(super) fn with_resource<T>(
+        &self,
+        discovered: &Discovered,
+        ask: impl Fn(Option<&str>) -> Step<T>,
+    ) -> Step<T> {
+        let resource = self.resource(discovered);
+        match ask(resource.as_deref()) {
+            Err(failure) if resource.is_some() && is_resource_refused(&failure) => {
+                self.store
+                    .update_notes(|notes| notes.omit_resource = Some(true));
+                ask(None)
+            }
+            answered => answered,
+        }
     }
 
     /// The authorization server has ended it: what it does not accept any more is removed.
@@ -121,7 +222,7 @@ impl Authorizer {
         self.fresh_tokens();
     }
 
-    fn credentials(&self, discovered: &super::Discovered, challenge: &Challenge) -> Step<Tokens> {
+    fn credentials(&self, discovered: &Discovered, challenge: &Challenge) -> Step<Tokens> {
         let now = self.world.now();
         let (oauth, store) = (&self.config.oauth, &self.store);
         let known = registration::known(oauth, store, discovered, None, now)?;
@@ -136,11 +237,190 @@ impl Authorizer {
             )));
         };
         let scope = self.scope(discovered, challenge);
-        let resource = self.resource(discovered);
         let endpoint = self.endpoint(discovered, &client);
-        client_credentials::request(endpoint, scope.as_deref(), resource.as_deref())
+        let tokens = self.with_resource(discovered, |resource| {
+            client_credentials::request(endpoint, scope.as_deref(), resource)
+        })?;
+        registration::bind(store, discovered, &client);
+        Ok(tokens)
     }
 }
 
-/// How long a passing failure is answered without another attempt.
-const REMEMBERED: UnixMillis = 2_000;
+/// The pause before the next attempt: twice as long after each failure, and as long as the server asks for, within reason.
+fn pause_after(before: Option<&Failed>, error: &Error) -> UnixMillis {
+    let pause = before.map_or(FIRST_PAUSE, |failed| failed.pause.saturating_mul(2));
+    let asked = error
+        .retry_after()
+        .map_or(0, |seconds| seconds.saturating_mul(1000));
+    pause.min(MOST_PAUSE).max(asked.min(MOST_ASKED))
+}
+
+/// How long a failure is answered without another attempt.
+const FIRST_PAUSE: UnixMillis = 2_000;
+/// A request is kept trying for twice as long: each gets an attempt of its own.
+const MOST_PAUSE: UnixMillis = 4_000;
+const MOST_ASKED: UnixMillis = 300_000;
+/// npm's brake: so many new tokens within this time are a loop.
+const BRAKE_TIME: UnixMillis = 30_000;
+const BRAKE_COUNT: usize = 20;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use std::time::Duration;
+
+    use super::super::scripted_world::{self, Scripted};
+    use super::super::world::{Content, Fetch, World};
+    use super::*;
+    use crate::secret::Secret;
+    use crate::store::ClientInfo;
+
+    /// An authorizer whose tokens ended long ago, with a registration; its metadata is laid down as answers.
+    fn authorizer(world: &Scripted) -> Authorizer {
+        let authorizer = scripted_world::authorizer(world);
+        let store = &authorizer.store;
+        let tokens = Tokens {
+            access_token: Secret::new("t0"),
+            token_type: "Bearer".to_owned(),
+            refresh_token: Some(Secret::new("r0")),
+            scope: Some("a".to_owned()),
+            expires_at: Some(1),
+            ..Tokens::default()
+        };
+        store.save_tokens(tokens, world.now());
+        store.save_client_info(&ClientInfo {
+            client_id: "c".to_owned(),
+            redirect_uris: vec!["http://localhost:1/oauth/callback".to_owned()],
+            ..ClientInfo::default()
+        });
+        discovery(world);
+        authorizer
+    }
+
+    fn discovery(world: &Scripted) {
+        world.answer(200, r#"{"resource":"https://a.test/mcp"}"#);
+        world.answer(
+            200,
+            r#"{"issuer":"https://a.test","token_endpoint":"https://a.test/token"}"#,
+        );
+    }
+
+    fn refused(authorizer: &Authorizer) -> Step<Recovered> {
+        let used = authorizer.present_bearer();
+        authorizer.recover(used.as_ref(), &Challenge::default())
+    }
+
+    fn forms(world: &Scripted) -> Vec<String> {
+        let sent = world.sent();
+        let form = |fetch: &Fetch| match &fetch.body {
+            Content::Form(form) => Some(form.expose().to_owned()),
+            _ => None,
+        };
+        sent.iter().filter_map(form).collect()
+    }
+
+    #[test]
+    fn a_token_that_lives_for_seconds_is_refreshed_each_time_and_asks_nobody() {
+        let world = Scripted::new();
+        let authorizer = authorizer(&world);
+        for round in 1..4 {
+            world.answer(
+                200,
+                &format!(r#"{{"access_token":"t{round}","token_type":"bearer","expires_in":5}}"#),
+            );
+            assert!(matches!(refused(&authorizer), Ok(Recovered::Again)));
+            world.sleep(Duration::from_secs(6));
+        }
+    }
+
+    #[test]
+    fn a_token_that_is_refused_although_it_was_just_renewed_needs_a_person() {
+        let world = Scripted::new();
+        let authorizer = authorizer(&world);
+        world.answer(
+            200,
+            r#"{"access_token":"t1","token_type":"bearer","expires_in":3600}"#,
+        );
+        assert!(matches!(refused(&authorizer), Ok(Recovered::Again)));
+        assert!(matches!(refused(&authorizer), Ok(Recovered::NeedsSignIn)));
+    }
+
+    #[test]
+    fn a_refusal_by_an_unusual_code_needs_a_person_and_discards_nothing() {
+        let world = Scripted::new();
+        let authorizer = authorizer(&world);
+        world.answer(400, r#"{"error":"unsupported_grant_type"}"#);
+        for _ in 0..3 {
+            assert!(matches!(refused(&authorizer), Ok(Recovered::NeedsSignIn)));
+        }
+        assert_eq!(forms(&world).len(), 1);
+        assert!(authorizer.store.tokens().is_some());
+    }
+
+    #[test]
+    fn a_dead_grant_is_found_dead_once() {
+        let world = Scripted::new();
+        let authorizer = authorizer(&world);
+        let tokens = authorizer.store.tokens().unwrap();
+        world.answer(400, r#"{"error":"invalid_grant"}"#);
+        for _ in 0..10 {
+            let renewed = authorizer.renew(&tokens, None);
+            assert!(matches!(renewed, Ok(Recovered::NeedsSignIn)));
+        }
+        assert_eq!(world.sent().len(), 3);
+        assert!(authorizer.store.tokens().is_none());
+    }
+
+    #[test]
+    fn a_scope_or_a_resource_that_is_refused_is_left_out() {
+        let world = Scripted::new();
+        let authorizer = authorizer(&world);
+        world.answer(400, r#"{"error":"invalid_scope"}"#);
+        world.answer(
+            400,
+            r#"{"error":"invalid_target","error_description":"AADSTS9010010: no"}"#,
+        );
+        world.answer(200, r#"{"access_token":"t1","token_type":"bearer"}"#);
+        assert!(matches!(refused(&authorizer), Ok(Recovered::Again)));
+        let forms = forms(&world);
+        assert!(forms[0].contains("scope=a") && forms[0].contains("resource="));
+        assert!(!forms[1].contains("scope=") && forms[1].contains("resource="));
+        assert!(!forms[2].contains("resource="));
+        assert_eq!(authorizer.store.notes().omit_resource, Some(true));
+    }
+
+    #[test]
+    fn a_token_endpoint_in_trouble_is_left_alone_for_longer_each_time() {
+        let world = Scripted::new();
+        let authorizer = authorizer(&world);
+        let passing = || matches!(refused(&authorizer), Err(Failure::Passing(_)));
+        world.answer_with(503, Some(Duration::from_secs(60)), "");
+        assert!(passing() && passing());
+        assert_eq!(world.sent().len(), 3);
+        world.sleep(Duration::from_secs(59));
+        assert!(passing());
+        world.sleep(Duration::from_secs(2));
+        discovery(&world);
+        world.answer(200, r#"{"access_token":"t1","token_type":"bearer"}"#);
+        assert!(matches!(refused(&authorizer), Ok(Recovered::Again)));
+    }
+
+    #[test]
+    fn tokens_of_a_sign_in_that_ended_meanwhile_are_not_overwritten() {
+        let world = Scripted::new();
+        let authorizer = authorizer(&world);
+        world.answer(200, r#"{"access_token":"t1","token_type":"bearer"}"#);
+        let store = Arc::clone(&authorizer.store);
+        world.before_answer(3, move || {
+            let tokens = Tokens {
+                access_token: Secret::new("wide"),
+                token_type: "Bearer".to_owned(),
+                ..Tokens::default()
+            };
+            store.save_tokens(tokens, 1);
+        });
+        assert!(matches!(refused(&authorizer), Ok(Recovered::Again)));
+        assert_eq!(authorizer.present_bearer(), Some(Secret::new("wide")));
+    }
+}

@@ -57,6 +57,12 @@ pub fn is_offline(scope: Option<&str>) -> bool {
     scope.is_some_and(|scope| holds(scope, OFFLINE))
 }
 
+/// Whether a scope holds all of another.
+pub fn holds_all(scope: Option<&str>, other: &str) -> bool {
+    let scope = scope.unwrap_or_default();
+    other.split_ascii_whitespace().all(|one| holds(scope, one))
+}
+
 fn holds(scope: &str, one: &str) -> bool {
     scope.split_ascii_whitespace().any(|other| other == one)
 }
@@ -64,7 +70,7 @@ fn holds(scope: &str, one: &str) -> bool {
 const OFFLINE: &str = "offline_access";
 
 /// All of them once, in order; nothing if there is none. What no scope can hold is left out (RFC 6749 3.3).
-fn joined<'a>(parts: impl Iterator<Item = &'a str>) -> Option<String> {
+pub fn joined<'a>(parts: impl Iterator<Item = &'a str>) -> Option<String> {
     let is_scope = |c: char| matches!(c, '!' | '#'..='[' | ']'..='~');
     let mut all: Vec<&str> = Vec::new();
     for one in parts.flat_map(str::split_ascii_whitespace) {

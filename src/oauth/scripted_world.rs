@@ -1,19 +1,33 @@
 //! A world for tests: answers in the order they were laid down, a clock that moves when somebody sleeps.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use url::Url;
 
+use super::Authorizer;
 use super::browser::Opened;
 use super::world::{Fetch, Fetched, World};
+use crate::config::{Config, LogConfig};
 use crate::error::{Error, Kind, Result};
-use crate::log::Level;
+use crate::log::{Level, Log};
 use crate::secret::Secret;
-use crate::store::UnixMillis;
+use crate::store::{ServerHash, Store, UnixMillis};
 
-pub(crate) struct Scripted(Mutex<State>);
+/// A store without a directory.
+pub(crate) fn in_memory() -> Store {
+    let config = Config::new(Url::parse("https://a.test/mcp").unwrap());
+    let silent = LogConfig {
+        silent: true,
+        ..LogConfig::default()
+    };
+    let log = Log::open(silent).unwrap();
+    Store::open(None, &ServerHash::of(&config), Arc::new(log))
+}
+
+#[derive(Clone)]
+pub(crate) struct Scripted(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
@@ -21,23 +35,34 @@ struct State {
     sent: Vec<Fetch>,
     slept: Vec<Duration>,
     now: UnixMillis,
+    fetched: usize,
+    before: Option<(usize, Box<dyn FnOnce() + Send>)>,
 }
 
 impl Scripted {
     pub(crate) fn new() -> Scripted {
-        Scripted(Mutex::new(State {
+        Scripted(Arc::new(Mutex::new(State {
             now: 1_000_000_000_000,
             ..State::default()
-        }))
+        })))
     }
 
     pub(crate) fn answer(&self, status: u16, body: &str) {
+        self.answer_with(status, None, body);
+    }
+
+    pub(crate) fn answer_with(&self, status: u16, retry_after: Option<Duration>, body: &str) {
         let answer = Fetched {
             status,
-            retry_after: None,
+            retry_after,
             body: Secret::new(body),
         };
         self.0.lock().unwrap().answers.push_back(Ok(answer));
+    }
+
+    /// Has this happen before the answer of this number is given.
+    pub(crate) fn before_answer(&self, number: usize, happens: impl FnOnce() + Send + 'static) {
+        self.0.lock().unwrap().before = Some((number, Box::new(happens)));
     }
 
     pub(crate) fn sent(&self) -> Vec<Fetch> {
@@ -49,12 +74,29 @@ impl Scripted {
     }
 }
 
+/// An authorizer for https://a.test/mcp that keeps everything in memory.
+pub(crate) fn authorizer(world: &Scripted) -> Authorizer {
+    let config = Config::new(Url::parse("https://a.test/mcp").unwrap());
+    let hash = ServerHash::parse("94baabe3c3fadb285b26c035e4e86046").unwrap();
+    let silent = LogConfig {
+        silent: true,
+        ..LogConfig::default()
+    };
+    let store = Store::open(None, &hash, Arc::new(Log::open(silent).unwrap()));
+    Authorizer::new(Box::new(world.clone()), &config, Arc::new(store), None).unwrap()
+}
+
 impl World for Scripted {
     fn fetch(&self, fetch: &Fetch) -> Result<Fetched> {
         let mut state = self.0.lock().unwrap();
+        state.fetched += 1;
+        let fetched = state.fetched;
+        if let Some((_, happens)) = state.before.take_if(|(number, _)| *number == fetched) {
+            happens();
+        }
         state.sent.push(Fetch {
             url: fetch.url.clone(),
-            body: super::world::Content::Nothing,
+            body: fetch.body.clone(),
             authorization: fetch.authorization.clone(),
             follow: fetch.follow,
             trusted: fetch.trusted,
@@ -85,6 +127,8 @@ impl World for Scripted {
     fn say(&self, _: Level, _: &str) {}
 
     fn show_url(&self, _: &Url, _: &str) {}
+
+    fn signed_in(&self) {}
 
     fn found(&self, _: &'static str, _: &str) {}
 

@@ -1,46 +1,58 @@
 //! The sign-in with a person, from the bound port to the stored tokens.
 //!
-//! - The port is bound first: whoever has it leads; the others follow, and take over when the leader dies.
-//! - A registration that the server has forgotten is replaced once, in the same browser tab; a resource parameter it refuses
-//!   is left out.
+//! - The port is bound first: whoever has it leads (`siblings.rs`).
+//! - A registration that the server has forgotten, or that was made for less scope, is replaced once, in the same browser tab;
+//!   a resource parameter it refuses is left out.
 //! - Five sign-ins in half a minute are a loop (npm's brake).
 //!
 //! The trip of the browser is in `attempt.rs`, its return in `arrival.rs`.
 //!
-//! Flags: `--host`, `--callback-path`, `--device-code`.
+//! Flags: `--device-code`.
 //! Spec: MCP 2026-07-28 basic/authorization (Authorization Flow Steps); RFC 6749 4.1; RFC 8252; npm mcp-remote 0.15.1
 //! (coordinateAuth).
 
-use std::time::Duration;
-
-use url::Url;
-
 use super::arrival::Visitors;
-use super::attempt::visiting;
 use super::authorization_code;
-use super::callback::{Bound, Listener, Place, is_sibling};
+use super::callback::{Bound, Listener, Responder};
 use super::challenge::Challenge;
 use super::failure::{Failure, Step};
 use super::registration::{self, Client, Origin, Wanted};
+use super::siblings::FAILED;
 use super::{Authorizer, Discovered, device_code, lock, scope};
 use crate::error::{Error, Kind, Result};
 use crate::log::{Level, clean};
 use crate::store::{Tokens, UnixMillis};
 use crate::url::shown;
 
+/// What a step-up is about.
+pub(super) struct StepUp {
+    /// The scope of the tokens before it.
+    pub(super) before: Option<String>,
+    /// The scope that was missing.
+    pub(super) needed: String,
+}
+
 impl Authorizer {
-    /// Signs a person in, or a program with client credentials. Returns when there are new tokens; this can take minutes.
+    /// Signs a person in, or a program with client credentials; this can take minutes. That there are new tokens is told
+    /// to the world, before it is told to the person.
     ///
     /// # Errors
     /// If it failed, was declined, or nobody came.
     pub fn sign_in(&self, challenge: &Challenge) -> Result<()> {
         self.brake()?;
         self.world.found("challenge", &in_words(challenge));
+        let step_up = challenge.is_insufficient_scope().then(|| StepUp {
+            before: self.store.tokens().and_then(|tokens| tokens.scope),
+            needed: challenge.scope.clone().unwrap_or_default(),
+        });
+        lock(&self.cached).step_up = step_up;
         let done = if self.config.oauth.client_credentials {
             let used = self.store.tokens().unwrap_or_default();
-            self.renew(&used, Some(challenge)).map(drop)
+            let renewed = self.renew(&used, Some(challenge)).map(drop);
+            renewed.inspect(|()| self.world.signed_in())
         } else if self.config.oauth.device_code {
-            self.with_device_code(challenge)
+            let confirmed = self.with_device_code(challenge);
+            confirmed.inspect(|()| self.world.signed_in())
         } else {
             self.with_browser(challenge)
         };
@@ -64,7 +76,6 @@ impl Authorizer {
     fn with_device_code(&self, challenge: &Challenge) -> Step<()> {
         let discovered = self.discover(challenge.resource_metadata.as_ref())?;
         let scope = self.asked_scope(&discovered, challenge);
-        let resource = self.resource(&discovered);
         let wanted = Wanted {
             redirect_uri: None,
             grant: device_code::GRANT,
@@ -74,9 +85,15 @@ impl Authorizer {
         let issued = loop {
             let endpoint = self.endpoint(&discovered, &client);
             let allow_http = self.config.allow_http;
-            match device_code::begin(endpoint, scope.as_deref(), resource.as_deref(), allow_http) {
+            let begun = self.with_resource(&discovered, |resource| {
+                device_code::begin(endpoint, scope.as_deref(), resource, allow_http)
+            });
+            match begun {
                 Ok(issued) => break issued,
-                Err(failure) if failure.is_unknown_client() && client.origin.is_replaceable() => {
+                Err(failure)
+                    if client.origin.is_replaceable()
+                        && self.needs_other_client(&failure, wanted) =>
+                {
                     self.store.remove_client_info();
                     client = self.client(&discovered, wanted)?;
                 }
@@ -85,25 +102,41 @@ impl Authorizer {
         };
         self.world.show_url(&issued.url, &issued.text);
         let endpoint = self.endpoint(&discovered, &client);
-        let tokens = device_code::wait(endpoint, &issued, resource.as_deref())?;
-        self.finish(tokens, &discovered, scope.as_deref(), challenge);
+        let resource = self.resource(&discovered);
+        let is_done = || self.has_news();
+        // Another instance may be first, with a code of its own.
+        if let Some(tokens) = device_code::wait(endpoint, &issued, resource.as_deref(), is_done)? {
+            registration::bind(&self.store, &discovered, &client);
+            self.finish(tokens, &discovered, scope.as_deref(), challenge);
+        }
         Ok(())
     }
 
     fn with_browser(&self, challenge: &Challenge) -> Step<()> {
         let mut place = self.place();
-        let patience = self.config.oauth.auth_timeout.max(LEAST_PATIENCE);
-        let give_up = self.world.now() + millis(patience);
+        let begun = self.world.now();
         loop {
             match Listener::bind(&place, self.store.hash())? {
                 Bound::Listening(listener) => {
                     let done = self.lead(challenge, &listener);
                     listener.finish(done.is_ok());
-                    return done;
+                    // The port is free for a step-up, and requests can leave, before anybody reads that all is well.
+                    drop(listener);
+                    let browser = done?;
+                    self.world.signed_in();
+                    self.answer_browser(browser, None);
+                    return Ok(());
                 }
                 Bound::SiblingAt(port) => {
-                    if self.follow(port, give_up)? {
+                    if self.follow(port, begun)? {
+                        self.world.signed_in();
                         return Ok(());
+                    }
+                    if self.has_failed_since(begun) {
+                        // The person has seen why; another window would ask the same again.
+                        let what =
+                            "the sign-in that another instance has led was declined or failed";
+                        return Err(Failure::new(what));
                     }
                     // The leader is gone: its port is the one the open tab comes back to.
                     place.port = port;
@@ -112,81 +145,11 @@ impl Authorizer {
         }
     }
 
-    /// npm's port: the one that was asked for, else that of the registration, else the one derived from the address.
-    fn place(&self) -> Place {
-        let oauth = &self.config.oauth;
-        let registered = self.store.client_info().and_then(|info| {
-            let ours = |uri: &&String| {
-                Url::parse(uri).is_ok_and(|url| {
-                    url.host_str() == Some(&oauth.host) && url.path() == oauth.callback_path
-                })
-            };
-            let uri = info.redirect_uris.iter().find(ours)?;
-            Url::parse(uri).ok()?.port()
-        });
-        let is_fixed = oauth.static_client_info.is_some() || oauth.client_metadata_url.is_some();
-        let derived = self.store.hash().port();
-        Place {
-            port: oauth
-                .port
-                .or(registered.filter(|_| !is_fixed))
-                .unwrap_or(derived),
-            strict: oauth.port.is_some() || is_fixed,
-            host: oauth.host.clone(),
-            path: oauth.callback_path.clone(),
-            server: shown(&self.config.server),
-        }
-    }
-
-    /// Waits for the tokens of the instance that leads; false if it is gone.
-    fn follow(&self, port: u16, give_up: UnixMillis) -> Step<bool> {
-        self.world.say(
-            Level::Info,
-            "another instance is signing in to this server; waiting for it",
-        );
-        let mut told = false;
-        let mut missed = 0;
-        loop {
-            if self.has_news() {
-                return Ok(true);
-            }
-            let now = self.world.now();
-            if now >= give_up {
-                let what = "another instance has not completed its sign-in in time";
-                return Err(Failure::new(what));
-            }
-            if let Some(pending) = self.store.pending_sign_in(now).filter(|_| !told)
-                && let Ok(url) = Url::parse(&pending.authorization_url)
-            {
-                self.world.show_url(&url, &visiting(&url));
-                told = true;
-            }
-            missed = if is_sibling(port, self.store.hash()) {
-                0
-            } else {
-                missed + 1
-            };
-            if missed > 1 {
-                // It may have stored its tokens just before it left.
-                return Ok(self.has_news());
-            }
-            self.world.sleep(POLL);
-        }
-    }
-
-    /// Whether there are usable tokens that the server has not refused.
-    pub(super) fn has_news(&self) -> bool {
-        let tokens = self.fresh_tokens();
-        let refused = lock(&self.cached).refused.clone();
-        tokens.is_some_and(|tokens| {
-            tokens.is_usable(self.world.now()) && Some(&tokens.access_token) != refused.as_ref()
-        })
-    }
-
-    fn lead(&self, challenge: &Challenge, listener: &Listener) -> Step<()> {
+    /// Leads the sign-in; the browser that waits for its page, if it went well.
+    fn lead(&self, challenge: &Challenge, listener: &Listener) -> Step<Option<Responder>> {
         // Somebody may have finished between the refusal and the port.
         if self.has_news() {
-            return Ok(());
+            return Ok(None);
         }
         let discovered = self.discover(challenge.resource_metadata.as_ref())?;
         let accept = self.config.oauth.accept_missing_s256;
@@ -228,15 +191,18 @@ impl Authorizer {
             }
             let failure = match result {
                 Ok(tokens) => {
-                    if let Some(tokens) = tokens {
+                    if let Some((tokens, _under_way)) = tokens {
+                        registration::bind(&self.store, &discovered, &client);
                         self.finish(tokens, &discovered, wanted.scope, challenge);
                     }
-                    self.answer_browser(browser, None);
-                    return Ok(());
+                    return Ok(browser);
                 }
                 Err(failure) => failure,
             };
-            if tries < 3 && failure.is_unknown_client() && client.origin.is_replaceable() {
+            if tries < 3
+                && client.origin.is_replaceable()
+                && self.needs_other_client(&failure, wanted)
+            {
                 self.store.remove_client_info();
             } else if tries < 3
                 && attempt.resource.is_some()
@@ -245,10 +211,26 @@ impl Authorizer {
                 self.store
                     .update_notes(|notes| notes.omit_resource = Some(true));
             } else {
+                if browser.is_some() {
+                    let now = self.world.now();
+                    self.store.update_notes(|notes| {
+                        notes.more.insert(FAILED.to_owned(), now.into());
+                    });
+                }
+                if failure.code() == Some("invalid_scope") {
+                    // What a step-up has led to may not exist any more.
+                    self.store.update_notes(|notes| notes.scope = None);
+                }
                 self.answer_browser(browser, Some(&failure));
                 return Err(failure);
             }
         }
+    }
+
+    /// Whether a new registration may help: this one is forgotten, or was made for less than is wanted now.
+    fn needs_other_client(&self, failure: &Failure, wanted: Wanted<'_>) -> bool {
+        let is_too_narrow = || registration::is_too_narrow(&self.store, wanted.scope);
+        failure.is_unknown_client() || failure.code() == Some("invalid_scope") && is_too_narrow()
     }
 
     fn client(&self, discovered: &Discovered, wanted: Wanted<'_>) -> Step<Client> {
@@ -298,6 +280,10 @@ impl Authorizer {
             ..tokens
         };
         let tokens = self.keep(tokens, Some(discovered.issuer()));
+        if challenge.is_insufficient_scope() {
+            let asked = asked.unwrap_or_default().to_owned();
+            lock(&self.cached).stepped_up = Some((asked, self.world.now()));
+        }
         lock(&self.turn).discovered = Some(discovered.clone());
         self.world.say(Level::Info, "signed in");
         self.world.found("sign-in", &life_in_words(&tokens));
@@ -327,12 +313,5 @@ fn life_in_words(tokens: &Tokens) -> String {
     }
 }
 
-fn millis(time: Duration) -> UnixMillis {
-    u64::try_from(time.as_millis()).unwrap_or(UnixMillis::MAX)
-}
-
 const BRAKE_TIME: UnixMillis = 30_000;
 const BRAKE_COUNT: usize = 5;
-/// npm: followers wait for three minutes at least.
-const LEAST_PATIENCE: Duration = Duration::from_secs(180);
-pub(super) const POLL: Duration = Duration::from_millis(250);

@@ -15,7 +15,7 @@ use url::form_urlencoded::{Serializer, byte_serialize};
 
 use super::client_assertion::{self, Key};
 use super::failure::{Failure, Step, fetch, of_answer};
-use super::registration::Client;
+use super::registration::{Client, Origin};
 use super::server_metadata::ServerMetadata;
 use super::world::{Fetch, Fetched, World};
 use crate::error::Kind;
@@ -61,9 +61,27 @@ pub fn request(endpoint: Endpoint<'_>, form: &[(&str, &str)], doing: &str) -> St
     let (request, answer) = post(endpoint, url, form, doing)?;
     let object = answer.object().unwrap_or_default();
     if !(200..300).contains(&answer.status) || object.contains_key("error") {
-        return Err(of_answer(doing, &request, &answer));
+        let failure = of_answer(doing, &request, &answer);
+        return Err(with_client(failure, endpoint.client.origin));
     }
     read(object, &request.url)
+}
+
+/// Says which flag the refused client came from.
+fn with_client(failure: Failure, origin: Origin) -> Failure {
+    let is_unknown = failure.is_unknown_client();
+    let flag = match origin {
+        Origin::Static => "--static-oauth-client-info",
+        Origin::Document => "--client-metadata-url",
+        Origin::Stored | Origin::Fresh => return failure,
+    };
+    match failure {
+        Failure::Refused(code, error) if is_unknown => {
+            let hint = format!("check the client that was given with {flag}");
+            Failure::Refused(code, error.with_hint(hint))
+        }
+        failure => failure,
+    }
 }
 
 /// POSTs a form to an endpoint that wants the client's proof; any answer.

@@ -36,6 +36,8 @@ pub trait World: Send + Sync {
     fn say(&self, level: Level, text: &str);
     /// The address a person must open; said before a browser is opened.
     fn show_url(&self, url: &Url, text: &str);
+    /// There are new tokens: requests may leave.
+    fn signed_in(&self);
     /// A step of the sign-in was done: what was found.
     fn found(&self, step: &'static str, what: &str);
     /// Whether a person sits at our terminal: then a browser may be opened at any time, and an address can be pasted.
@@ -59,8 +61,19 @@ pub struct Fetch {
     pub trusted: bool,
 }
 
+/// The members of forms that nobody else may see.
+const SECRET_MEMBERS: [&str; 7] = [
+    "client_assertion",
+    "client_secret",
+    "code",
+    "code_verifier",
+    "device_code",
+    "refresh_token",
+    "token",
+];
+
 /// What a request carries.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Content {
     /// Nothing.
     Nothing,
@@ -80,6 +93,31 @@ impl Fetch {
             follow: true,
             trusted: false,
         }
+    }
+
+    /// Text from the server without what it was sent in confidence.
+    pub fn without_secrets(&self, text: &str) -> String {
+        let mut secrets = Vec::new();
+        if let Some(authorization) = &self.authorization {
+            let value = authorization.expose();
+            secrets.extend(value.split_once(' ').map(|(_, proof)| proof.to_owned()));
+        }
+        if let Content::Form(form) = &self.body {
+            for pair in form.expose().split('&') {
+                let Some((name, sent)) = pair.split_once('=') else {
+                    continue;
+                };
+                if SECRET_MEMBERS.contains(&name) {
+                    let plain = url::form_urlencoded::parse(pair.as_bytes()).next();
+                    secrets.extend(plain.map(|(_, plain)| plain.into_owned()));
+                    secrets.push(sent.to_owned());
+                }
+            }
+        }
+        // What is short is no secret, and may be any word of a sentence.
+        secrets.retain(|secret| secret.len() > 3);
+        let without = |text: String, secret: &String| text.replace(secret, "(redacted)");
+        secrets.iter().fold(text.to_owned(), without)
     }
 
     /// A form, which may hold secrets.

@@ -26,7 +26,7 @@ pub(crate) mod test_dir;
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::config::Config;
@@ -46,6 +46,8 @@ pub struct Store {
     files: Files,
     url: Option<String>,
     profile: Option<String>,
+    /// Two threads that change the notes would undo each other's change.
+    notes_turn: Mutex<()>,
 }
 
 impl Store {
@@ -56,6 +58,7 @@ impl Store {
             files: Files::new(dir, hash.clone(), log),
             url: None,
             profile: None,
+            notes_turn: Mutex::default(),
         }
     }
 
@@ -216,6 +219,10 @@ impl Store {
 
     /// Changes what is known about the server; nothing is written if nothing changes.
     pub fn update_notes(&self, change: impl FnOnce(&mut ServerNotes)) {
+        let _turn = self
+            .notes_turn
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let before = self.notes();
         let mut after = before.clone();
         change(&mut after);

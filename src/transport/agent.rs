@@ -28,7 +28,7 @@ use crate::error::Result;
 const INPUT_BUFFER: usize = HEADER_LIMIT + 1024;
 /// A header block that fills the whole buffer would look like a connection that was closed.
 const HEADER_LIMIT: usize = 32 * 1024;
-const OUTPUT_BUFFER: usize = 16 * 1024;
+const OUTPUT_BUFFER: usize = 8 * 1024;
 /// Name resolution has its own limit: connecting has not begun.
 const RESOLVE_LIMIT: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_secs(4);

@@ -136,6 +136,9 @@ fn held(shared: &Shared, parsed: Parsed, size: usize) -> Parsed {
     }
 }
 
+/// Bytes taken from a connection at once; each busy lane has that much of its stack resident.
+const CHUNK: usize = 8 * 1024;
+
 fn read_body(
     url: &Url,
     response: Response<Body>,
@@ -149,7 +152,7 @@ fn read_body(
         .unwrap_or(0);
     let mut reader = response.into_body().into_reader();
     let mut body = Vec::with_capacity(expected.min(limit));
-    let mut chunk = [0; 16 * 1024];
+    let mut chunk = [0; CHUNK];
     let mut told = Instant::now();
     loop {
         let read = match reader.read(&mut chunk) {
@@ -190,7 +193,7 @@ fn read_stream(
     let http_sse = matches!(exchange.action, Action::Listen { http_sse: true, .. });
     let mut reader = response.into_body().into_reader();
     let mut parser = sse::Parser::new(shared.config.message_limit);
-    let mut chunk = [0; 16 * 1024];
+    let mut chunk = [0; CHUNK];
     let mut told = Instant::now();
     loop {
         let read = match reader.read(&mut chunk) {

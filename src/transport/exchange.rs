@@ -16,7 +16,7 @@ use url::Url;
 
 use super::agent::Agents;
 use super::cookies::Jar;
-use super::lane::AgentSlot;
+use super::lane::{AgentSlot, Slot};
 use super::{Inbox, answer, failure, redirect, streamable_http};
 use crate::bridge::{Action, End, Exchange, ExchangeId, Input, Progress, Refusal, Stage};
 use crate::config::Config;
@@ -87,7 +87,11 @@ fn attempt(
     };
     let mut tries = 0;
     loop {
-        let bearer = authorizer.bearer();
+        let bearer = match exchange.action {
+            // The process may be gone before a refresh has ended: the token that came with it would be lost.
+            Action::EndSession => authorizer.present_bearer(),
+            Action::Post { .. } | Action::Listen { .. } => authorizer.bearer(),
+        };
         let (progress, challenge) = try_once(shared, slot, exchange, reporter, bearer.as_ref())?;
         let (Progress::Refused(refusal), Some(challenge)) = (&progress, challenge) else {
             return Ok(progress);
@@ -144,6 +148,9 @@ fn try_once(
             continue;
         }
         if response.status().is_success() {
+            if let (Some(authorizer), Some(bearer)) = (&shared.authorizer, bearer) {
+                authorizer.accepted(bearer);
+            }
             let last = answer::accepted(shared, exchange, &url, response, reporter)?;
             return Ok((last, None));
         }
@@ -175,14 +182,19 @@ fn method(action: &Action) -> &'static str {
     }
 }
 
-/// The lane's agent; a new one after the last was cut.
+/// The lane's agent, unless the lane was cut.
 fn agent(shared: &Shared, slot: &AgentSlot, url: &Url) -> Attempt<Agent> {
     let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(agent) = &*slot {
-        return Ok(agent.clone());
+    match &*slot {
+        Slot::Agent(agent) => return Ok(agent.clone()),
+        Slot::Cut => {
+            let error = Error::new(Kind::Closing, "the request was cut before it was sent");
+            return Err((error, Stage::Hopeless));
+        }
+        Slot::Empty => {}
     }
     let agent = shared.agents.agent(url).map_err(|e| (e, Stage::Hopeless))?;
-    *slot = Some(agent.clone());
+    *slot = Slot::Agent(agent.clone());
     Ok(agent)
 }
 
@@ -199,7 +211,11 @@ fn send(
         Err(error)
             if failure::is_unknown_issuer(&error) && shared.agents.use_additional_roots() =>
         {
-            slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let mut held = slot.lock().unwrap_or_else(PoisonError::into_inner);
+            if matches!(*held, Slot::Agent(_)) {
+                *held = Slot::Empty;
+            }
+            drop(held);
             send_once(shared, &agent(shared, slot, url)?, exchange, url, bearer)?
         }
         sent => sent,

@@ -40,6 +40,8 @@ pub(super) struct Outside {
     pub(super) inbox: Option<Sender<Inbox>>,
     /// The person at the terminal, if there is one.
     pub(super) person: Option<Person>,
+    /// The least private zone the server was found in.
+    pub(super) zone: Mutex<Option<Zone>>,
 }
 
 /// A person who runs a sign-in by hand, at a terminal.
@@ -138,6 +140,11 @@ impl World for Outside {
         self.inbox.as_ref().map(|inbox| inbox.send(told).ok());
     }
 
+    fn signed_in(&self) {
+        let told = Inbox::Bridge(Input::SignedIn(Ok(())));
+        self.inbox.as_ref().map(|inbox| inbox.send(told).ok());
+    }
+
     fn found(&self, step: &'static str, what: &str) {
         self.log.say(Level::Debug, &format!("{step}: {what}"));
         if let Some(person) = &self.person {
@@ -225,7 +232,8 @@ impl Outside {
         })
     }
 
-    /// The most private zone the server is in; it is asked for each time, because names move.
+    /// The least private zone the server is or was in: whoever keeps its name could add any address to it. It is asked for
+    /// each time, because names move.
     fn zone_of_server(&self) -> Zone {
         let server = &self.config.server;
         if crate::url::is_loopback(server) {
@@ -237,11 +245,10 @@ impl Outside {
         // A name that only a proxy can resolve is not in a network of ours.
         let addresses = (host, port).to_socket_addrs().into_iter().flatten();
         let zones: Vec<Zone> = addresses.map(|address| Zone::of(address.ip())).collect();
-        let is = |zone: &Zone| zones.contains(zone);
-        [Zone::Loopback, Zone::Private, Zone::Special]
-            .into_iter()
-            .find(is)
-            .unwrap_or(Zone::Public)
+        let mut known = self.zone.lock().unwrap_or_else(PoisonError::into_inner);
+        let zone = Zone::least_private(zones.into_iter().chain(*known));
+        *known = Some(zone);
+        zone
     }
 }
 

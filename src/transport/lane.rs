@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::exchange::{self, Shared};
 use super::{Inbox, exchange::Reporter};
@@ -27,15 +28,33 @@ pub(super) struct Lanes {
 struct Lane {
     jobs: Sender<(ExchangeId, Exchange)>,
     agent: AgentSlot,
+    /// When it last became idle.
+    idle_since: Instant,
 }
 
 /// The agent of a lane, shared with whoever may have to cut it.
-pub(super) type AgentSlot = Arc<Mutex<Option<ureq::Agent>>>;
+pub(super) type AgentSlot = Arc<Mutex<Slot>>;
+
+/// What is in it.
+#[derive(Default)]
+pub(super) enum Slot {
+    /// No request was sent yet.
+    #[default]
+    Empty,
+    /// The agent in use.
+    Agent(ureq::Agent),
+    /// The lane was cut, perhaps while it waited for new tokens: whoever asked has got an answer, nothing may be sent any more.
+    Cut,
+}
 
 /// Each lane is a thread; beyond this many exchanges at once, new ones fail.
 const MOST_LANES: usize = 512;
-/// Lanes that are kept although they have nothing to do.
-const MOST_IDLE: usize = 8;
+/// Lanes that are kept although they have nothing to do: a burst of calls needs them again at once, and a new thread with
+/// a new connection costs more than the call itself.
+const MOST_IDLE: usize = 64;
+/// Lanes beyond these few are let go once they were idle for a while.
+const FEW_IDLE: usize = 4;
+const IDLE_LIFE: Duration = Duration::from_secs(10);
 /// A TLS exchange with deep JSON needs less than 96 KiB in a release build; unoptimised code needs more.
 const STACK: usize = 1024 * 1024;
 
@@ -96,19 +115,26 @@ impl Lanes {
         if let Some(lane) = self.busy.remove(&id)
             && self.idle.len() < MOST_IDLE
         {
-            self.idle.push(lane);
+            let now = Instant::now();
+            self.idle.push(Lane {
+                idle_since: now,
+                ..lane
+            });
+            // The last one to become idle works next, so those that nobody needs gather at the front.
+            let long_idle = |lane: &&Lane| now.duration_since(lane.idle_since) > IDLE_LIFE;
+            let unneeded = self.idle.iter().take_while(long_idle).count();
+            let spare = self.idle.len().saturating_sub(FEW_IDLE);
+            self.idle.drain(..unneeded.min(spare));
         }
     }
 
     /// Cuts an exchange.
     pub(super) fn close(&mut self, id: ExchangeId) {
-        if let Some(lane) = self.busy.remove(&id)
-            && let Some(agent) = lane
-                .agent
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take()
-        {
+        let Some(lane) = self.busy.remove(&id) else {
+            return;
+        };
+        let mut slot = lane.agent.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Slot::Agent(agent) = std::mem::replace(&mut *slot, Slot::Cut) {
             agent.shutdown();
         }
     }
@@ -125,7 +151,11 @@ impl Lanes {
             .name("lane".to_owned())
             .stack_size(STACK)
             .spawn(move || run(&shared, &inbox, &slot, &queue))?;
-        Ok(Lane { jobs, agent })
+        Ok(Lane {
+            jobs,
+            agent,
+            idle_since: Instant::now(),
+        })
     }
 }
 

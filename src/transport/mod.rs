@@ -39,6 +39,7 @@ use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::flow::Budget;
 use crate::log::{Level, Log};
+use crate::mcp::version::Era;
 use crate::oauth::Authorizer;
 use crate::oauth::challenge::Challenge;
 pub use crate::oauth::sign_out::SignedOut;
@@ -60,6 +61,8 @@ enum Inbox {
 
 /// Messages from the server that are not written yet: 8 MiB, or one.
 const SERVER_BUDGET: usize = 8 * 1024 * 1024;
+/// How long tokens that are being asked for may take to be stored.
+const LAST_TOKENS: Duration = Duration::from_millis(700);
 /// How long the last lines may take to be written.
 const LAST_WRITE: Duration = Duration::from_secs(1);
 
@@ -120,7 +123,8 @@ pub(crate) fn prepare(config: Config, log: Arc<Log>, ends: Ends) -> Result<impl 
         Some("streamable-http") => Some(Transport::StreamableHttp),
         _ => None,
     };
-    let settings = Settings::new(&config, remembered, seed());
+    let era = store.notes().era.as_deref().and_then(Era::from_name);
+    let settings = Settings::new(&config, remembered, era, seed());
     let limit = config.message_limit;
     let agents = Arc::new(agent::Agents::new(&config)?);
     let outside = Outside {
@@ -129,6 +133,7 @@ pub(crate) fn prepare(config: Config, log: Arc<Log>, ends: Ends) -> Result<impl 
         log: Arc::clone(&log),
         inbox: Some(inbox.clone()),
         person: ends.person,
+        zone: Mutex::default(),
     };
     let authorizer = authorizer(outside, Arc::clone(&store))?;
     let shared = Arc::new(exchange::Shared {
@@ -202,6 +207,9 @@ impl Loop {
             while let Some(output) = self.bridge.poll() {
                 if matches!(output, Output::Exit) {
                     self.flush();
+                    if let Some(authorizer) = &self.authorizer {
+                        authorizer.settle(LAST_TOKENS);
+                    }
                     return;
                 }
                 self.carry_out(output);
@@ -243,6 +251,9 @@ impl Loop {
                 }
             }
             Output::SignIn(challenge) => self.sign_in(challenge),
+            Output::Learned(era) => self
+                .store
+                .update_notes(|notes| notes.era = Some(era.name().to_owned())),
             Output::Exit => {}
         }
     }
@@ -252,20 +263,24 @@ impl Loop {
             return;
         };
         let inbox = self.to_sign_in.clone();
-        let report = move |result| {
+        // That it went well has been told already.
+        let report = move |error| {
             // The inbox is closed only when the process is leaving.
-            inbox.send(Inbox::Bridge(Input::SignedIn(result))).ok();
+            inbox.send(Inbox::Bridge(Input::SignedIn(Err(error)))).ok();
         };
         let on_failure = report.clone();
         let started = spawn("sign-in", move || {
             let done = catch_unwind(AssertUnwindSafe(|| authorizer.sign_in(&challenge)));
-            report(done.unwrap_or_else(|_| {
+            let panicked = |_| {
                 let what = "the sign-in of mcp-remote panicked; please report this";
                 Err(Error::new(Kind::Bug, what))
-            }));
+            };
+            if let Err(error) = done.unwrap_or_else(panicked) {
+                report(error);
+            }
         });
         if let Err(error) = started {
-            on_failure(Err(error));
+            on_failure(error);
         }
     }
 
@@ -289,6 +304,7 @@ pub fn revoke(config: &Config, store: Arc<Store>, log: Arc<Log>) -> Result<Signe
         log,
         inbox: None,
         person: None,
+        zone: Mutex::default(),
     };
     match authorizer(outside, store)? {
         Some(authorizer) => authorizer.revoke(),

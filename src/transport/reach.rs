@@ -33,6 +33,15 @@ impl Zone {
         }
     }
 
+    /// The zone of a name with addresses in these; public if there is none.
+    pub(crate) fn least_private(zones: impl Iterator<Item = Zone>) -> Zone {
+        let all: Vec<Zone> = zones.collect();
+        [Zone::Public, Zone::Private, Zone::Loopback, Zone::Special]
+            .into_iter()
+            .find(|zone| all.contains(zone))
+            .unwrap_or(Zone::Public)
+    }
+
     /// Whether a server in this zone may lead us to an address in the other.
     pub(crate) fn may_lead_to(self, other: Zone) -> bool {
         match other {
@@ -45,11 +54,12 @@ impl Zone {
 }
 
 fn of_v4(address: Ipv4Addr) -> Zone {
-    let [a, b, ..] = address.octets();
+    let [a, b, c, _] = address.octets();
     match (a, b) {
         (127, _) => Zone::Loopback,
         (10, _) | (172, 16..=31) | (192, 168) | (100, 64..=127) | (198, 18..=19) => Zone::Private,
-        (0, _) | (169, 254) | (192, 0) | (224.., _) => Zone::Special,
+        (0, _) | (169, 254) | (224.., _) => Zone::Special,
+        (192, 0) if matches!(c, 0 | 2) => Zone::Special,
         _ => Zone::Public,
     }
 }
@@ -97,6 +107,8 @@ mod tests {
             ("64:ff9b::a9fe:a9fe", Zone::Special),
             ("169.254.169.254", Zone::Special),
             ("0.0.0.0", Zone::Special),
+            ("192.0.0.8", Zone::Special),
+            ("192.0.78.23", Zone::Public),
             ("::", Zone::Special),
             ("fe80::1", Zone::Special),
             ("ff02::1", Zone::Special),
@@ -104,6 +116,15 @@ mod tests {
         ] {
             assert_eq!(zone(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn a_name_with_a_public_address_is_public_whatever_else_it_has() {
+        let of = |zones: &[Zone]| Zone::least_private(zones.iter().copied());
+        assert_eq!(of(&[Zone::Loopback, Zone::Public]), Zone::Public);
+        assert_eq!(of(&[Zone::Loopback, Zone::Private]), Zone::Private);
+        assert_eq!(of(&[Zone::Loopback]), Zone::Loopback);
+        assert_eq!(of(&[]), Zone::Public);
     }
 
     #[test]

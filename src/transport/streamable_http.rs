@@ -3,6 +3,7 @@
 //! - POST accepts both kinds of answer; GET an event stream.
 //! - `Mcp-Session-Id` and `MCP-Protocol-Version` follow the handshake.
 //! - A configured header replaces ours of the same name, as in npm, but not the two that belong to the session.
+//! - The headers that mirror a modern message replace configured ones: a server must refuse what differs.
 //! - The body of a 202 or 204 is never waited for.
 //!
 //! Spec: MCP 2025-11-25 basic/transports (Streamable HTTP); RFC 9110 8.3 (media types).
@@ -44,6 +45,10 @@ pub(super) fn headers(
     if let Some(version) = &exchange.version {
         headers.retain(|(name, _)| !name.eq_ignore_ascii_case(VERSION));
         headers.push((VERSION.to_owned(), Secret::new(&**version)));
+    }
+    for (name, value) in &exchange.metadata {
+        headers.retain(|(other, _)| !other.eq_ignore_ascii_case(name));
+        headers.push((name.clone(), Secret::new(&**value)));
     }
     headers
 }
@@ -116,6 +121,7 @@ mod tests {
             action: post(),
             session: Some(SessionId("s".into())),
             version: Some("2025-11-25".into()),
+            metadata: Vec::new(),
         };
         assert_eq!(
             shown(&exchange, &[]),
@@ -134,6 +140,7 @@ mod tests {
             action: post(),
             session: Some(SessionId("s".into())),
             version: None,
+            metadata: Vec::new(),
         };
         assert_eq!(
             shown(
@@ -163,6 +170,7 @@ mod tests {
             action,
             session: None,
             version: None,
+            metadata: Vec::new(),
         };
         assert_eq!(
             shown(&exchange, &[]),

@@ -20,13 +20,13 @@ export const bridge = process.argv.slice(2)
 
 const children = new Set()
 // The bridge must neither read nor leave anything in the user's own directory.
-const config = mkdtempSync(join(tmpdir(), 'mcp-remote-interop-'))
+const temporary = mkdtempSync(join(tmpdir(), 'mcp-remote-interop-'))
 let passed = 0
 let failed = 0
 
 process.on('exit', () => {
   for (const child of children) child.kill('SIGKILL')
-  rmSync(config, { recursive: true, force: true })
+  rmSync(temporary, { recursive: true, force: true, maxRetries: 10 })
 })
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => process.exit(1))
 setTimeout(() => {
@@ -42,6 +42,9 @@ export function within(promise, ms = CHECK_LIMIT) {
   })
   return Promise.race([promise, late]).finally(() => clearTimeout(timer))
 }
+
+/** A new empty directory, removed at the end. */
+export const directory = () => mkdtempSync(join(temporary, 'home-'))
 
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 
@@ -98,13 +101,14 @@ export async function startServer(command, args, env = {}) {
 
 /**
  * Connects the SDK's client through the bridge. It declares every capability and answers what servers ask: `answers`
- * holds the answers, which a check may change; `asked` collects the requests, `received` every message.
+ * holds the answers, which a check may change; `asked` collects the requests, `received` every message. `env` is added
+ * to the environment; `command` names another bridge.
  */
-export async function connect(url, flags = []) {
+export async function connect(url, flags = [], { command = bridge, env = {} } = {}) {
   const transport = new StdioClientTransport({
-    command: bridge[0],
-    args: [...bridge.slice(1), url, ...flags],
-    env: { MCP_REMOTE_CONFIG_DIR: config },
+    command: command[0],
+    args: [...command.slice(1), url, ...flags],
+    env: { MCP_REMOTE_CONFIG_DIR: temporary, ...env },
     stderr: 'pipe',
   })
   const capabilities = {

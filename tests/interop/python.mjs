@@ -2,13 +2,16 @@
 import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { check, connect, startServer, until } from './harness.mjs'
+import { check, connect, sleep, startServer, until } from './harness.mjs'
+import { client, once, user } from './signin.mjs'
 
 const local = (path) => fileURLToPath(new URL(path, import.meta.url))
 
+const interpreterOf = (name) => [`${name}/bin/python`, `${name}/Scripts/python.exe`].map(local).find(existsSync)
+
 /** Runs for the package in the virtual environment of that name; tells whether it is there. */
 export async function python(name) {
-  const interpreter = [`${name}/bin/python`, `${name}/Scripts/python.exe`].map(local).find(existsSync)
+  const interpreter = interpreterOf(name)
   if (!interpreter) return false
   for (const mode of ['stateful', 'stateless', 'json', 'sse']) await serve(name, mode, interpreter)
   return true
@@ -75,6 +78,43 @@ async function serve(name, mode, interpreter) {
     const { code, signal } = await session.close()
     assert.deepEqual({ code, signal }, { code: 0, signal: null })
     if (mode === 'stateful' || mode === 'json') await until(() => server.count('"DELETE /mcp') === 1, 'one DELETE')
+  })
+  await server.stop()
+}
+
+/** A sign-in at FastMCP's own authorization server. */
+export async function pythonSignIn() {
+  const interpreter = interpreterOf('python-fastmcp')
+  if (!interpreter) return false
+  const life = 3
+  const server = await startServer(interpreter, [local('guarded.py'), String(life)])
+  const url = `http://127.0.0.1:${server.port}/mcp`
+  const ada = user()
+  const does = (what, body) => check('python-fastmcp sign-in', what, body)
+  await does('first run: one window', async () => {
+    assert.equal((await once(ada, url)).name, 'a secret')
+    assert.equal(ada.windows(), 1)
+    assert.match(await ada.page(), /signed in/)
+  })
+  await does('second run: no window', async () => {
+    assert.equal((await once(ada, url)).name, 'a secret')
+    assert.equal(ada.windows(), 1)
+  })
+  await does('the token ends and is refreshed, twice, without a window', async () => {
+    const session = await ada.connect(url)
+    const seen = new Set()
+    for (let round = 0; round < 3; round++) {
+      await sleep(round && life * 1000 + 500)
+      assert.equal(await session.text('read'), 'a secret')
+      seen.add(ada.tokens().refresh_token)
+    }
+    assert.equal(seen.size, 3)
+    await session.close()
+    assert.equal(ada.windows(), 1)
+    assert.equal(server.count('"POST /register'), 1)
+  })
+  await does('--logout revokes', async () => {
+    assert.match((await client(ada, [url, '--logout'])).output, /revoked and removed/)
   })
   await server.stop()
 }

@@ -1,22 +1,37 @@
 //! One test binary: the program as a whole, over sockets and pipes.
 
 mod cli;
+mod client;
 mod doctor;
+mod eras;
+mod eras_matrix;
 mod failures;
+mod grants;
 mod http_sse;
+mod instances;
 mod library;
 mod manual;
 mod messages;
 mod one_shot;
 mod process_life;
-// Windows keeps homes and writes paths in other ways; the code is the same.
-#[cfg(unix)]
 mod readme;
+mod secrets;
 mod session;
-#[cfg(unix)]
 mod setup;
+mod sign_in;
+mod sign_in_callback;
+mod sign_in_discovery;
+mod sign_in_later;
+mod sign_in_pending;
+mod sign_in_refusals;
+mod sign_in_registration;
+mod sign_in_scopes;
+mod sign_in_support;
 mod staged_failures;
 mod streams;
 mod support;
 mod tidy;
+mod tokens;
+mod tokens_leaving;
+mod tokens_store;
 mod usage;

@@ -1,8 +1,13 @@
 //! What the tests stand on: a scripted HTTP server, the program under test, gates instead of sleeps.
 
+pub mod authorization_server;
+pub mod browser;
+pub mod eras;
 pub mod http;
 pub mod mcp;
 pub mod process;
+pub mod sign_in;
+pub mod store;
 pub mod tls;
 
 use std::path::PathBuf;

@@ -1,13 +1,16 @@
 //! The program under test, with a home of its own and an empty environment.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::browser::Browser;
 use super::mcp::{INITIALIZE, INITIALIZED};
 use super::{Gate, LIMIT, TempDir};
 
@@ -16,6 +19,7 @@ pub struct Process {
     child: Child,
     stdin: Option<ChildStdin>,
     lines: Receiver<String>,
+    kept: Vec<String>,
     stderr: Arc<Mutex<String>>,
     stderr_ended: Gate,
     pub home: Arc<TempDir>,
@@ -25,6 +29,7 @@ pub struct Process {
 pub struct Start {
     command: Command,
     home: Arc<TempDir>,
+    stderr: Option<PathBuf>,
 }
 
 impl Start {
@@ -42,11 +47,23 @@ impl Start {
         Start {
             command,
             home: Arc::new(TempDir::new()),
+            stderr: None,
         }
     }
 
     pub fn env(mut self, name: &str, value: &str) -> Start {
         self.command.env(name, value);
+        self
+    }
+
+    /// With this browser.
+    pub fn browser(self, browser: &Browser) -> Start {
+        self.env("BROWSER", &browser.command())
+    }
+
+    /// With stderr in this file.
+    pub fn stderr_to(mut self, path: &Path) -> Start {
+        self.stderr = Some(path.to_owned());
         self
     }
 
@@ -61,7 +78,10 @@ impl Start {
             .env("HOME", &self.home.0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+            .stderr(match &self.stderr {
+                Some(path) => Stdio::from(File::create(path).unwrap()),
+                None => Stdio::piped(),
+            });
         let mut child = self.command.spawn().unwrap();
         let (sender, lines) = channel();
         let stdout = child.stdout.take().unwrap();
@@ -74,11 +94,11 @@ impl Start {
             }
         });
         let (stderr, stderr_ended) = (Arc::new(Mutex::new(String::new())), Gate::default());
-        let (text, ended, pipe) = (
-            Arc::clone(&stderr),
-            stderr_ended.clone(),
-            child.stderr.take().unwrap(),
-        );
+        let (text, ended) = (Arc::clone(&stderr), stderr_ended.clone());
+        let pipe: Box<dyn Read + Send> = match child.stderr.take() {
+            Some(pipe) => Box::new(pipe),
+            None => Box::new(std::io::empty()),
+        };
         std::thread::spawn(move || {
             let mut pipe = BufReader::new(pipe);
             let mut line = Vec::new();
@@ -99,6 +119,7 @@ impl Start {
             stdin: child.stdin.take(),
             child,
             lines,
+            kept: Vec::new(),
             stderr,
             stderr_ended,
             home: self.home,
@@ -126,6 +147,12 @@ impl Process {
         self.send_bytes(format!("{line}\n").as_bytes());
     }
 
+    /// The same to a program that may have left already.
+    pub fn send_if_alive(&mut self, line: &str) {
+        let stdin = self.stdin.as_mut().unwrap();
+        stdin.write_all(format!("{line}\n").as_bytes()).ok();
+    }
+
     pub fn send_bytes(&mut self, bytes: &[u8]) {
         let stdin = self.stdin.as_mut().unwrap();
         stdin.write_all(bytes).unwrap();
@@ -140,6 +167,12 @@ impl Process {
     /// The next line, if there is one before the end.
     pub fn next_raw(&mut self) -> Option<String> {
         self.lines.recv_timeout(LIMIT).ok()
+    }
+
+    /// The next line, if it comes in this time.
+    pub fn try_recv(&mut self, limit: Duration) -> Option<Value> {
+        let line = self.lines.recv_timeout(limit).ok()?;
+        Some(serde_json::from_str(&line).unwrap())
     }
 
     /// The next line, which must be JSON.
@@ -161,6 +194,21 @@ impl Process {
             rest.push(serde_json::from_str(&line).unwrap());
         }
         rest
+    }
+
+    /// Lines that come until stdout ends, whatever they are.
+    pub fn rest_raw(&mut self) -> Vec<String> {
+        let mut rest = std::mem::take(&mut self.kept);
+        while let Ok(line) = self.lines.recv_timeout(LIMIT) {
+            rest.push(line);
+        }
+        rest
+    }
+
+    /// All lines so far; [`Process::rest_raw`] gives them again.
+    pub fn so_far(&mut self) -> &[String] {
+        self.kept.extend(self.lines.try_iter());
+        &self.kept
     }
 
     pub fn close_stdin(&mut self) {

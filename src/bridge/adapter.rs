@@ -1,0 +1,109 @@
+//! What the two adapters ask of the bridge, and the messages they make.
+//!
+//! An adapter is pure: it is told what client and server say, and answers with steps, which are carried out in order.
+
+use std::sync::Arc;
+
+use crate::jsonrpc::{self, Message, RequestId};
+use crate::mcp::version::Era;
+
+/// What an adapter asks for.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// A message for the server, as if its client had sent it.
+    Server(Arc<Message>),
+    /// A message for the client.
+    Client(Message),
+    /// The request with this id on the way to the server is not wanted any more.
+    Cancel(RequestId),
+    /// A line for the person.
+    Warn(String),
+    /// The server has answered the handshake of this era.
+    Settled(Era),
+    /// It has refused it: what waits needs another way, or this answer.
+    GiveUp {
+        /// The client's messages, in their order.
+        waiting: Vec<Message>,
+        /// How the handshake was refused.
+        why: Message,
+    },
+}
+
+/// Steps, as they are collected.
+#[derive(Debug, Default)]
+pub(super) struct Steps(pub(super) Vec<Step>);
+
+impl Steps {
+    /// A message made here for the server.
+    pub(super) fn server(&mut self, text: String) {
+        match Message::made(text) {
+            Ok(message) => self.0.push(Step::Server(Arc::new(message))),
+            Err(error) => self.0.push(Step::Warn(error.to_string())),
+        }
+    }
+
+    /// A message made here for the client.
+    pub(super) fn client(&mut self, text: String) {
+        match Message::made(text) {
+            Ok(message) => self.0.push(Step::Client(message)),
+            Err(error) => self.0.push(Step::Warn(error.to_string())),
+        }
+    }
+
+    /// The answer to a request of the client.
+    pub(super) fn result(&mut self, id: &RequestId, result: &str) {
+        self.client(response(id, result));
+    }
+
+    /// An error for a request of the client.
+    pub(super) fn error(&mut self, id: &RequestId, code: i64, what: &str) {
+        self.client(failure(id, code, what));
+    }
+}
+
+/// A response with this result.
+pub(super) fn response(id: &RequestId, result: &str) -> String {
+    format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{result}}}")
+}
+
+/// An error response.
+pub(super) fn failure(id: &RequestId, code: i64, what: &str) -> String {
+    let what = jsonrpc::quoted(&format!("mcp-remote: {what}"));
+    format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{{\"code\":{code},\"message\":{what}}}}}")
+}
+
+/// A request.
+pub(super) fn request(id: &RequestId, method: &str, params: &str) -> String {
+    let method = jsonrpc::quoted(method);
+    format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":{method},\"params\":{params}}}")
+}
+
+/// A notification.
+pub(super) fn notification(method: &str, params: &str) -> String {
+    let method = jsonrpc::quoted(method);
+    format!("{{\"jsonrpc\":\"2.0\",\"method\":{method},\"params\":{params}}}")
+}
+
+/// The id a `notifications/cancelled` names.
+pub(super) fn cancelled(message: &Message) -> Option<RequestId> {
+    jsonrpc::member_at(message.text(), &["params", "requestId"]).and_then(RequestId::from_text)
+}
+
+/// What the bridge tells an adapter.
+#[derive(Debug)]
+pub(super) enum News {
+    /// A request that went to the server is answered.
+    Answer {
+        /// The answer.
+        message: Message,
+        /// For a failure: whether it is the server's word, and not that of the network or a sign-in.
+        refused: bool,
+    },
+    /// The server sent a notification or a request.
+    Message {
+        /// What it sent.
+        message: Message,
+        /// The request on whose stream it came.
+        on: Option<RequestId>,
+    },
+}

@@ -1,0 +1,179 @@
+//! How the bridge talks to its adapter: what it is told, when it is due, what it leaves behind.
+//!
+//! - Answers and messages of the server are told in their order, after the event that brought them was dealt with.
+//! - Subscriptions are ended in order when this process leaves, and are not waited for; nor is what only an adapter wants.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::adapter::{News, Step};
+use super::era::Adapter;
+use super::modern::LISTEN;
+use super::{Bridge, ExchangeId, Output, Purpose, verdict};
+use crate::error::{Error, Kind as ErrorKind};
+use crate::jsonrpc::{Kind, Message, RequestId};
+
+impl Bridge {
+    /// A message of the adapter for the server.
+    pub(super) fn core_message_of_ours(&mut self, now: Instant, message: Arc<Message>) {
+        match message.kind() {
+            Kind::Request { id, .. } => self.admit_request(now, id.clone(), message),
+            Kind::Notification { .. } | Kind::Response { .. } => {
+                self.core_message(now, Arc::unwrap_or_clone(message))
+            }
+        }
+    }
+
+    /// A request or notification of the server, on its way to the client.
+    pub(super) fn server_says(&mut self, exchange: ExchangeId, message: Message) {
+        let message = match self.speaks_modern() {
+            true => match self.hear_modern(exchange, message) {
+                Some(message) => message,
+                None => return,
+            },
+            false => message,
+        };
+        let on = match self
+            .exchanges
+            .get(&exchange)
+            .map(|running| &running.purpose)
+        {
+            Some(Purpose::Request(id) | Purpose::Resume(id)) => Some(id.clone()),
+            _ => None,
+        };
+        match self.adapter {
+            Adapter::Same => self.out.push_back(Output::Client(message)),
+            Adapter::LegacyToModern(_) | Adapter::ModernToLegacy(_) => {
+                self.news.push_back(News::Message { message, on })
+            }
+        }
+    }
+
+    /// An answer leaves: to the client, or to the adapter that speaks for it.
+    pub(super) fn answer(&mut self, message: Message, refused: bool) {
+        match self.adapter {
+            Adapter::Same => self.out.push_back(Output::Client(message)),
+            Adapter::LegacyToModern(_) | Adapter::ModernToLegacy(_) => {
+                self.news.push_back(News::Answer { message, refused })
+            }
+        }
+    }
+
+    pub(super) fn answer_error(&mut self, id: &RequestId, error: &Error) {
+        let refused = match error.kind() {
+            ErrorKind::Http(status) => verdict::may_be_modern(status) || status == 500,
+            ErrorKind::PeerMisbehaved => true,
+            _ => false,
+        };
+        match (&self.adapter, Message::made(error.to_json_rpc(id))) {
+            (Adapter::LegacyToModern(_) | Adapter::ModernToLegacy(_), Ok(answer)) => {
+                self.answer(answer, refused)
+            }
+            (Adapter::Same, _) | (_, Err(_)) => {
+                self.out.push_back(Output::Answer(error.to_json_rpc(id)))
+            }
+        }
+    }
+
+    /// Carries out what an adapter asks for.
+    pub(super) fn take(&mut self, now: Instant, steps: Vec<Step>) {
+        for step in steps {
+            match step {
+                Step::Server(message) => self.core_message_of_ours(now, message),
+                Step::Client(message) => self.out.push_back(Output::Client(message)),
+                Step::Cancel(id) => match self.speaks_modern() {
+                    true => self.cancel_modern(&id),
+                    false => self.cancel_ours(now, &id),
+                },
+                Step::Warn(text) => self.warn(text),
+                Step::Settled(era) => self.server_is(era),
+                Step::GiveUp { waiting, why } => self.give_up(now, waiting, why),
+            }
+        }
+    }
+
+    /// Tells the adapter what it was not told yet; whether there was something.
+    pub(super) fn tell_adapter(&mut self, now: Instant) -> bool {
+        let mut told = false;
+        while let Some(news) = self.news.pop_front() {
+            told = true;
+            let steps = match &mut self.adapter {
+                Adapter::Same => continue,
+                Adapter::LegacyToModern(adapter) => adapter.hear(now, news),
+                Adapter::ModernToLegacy(adapter) => adapter.hear(now, news),
+            };
+            self.take(now, steps);
+        }
+        told
+    }
+
+    pub(super) fn adapter_due(&self) -> Option<Instant> {
+        match &self.adapter {
+            Adapter::Same => None,
+            Adapter::LegacyToModern(adapter) => adapter.due(),
+            Adapter::ModernToLegacy(adapter) => adapter.due(),
+        }
+    }
+
+    pub(super) fn adapter_is_due(&mut self, now: Instant) {
+        if self.adapter_due().is_none_or(|at| at > now) {
+            return;
+        }
+        let steps = match &mut self.adapter {
+            Adapter::Same => return,
+            Adapter::LegacyToModern(adapter) => adapter.is_due(now),
+            Adapter::ModernToLegacy(adapter) => adapter.is_due(now),
+        };
+        self.take(now, steps);
+    }
+
+    /// A lost session was renewed.
+    pub(super) fn adapter_renewed(&mut self, now: Instant) {
+        if let Adapter::ModernToLegacy(adapter) = &mut self.adapter {
+            let steps = adapter.renewed();
+            self.take(now, steps);
+        }
+    }
+
+    /// Whether somebody waits for an answer.
+    pub(super) fn is_awaited(&self) -> bool {
+        let at_server = self
+            .requests
+            .ids_where(|open| !open.cancelled && open.message.method() != Some(LISTEN));
+        match &self.adapter {
+            Adapter::Same => !at_server.is_empty(),
+            Adapter::LegacyToModern(_) => !at_server.is_empty(),
+            Adapter::ModernToLegacy(adapter) => {
+                let is_handshake = |id: &RequestId| self.session.is_initialize(id);
+                at_server
+                    .iter()
+                    .any(|id| adapter.is_awaited(id) || is_handshake(id))
+            }
+        }
+    }
+
+    /// The client's subscriptions end in order; what waits for the client itself gets an error.
+    pub(super) fn end_subscriptions(&mut self) {
+        let ids = match &self.adapter {
+            Adapter::Same => self
+                .requests
+                .ids_where(|open| open.message.method() == Some(LISTEN) && !open.is_own),
+            Adapter::ModernToLegacy(adapter) => adapter.subscriptions(),
+            Adapter::LegacyToModern(adapter) => {
+                for id in adapter.unanswered() {
+                    let error = Error::new(
+                        ErrorKind::Closing,
+                        "mcp-remote is leaving: the client did not answer in time",
+                    );
+                    self.out.push_back(Output::Answer(error.to_json_rpc(&id)));
+                }
+                return;
+            }
+        };
+        for id in ids {
+            self.cancel_modern(&id);
+            self.out
+                .push_back(Output::Answer(Bridge::end_of_subscription(&id)));
+        }
+    }
+}

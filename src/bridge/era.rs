@@ -1,0 +1,390 @@
+//! Which era client and server speak, and which adapter stands between them.
+//!
+//! - The client's first message decides its era; each `initialize` decides it anew.
+//! - Forward first, translate on refusal: the client's own first request is the probe of the server. Only what a server
+//!   of the other era refuses in its own way leads to a handshake of ours; if that is refused too, the first refusal stands.
+//! - HTTP+SSE is legacy. What was learned by translating is remembered, and forgotten when it proves wrong.
+//! - Nothing else leaves while the first request of a modern client is not answered.
+//!
+//! Flags: `--protocol`.
+//! Spec: MCP 2026-07-28 basic/versioning (Backward Compatibility), basic/transports/streamable-http (Backward
+//! Compatibility), server/discover.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::in_flight::State;
+use super::legacy_to_modern::LegacyToModern;
+use super::modern_to_legacy::ModernToLegacy;
+use super::verdict::{self, Verdict};
+use super::{Bridge, LINGER, Limit, Output, Refusal, Waiting};
+use crate::config::Protocol;
+use crate::jsonrpc::{Kind, Message, RequestId};
+use crate::mcp::version::Era;
+use crate::mcp::{meta, results};
+
+/// What stands between client and server.
+#[derive(Debug)]
+pub(super) enum Adapter {
+    /// Nothing: they speak the same, or it is not known yet.
+    Same,
+    /// A legacy client, a modern server.
+    LegacyToModern(Box<LegacyToModern>),
+    /// A modern client, a legacy server.
+    ModernToLegacy(Box<ModernToLegacy>),
+}
+
+/// What is known about both sides.
+#[derive(Debug)]
+pub(super) struct Eras {
+    pub(super) client: Option<Era>,
+    server: Option<Era>,
+    remembered: Option<Era>,
+    /// How the server refused the request that made us translate.
+    first: Option<First>,
+    /// Translating did not help: refusals stand as they are.
+    hopeless: bool,
+    /// The server has taken a modern request, though it has not answered it yet.
+    accepts: bool,
+}
+
+/// The refusal that made us translate.
+#[derive(Debug)]
+pub(super) struct First {
+    id: RequestId,
+    why: Why,
+}
+
+#[derive(Debug)]
+enum Why {
+    Refused(Refusal),
+    Answered(Message),
+}
+
+impl Eras {
+    pub(super) fn new(remembered: Option<Era>) -> Eras {
+        Eras {
+            client: None,
+            server: None,
+            remembered,
+            first: None,
+            hopeless: false,
+            accepts: false,
+        }
+    }
+}
+
+impl Bridge {
+    /// A message from the client, on its way to the adapter that suits it.
+    pub(super) fn client_says(&mut self, now: Instant, message: Message) {
+        if let Kind::Request { method, .. } = message.kind() {
+            if method == "initialize" {
+                self.client_is(Era::Legacy);
+            } else if self.eras.client.is_none()
+                && (method == "server/discover" || meta::version(&message).is_some())
+            {
+                self.client_is(Era::Modern);
+            }
+        }
+        self.pass_on(now, message);
+    }
+
+    fn pass_on(&mut self, now: Instant, message: Message) {
+        let steps = match &mut self.adapter {
+            Adapter::Same => return self.core_message(now, message),
+            Adapter::LegacyToModern(adapter) => adapter.client_says(now, message),
+            Adapter::ModernToLegacy(adapter) => adapter.client_says(now, message),
+        };
+        self.take(now, steps);
+    }
+
+    fn client_is(&mut self, client: Era) {
+        self.leave_adapter();
+        self.eras.client = Some(client);
+        self.eras.hopeless = false;
+        let server = match self.settings.protocol {
+            Protocol::Legacy => Some(Era::Legacy),
+            Protocol::Modern => Some(Era::Modern),
+            Protocol::Auto if self.link.is_sse() => Some(Era::Legacy),
+            Protocol::Auto => self.eras.server.or(self.eras.remembered),
+        };
+        match (client, server) {
+            (Era::Legacy, Some(Era::Modern)) => self.adapt_to_modern(),
+            (Era::Modern, Some(Era::Legacy)) => self.adapt_to_legacy(),
+            (Era::Legacy, Some(Era::Legacy) | None) | (Era::Modern, Some(Era::Modern) | None) => {}
+        }
+    }
+
+    fn adapt_to_modern(&mut self) {
+        let server = self.settings.server.clone();
+        self.adapter = Adapter::LegacyToModern(Box::new(LegacyToModern::new(server)));
+    }
+
+    fn adapt_to_legacy(&mut self) {
+        self.adapter = Adapter::ModernToLegacy(Box::new(ModernToLegacy::new(self.settings.seed)));
+    }
+
+    /// What the adapter had under way at the server is of no use to another one.
+    fn leave_adapter(&mut self) {
+        match std::mem::replace(&mut self.adapter, Adapter::Same) {
+            Adapter::Same => {}
+            Adapter::LegacyToModern(_) | Adapter::ModernToLegacy(_) => {
+                self.session.reset();
+                for id in self.requests.ids_where(|open| open.is_own) {
+                    self.cancel_modern(&id);
+                }
+            }
+        }
+    }
+
+    /// Whether the next message may leave: the first one of a modern client is the probe.
+    pub(super) fn era_is_ready(&self) -> bool {
+        let probing = matches!(self.adapter, Adapter::Same)
+            && self.eras.client == Some(Era::Modern)
+            && self.eras.server.is_none()
+            && !self.eras.accepts
+            && !self.eras.hopeless
+            && self.settings.protocol == Protocol::Auto;
+        !probing || !self.requests.any(|open| open.state != State::Held)
+    }
+
+    /// A 2xx came for a request. A server that refuses `server/discover` does it in the body.
+    pub(super) fn era_accepted(&mut self, id: &RequestId) {
+        if let Some(open) = self.requests.find(id) {
+            self.eras.accepts |= open.message.method() != Some("server/discover");
+        }
+    }
+
+    pub(super) fn server_is(&mut self, era: Era) {
+        if self.eras.server == Some(era) {
+            return;
+        }
+        self.eras.server = Some(era);
+        self.eras.first = None;
+        let translates = !matches!(self.adapter, Adapter::Same);
+        let stored = self.settings.remembered_era;
+        self.eras.remembered = Some(era);
+        if stored != Some(era) && (translates || stored.is_some()) {
+            self.out.push_back(Output::Learned(era));
+        }
+    }
+
+    /// Whether the server's era is not known, and may turn out to be modern.
+    pub(super) fn is_probing(&self) -> bool {
+        matches!(self.adapter, Adapter::Same)
+            && self.eras.server.is_none()
+            && self.settings.protocol == Protocol::Auto
+            && !self.link.is_sse()
+    }
+
+    /// Whether the server may still turn out to speak HTTP+SSE, which is legacy.
+    pub(super) fn may_be_sse(&self) -> bool {
+        match self.adapter {
+            Adapter::LegacyToModern(_) => false,
+            Adapter::Same | Adapter::ModernToLegacy(_) => {
+                self.settings.protocol != Protocol::Modern && self.eras.server != Some(Era::Modern)
+            }
+        }
+    }
+
+    /// Whether a refusal shows that the server speaks Streamable HTTP. One of a guess shows nothing.
+    pub(super) fn refusal_settles(&self) -> bool {
+        !matches!(self.adapter, Adapter::LegacyToModern(_)) || self.eras.server.is_some()
+    }
+
+    fn decides(&mut self, id: &RequestId) -> Option<(Era, String)> {
+        let undecided = matches!(self.adapter, Adapter::Same)
+            && self.eras.server.is_none()
+            && !self.eras.hopeless
+            && self.settings.protocol == Protocol::Auto;
+        let client = self.eras.client.filter(|_| undecided)?;
+        let method = self.requests.find(id)?.message.method()?.to_owned();
+        (client == Era::Modern || method == "initialize").then_some((client, method))
+    }
+
+    /// An answer came that may show the server's era; whether it is dealt with here.
+    pub(super) fn era_answered(&mut self, now: Instant, id: &RequestId, answer: &Message) -> bool {
+        let Some((client, method)) = self.decides(id) else {
+            return false;
+        };
+        match verdict::of_answer(client, &method, answer) {
+            Verdict::Undecided => false,
+            Verdict::Is(era) => {
+                self.server_is(era);
+                if client == Era::Modern && era == Era::Legacy {
+                    // It took a modern request for one of its own: this answer is good, the next needs a handshake.
+                    let full = results::for_modern_client(&method, answer, None);
+                    self.requests.remove(id);
+                    self.out.push_back(Output::Client(full));
+                    self.adapt_to_legacy();
+                    self.replay_waiting(now);
+                    return true;
+                }
+                false
+            }
+            Verdict::Refuses => {
+                let why = Why::Answered(answer.clone());
+                self.translate(now, id, client, why);
+                true
+            }
+        }
+    }
+
+    /// A refusal came that may show the server's era; whether it is dealt with here.
+    pub(super) fn era_refused(&mut self, now: Instant, id: &RequestId, refusal: &Refusal) -> bool {
+        let Some((client, method)) = self.decides(id) else {
+            return false;
+        };
+        let falls_back = self.may_fall_back(refusal.status);
+        match verdict::of_refusal(client, &method, refusal, falls_back) {
+            Verdict::Undecided => false,
+            Verdict::Is(era) => {
+                self.server_is(era);
+                false
+            }
+            Verdict::Refuses => {
+                self.translate(now, id, client, Why::Refused(refusal.clone()));
+                true
+            }
+        }
+    }
+
+    /// The server took a request and said nothing more; whether it is dealt with here.
+    pub(super) fn era_silent(
+        &mut self,
+        now: Instant,
+        id: &RequestId,
+        why: &crate::error::Error,
+    ) -> bool {
+        match (self.decides(id), Message::made(why.to_json_rpc(id))) {
+            (Some((Era::Modern, method)), Ok(answer)) if method == "server/discover" => {
+                self.translate(now, id, Era::Modern, Why::Answered(answer));
+                true
+            }
+            (Some(_) | None, Ok(_) | Err(_)) => false,
+        }
+    }
+
+    /// Tries what a server of the other era understands.
+    fn translate(&mut self, now: Instant, id: &RequestId, client: Era, why: Why) {
+        let Some(open) = self.requests.remove(id) else {
+            return;
+        };
+        if let State::Running(exchange) = open.state
+            && let Some(running) = self.exchanges.get_mut(&exchange)
+        {
+            running.limit = Some((now + LINGER, Limit::Linger));
+        }
+        self.eras.first = Some(First {
+            id: id.clone(),
+            why,
+        });
+        match client {
+            Era::Legacy => {
+                self.session.reset();
+                self.adapt_to_modern();
+            }
+            Era::Modern => self.adapt_to_legacy(),
+        }
+        self.debug(format!(
+            "{} refused a message of the {} era; trying the other",
+            self.settings.server,
+            client.name()
+        ));
+        self.pass_on(now, Arc::unwrap_or_clone(open.message));
+        self.replay_waiting(now);
+    }
+
+    /// What waits to be sent goes through the adapter after all.
+    fn replay_waiting(&mut self, now: Instant) {
+        for waiting in std::mem::take(&mut self.waiting) {
+            match waiting {
+                Waiting::Note(message) => self.pass_on(now, Arc::unwrap_or_clone(message)),
+                Waiting::Request(id) => match self.requests.find(&id) {
+                    Some(open) if open.is_own => self.waiting.push_back(Waiting::Request(id)),
+                    Some(_) => {
+                        if let Some(open) = self.requests.remove(&id) {
+                            self.pass_on(now, Arc::unwrap_or_clone(open.message));
+                        }
+                    }
+                    None => {}
+                },
+            }
+        }
+    }
+
+    /// HTTP+SSE was found: it is legacy.
+    pub(super) fn era_of_sse(&mut self, now: Instant) {
+        if matches!(self.adapter, Adapter::Same)
+            && self.eras.client == Some(Era::Modern)
+            && self.settings.protocol == Protocol::Auto
+        {
+            self.adapt_to_legacy();
+            self.replay_waiting(now);
+        }
+    }
+
+    /// The handshake of the other era was refused as well.
+    pub(super) fn give_up(&mut self, now: Instant, waiting: Vec<Message>, why: Message) {
+        self.leave_adapter();
+        self.eras.server = None;
+        self.eras.hopeless = true;
+        let first = self.eras.first.take();
+        let guessed =
+            first.is_none() && self.settings.protocol == Protocol::Auto && !self.link.is_sse();
+        if guessed {
+            // What was remembered is wrong: the client's own messages are the probe again.
+            self.eras.remembered = None;
+            self.eras.hopeless = false;
+        }
+        for message in waiting {
+            let id = match message.kind() {
+                Kind::Request { id, .. } => id.clone(),
+                Kind::Notification { .. } | Kind::Response { .. } => {
+                    self.core_message(now, message);
+                    continue;
+                }
+            };
+            match &first {
+                Some(first) if first.id == id => self.first_refusal_stands(now, message, first),
+                Some(_) => self.core_message(now, message),
+                None if guessed => self.core_message(now, message),
+                None => self.out.push_back(Output::Client(why.with_id(&id))),
+            }
+        }
+    }
+
+    fn first_refusal_stands(&mut self, now: Instant, message: Message, first: &First) {
+        match &first.why {
+            Why::Answered(answer) => self
+                .out
+                .push_back(Output::Client(answer.with_id(&first.id))),
+            Why::Refused(refusal) => {
+                let falls_back = self.may_fall_back(refusal.status);
+                self.accept_request(now, first.id.clone(), Arc::new(message));
+                if falls_back {
+                    self.fall_back_to_sse(now, &first.id, refusal.clone());
+                } else {
+                    self.answer_refused(now, &first.id, refusal.clone());
+                }
+            }
+        }
+    }
+
+    /// The first POST was refused, and there is no HTTP+SSE: a modern server is left. Whether it is tried.
+    pub(super) fn era_after_fallback(
+        &mut self,
+        now: Instant,
+        id: &RequestId,
+        refusal: &Refusal,
+    ) -> bool {
+        let Some((Era::Legacy, _)) = self.decides(id) else {
+            return false;
+        };
+        if !verdict::may_be_modern(refusal.status) {
+            return false;
+        }
+        self.translate(now, id, Era::Legacy, Why::Refused(refusal.clone()));
+        true
+    }
+}

@@ -1,0 +1,121 @@
+//! A legacy client's `initialize`, answered from a modern server's `server/discover`.
+//!
+//! - The client's identity and capabilities are taken from it, without what modern revisions do not know.
+//! - A server of versions that are not spoken here is named with them; one that refuses the request as legacy servers do
+//!   is left to another way; one that is away is an error, and the next `initialize` tries afresh.
+//!
+//! Spec: MCP 2026-07-28 server/discover, basic/versioning; 2025-11-25 basic/lifecycle (Version Negotiation).
+
+use super::*;
+
+impl LegacyToModern {
+    pub(super) fn discover(&mut self, initialize: Message, steps: &mut Steps) {
+        let part = |path: &[&str]| jsonrpc::member_at(initialize.text(), path).map(str::to_owned);
+        self.identity.info = part(&["params", "clientInfo"]);
+        let capabilities = part(&["params", "capabilities"]).unwrap_or_else(|| "{}".to_owned());
+        self.rounds.capabilities = Capabilities::read(&capabilities);
+        // Tasks of 2025-11-25 and the extension of the same name have nothing in common.
+        let capabilities = jsonrpc::without_member(&capabilities, "tasks");
+        self.identity.capabilities = match jsonrpc::member(&capabilities, "roots") {
+            Some(_) => jsonrpc::replace_member(&capabilities, "roots", "{}"),
+            None => capabilities,
+        };
+        let id = self.own_id("discover");
+        let Ok(discover) = Message::made(request(&id, "server/discover", "{}")) else {
+            return;
+        };
+        self.phase = Phase::Discovering(id, VecDeque::from([initialize]));
+        let stamped = self.stamped(&discover);
+        steps.0.push(Step::Server(Arc::new(stamped)));
+    }
+
+    pub(super) fn discovered(
+        &mut self,
+        now: Instant,
+        answer: &Message,
+        failed: bool,
+        refused: bool,
+        steps: &mut Steps,
+    ) {
+        let Phase::Discovering(_, waiting) = std::mem::replace(&mut self.phase, Phase::Fresh)
+        else {
+            return;
+        };
+        let supported = jsonrpc::member_at(answer.text(), &["result", "supportedVersions"])
+            .and_then(|list| serde_json::from_str::<Vec<String>>(list).ok());
+        let refused = refused || !failed && supported.is_none();
+        if failed || supported.is_none() {
+            self.not_discovered(answer, waiting, refused, steps);
+            return;
+        }
+        let versions = supported.unwrap_or_default();
+        if !versions.iter().any(|known| known == version::MODERN) {
+            let names = crate::log::clean(&versions.join(", "), 100);
+            let what = format!(
+                "{} speaks {names}; this proxy speaks {} and older",
+                self.server,
+                version::MODERN
+            );
+            fail_all(&waiting, INTERNAL, &what, steps);
+            return;
+        }
+        steps.0.push(Step::Settled(Era::Modern));
+        self.phase = Phase::Ready;
+        let result = answer.member("result").unwrap_or("{}");
+        self.subscriptions.offered(result);
+        let mut waiting = waiting.into_iter();
+        if let Some(initialize) = waiting.next()
+            && let Kind::Request { id, .. } = initialize.kind()
+        {
+            let asked = jsonrpc::member_at(initialize.text(), &["params", "protocolVersion"])
+                .and_then(jsonrpc::string);
+            steps.result(
+                id,
+                &results::initialized(result, asked.as_deref(), &self.server),
+            );
+        }
+        for message in waiting {
+            self.ready_message(now, message, steps);
+        }
+    }
+
+    fn not_discovered(
+        &mut self,
+        answer: &Message,
+        waiting: VecDeque<Message>,
+        refused: bool,
+        steps: &mut Steps,
+    ) {
+        let versions = errors::supported(answer);
+        if errors::code(answer) == Some(errors::UNSUPPORTED_VERSION)
+            && !version::has_legacy(&versions)
+        {
+            let names = crate::log::clean(&versions.join(", "), 100);
+            let what = format!(
+                "{} speaks {names}; this proxy speaks {} and older",
+                self.server,
+                version::MODERN
+            );
+            fail_all(&waiting, INTERNAL, &what, steps);
+        } else if refused {
+            steps.0.push(Step::GiveUp {
+                waiting: waiting.into(),
+                why: answer.clone(),
+            });
+        } else {
+            for message in &waiting {
+                if let Kind::Request { id, .. } = message.kind() {
+                    steps.0.push(Step::Client(answer.with_id(id)));
+                }
+            }
+        }
+    }
+}
+
+fn fail_all(waiting: &VecDeque<Message>, code: i64, what: &str, steps: &mut Steps) {
+    for message in waiting {
+        if let Kind::Request { id, .. } = message.kind() {
+            steps.client(failure(id, code, what));
+        }
+    }
+}

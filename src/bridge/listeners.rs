@@ -1,0 +1,186 @@
+//! A modern client's `subscriptions/listen` at a legacy server: its standing stream and `resources/subscribe`.
+//!
+//! - The acknowledgement goes first, and names what the server offers of what was asked for.
+//! - Each notification of a change goes to each subscription that asked for it, with that subscription's id; to none if
+//!   nobody asked.
+//! - A resource is subscribed to while some subscription wants it.
+//!
+//! Spec: MCP 2026-07-28 basic/patterns/subscriptions; 2025-11-25 server/resources (Subscriptions), basic/transports
+//! (Listening for Messages).
+
+use std::collections::BTreeSet;
+
+use super::adapter::{Step, Steps, notification};
+use super::modern::ACKNOWLEDGED;
+use crate::jsonrpc::{self, Message, RequestId};
+use crate::mcp::meta;
+
+/// The open subscriptions.
+#[derive(Debug, Default)]
+pub(super) struct Listeners {
+    open: Vec<Listener>,
+    /// The resources the server was asked to watch.
+    subscribed: BTreeSet<String>,
+}
+
+#[derive(Debug)]
+struct Listener {
+    id: RequestId,
+    /// Methods of the notifications it wants.
+    lists: Vec<&'static str>,
+    resources: BTreeSet<String>,
+}
+
+/// Member of the filter, capability, notification.
+const LISTS: [(&str, &str, &str); 3] = [
+    (
+        "toolsListChanged",
+        "tools",
+        "notifications/tools/list_changed",
+    ),
+    (
+        "promptsListChanged",
+        "prompts",
+        "notifications/prompts/list_changed",
+    ),
+    (
+        "resourcesListChanged",
+        "resources",
+        "notifications/resources/list_changed",
+    ),
+];
+const UPDATED: &str = "notifications/resources/updated";
+/// More subscriptions are not kept at once.
+const MOST: usize = 256;
+
+impl Listeners {
+    /// A subscription is opened, and acknowledged.
+    pub(super) fn open(
+        &mut self,
+        id: &RequestId,
+        message: &Message,
+        initialized: &str,
+        steps: &mut Steps,
+    ) {
+        if self.open.len() >= MOST {
+            steps.error(
+                id,
+                -32603,
+                &format!("more than {MOST} subscriptions are open"),
+            );
+            return;
+        }
+        let filter =
+            jsonrpc::member_at(message.text(), &["params", "notifications"]).unwrap_or("{}");
+        let asks = |name: &str| jsonrpc::member(filter, name) == Some("true");
+        let offers = |kind: &str, what: &str| {
+            jsonrpc::member_at(initialized, &["capabilities", kind, what]) == Some("true")
+        };
+        let honoured: Vec<_> = LISTS
+            .into_iter()
+            .filter(|(name, kind, _)| asks(name) && offers(kind, "listChanged"))
+            .collect();
+        let wanted = jsonrpc::member(filter, "resourceSubscriptions");
+        let wanted = wanted.and_then(|list| serde_json::from_str::<BTreeSet<String>>(list).ok());
+        let resources = wanted
+            .filter(|_| offers("resources", "subscribe"))
+            .unwrap_or_default();
+        let mut members: Vec<String> = honoured
+            .iter()
+            .map(|(name, ..)| format!("\"{name}\":true"))
+            .collect();
+        if !resources.is_empty() {
+            let uris: Vec<String> = resources.iter().map(|uri| jsonrpc::quoted(uri)).collect();
+            members.push(format!("\"resourceSubscriptions\":[{}]", uris.join(",")));
+        }
+        let params = format!(
+            "{{\"_meta\":{{\"{}\":{id}}},\"notifications\":{{{}}}}}",
+            meta::SUBSCRIPTION_ID,
+            members.join(",")
+        );
+        steps.client(notification(ACKNOWLEDGED, &params));
+        self.open.push(Listener {
+            id: id.clone(),
+            lists: honoured.iter().map(|(.., method)| *method).collect(),
+            resources,
+        });
+    }
+
+    /// The client closes a subscription; whether there was one.
+    pub(super) fn close(&mut self, id: &RequestId) -> bool {
+        let before = self.open.len();
+        self.open.retain(|listener| &listener.id != id);
+        self.open.len() < before
+    }
+
+    /// A notification of the server; whether it is one of a change.
+    pub(super) fn message(&self, method: &str, message: &Message, steps: &mut Steps) -> bool {
+        let uri =
+            || jsonrpc::member_at(message.text(), &["params", "uri"]).and_then(jsonrpc::string);
+        let (is_list, uri) = match method {
+            UPDATED => (false, uri().unwrap_or_default()),
+            _ if LISTS.iter().any(|(.., list)| *list == method) => (true, String::new()),
+            _ => return false,
+        };
+        for listener in &self.open {
+            let wants = match is_list {
+                true => listener.lists.contains(&method),
+                // A server may name a part of what was subscribed to.
+                false => listener
+                    .resources
+                    .iter()
+                    .any(|wanted| uri.starts_with(wanted.as_str())),
+            };
+            if wants {
+                let id = listener.id.to_string();
+                steps.0.push(Step::Client(meta::with(
+                    message,
+                    &[(meta::SUBSCRIPTION_ID, &id)],
+                )));
+            }
+        }
+        true
+    }
+
+    fn wanted(&self) -> BTreeSet<String> {
+        self.open
+            .iter()
+            .flat_map(|listener| listener.resources.iter().cloned())
+            .collect()
+    }
+
+    /// The resources the server has to be asked to watch.
+    pub(super) fn newly_wanted(&mut self) -> Vec<String> {
+        let missing: Vec<String> = self
+            .wanted()
+            .difference(&self.subscribed)
+            .cloned()
+            .collect();
+        self.subscribed.extend(missing.iter().cloned());
+        missing
+    }
+
+    /// The resources nobody wants any more.
+    pub(super) fn no_longer_wanted(&mut self) -> Vec<String> {
+        let wanted = self.wanted();
+        let left: Vec<String> = self.subscribed.difference(&wanted).cloned().collect();
+        self.subscribed = wanted;
+        left
+    }
+
+    /// The server has forgotten what it was asked.
+    pub(super) fn forget_subscribed(&mut self) {
+        self.subscribed.clear();
+    }
+
+    pub(super) fn is_open(&self, id: &RequestId) -> bool {
+        self.open.iter().any(|listener| &listener.id == id)
+    }
+
+    pub(super) fn ids(&self) -> Vec<RequestId> {
+        self.open
+            .iter()
+            .map(|listener| listener.id.clone())
+            .collect()
+    }
+}

@@ -1,0 +1,222 @@
+//! `subscriptions/listen`, held open on a legacy client's behalf, for exactly what it can use.
+//!
+//! - It asks for the list changes the server offers, and for the resources the client has subscribed to.
+//! - A change of resources opens a new stream; the old one is closed when the new one is acknowledged, and then the client's
+//!   `resources/subscribe` is answered, so that no update is lost after the answer.
+//! - A stream that ends in order is opened again; a server that refuses it is not asked again.
+//! - Subscription ids and acknowledgements stay here.
+//!
+//! Spec: MCP 2026-07-28 basic/patterns/subscriptions; 2025-11-25 server/resources (Subscriptions).
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use super::adapter::{Step, Steps, request, response};
+use super::modern::{ACKNOWLEDGED, LISTEN};
+use crate::jsonrpc::{self, Message, RequestId};
+use crate::mcp::{errors, meta};
+
+/// What is listened for, and how.
+#[derive(Debug, Default)]
+pub(super) struct Subscriptions {
+    /// Members of the filter for the list changes the server offers.
+    lists: Vec<&'static str>,
+    offers_resources: bool,
+    resources: BTreeSet<String>,
+    /// The stream that was acknowledged, and the one that is not yet.
+    current: Option<RequestId>,
+    next: Option<RequestId>,
+    /// Requests of the client that are answered when the next stream is acknowledged, or at this time.
+    unanswered: Vec<RequestId>,
+    answer_at: Option<Instant>,
+    reopen_at: Option<Instant>,
+    opened_at: Option<Instant>,
+    short_lives: u32,
+}
+
+/// A stream that ended in order is opened again after this, doubled each time it lived shortly.
+const PAUSE: Duration = Duration::from_secs(2);
+/// A stream that lived this long was no failure.
+const LIVED: Duration = Duration::from_secs(30);
+/// After so many short lives in a row the server means it.
+const MOST_SHORT_LIVES: u32 = 5;
+/// A subscription is not answered later than this.
+const ACKNOWLEDGE_LIMIT: Duration = Duration::from_secs(5);
+/// More resources are not listened for.
+const MOST_RESOURCES: usize = 10_000;
+
+impl Subscriptions {
+    /// What the server offers, from its result of `server/discover`.
+    pub(super) fn offered(&mut self, discovered: &str) {
+        let offers = |kind: &str, what: &str| {
+            jsonrpc::member_at(discovered, &["capabilities", kind, what]) == Some("true")
+        };
+        let lists = [
+            ("tools", "toolsListChanged"),
+            ("prompts", "promptsListChanged"),
+            ("resources", "resourcesListChanged"),
+        ];
+        *self = Subscriptions {
+            lists: lists
+                .into_iter()
+                .filter(|(kind, _)| offers(kind, "listChanged"))
+                .map(|(_, member)| member)
+                .collect(),
+            offers_resources: offers("resources", "subscribe"),
+            ..Subscriptions::default()
+        };
+    }
+
+    /// `resources/subscribe` or `resources/unsubscribe`; whether a new stream is needed before it can be answered.
+    pub(super) fn set(
+        &mut self,
+        id: RequestId,
+        uri: String,
+        wanted: bool,
+        steps: &mut Steps,
+    ) -> bool {
+        if wanted && !self.offers_resources {
+            steps.error(
+                &id,
+                errors::METHOD_NOT_FOUND,
+                "the server has no resource subscriptions",
+            );
+            return false;
+        }
+        let changed = match wanted {
+            true => self.resources.len() < MOST_RESOURCES && self.resources.insert(uri),
+            false => self.resources.remove(&uri),
+        };
+        if changed {
+            self.unanswered.push(id);
+        } else {
+            steps.result(&id, "{}");
+        }
+        changed
+    }
+
+    /// The request that opens the stream, under this id; none if there is nothing to listen for.
+    pub(super) fn open(
+        &mut self,
+        now: Instant,
+        id: &RequestId,
+        steps: &mut Steps,
+    ) -> Option<String> {
+        if let Some(next) = self.next.take() {
+            steps.0.push(Step::Cancel(next));
+        }
+        self.reopen_at = None;
+        if self.lists.is_empty() && self.resources.is_empty() {
+            if let Some(current) = self.current.take() {
+                steps.0.push(Step::Cancel(current));
+            }
+            self.answer_all(steps);
+            return None;
+        }
+        self.next = Some(id.clone());
+        self.opened_at = Some(now);
+        self.answer_at = (!self.unanswered.is_empty()).then(|| now + ACKNOWLEDGE_LIMIT);
+        let mut filter: Vec<String> = self
+            .lists
+            .iter()
+            .map(|member| format!("\"{member}\":true"))
+            .collect();
+        if !self.resources.is_empty() {
+            let uris: Vec<String> = self
+                .resources
+                .iter()
+                .map(|uri| jsonrpc::quoted(uri))
+                .collect();
+            filter.push(format!("\"resourceSubscriptions\":[{}]", uris.join(",")));
+        }
+        let params = format!("{{\"notifications\":{{{}}}}}", filter.join(","));
+        Some(request(id, LISTEN, &params))
+    }
+
+    pub(super) fn is_stream(&self, id: &RequestId) -> bool {
+        self.current.as_ref() == Some(id) || self.next.as_ref() == Some(id)
+    }
+
+    /// A notification on a stream.
+    pub(super) fn message(&mut self, on: &RequestId, message: &Message, steps: &mut Steps) {
+        match message.method() {
+            Some(ACKNOWLEDGED) => {
+                if self.next.as_ref() == Some(on) {
+                    if let Some(old) = self.current.take() {
+                        steps.0.push(Step::Cancel(old));
+                    }
+                    self.current = self.next.take();
+                }
+                self.answer_all(steps);
+            }
+            // It announces the end of a stream, which the client knows nothing of.
+            Some("notifications/cancelled") => {}
+            Some(_) | None => {
+                let plain = meta::without(message, &[meta::SUBSCRIPTION_ID]);
+                let bare = plain.member("params").is_some_and(jsonrpc::is_empty);
+                let is_list = plain
+                    .method()
+                    .is_some_and(|method| method.ends_with("/list_changed"));
+                steps.0.push(Step::Client(match bare && is_list {
+                    true => plain.without("params"),
+                    false => plain,
+                }));
+            }
+        }
+    }
+
+    /// A stream was answered: it is over.
+    pub(super) fn ended(
+        &mut self,
+        now: Instant,
+        id: &RequestId,
+        answer: &Message,
+        failed: bool,
+        steps: &mut Steps,
+    ) {
+        let was_next = self.next.as_ref() == Some(id);
+        if was_next {
+            self.next = None;
+        } else {
+            self.current = None;
+            if self.next.is_some() {
+                return;
+            }
+        }
+        self.answer_all(steps);
+        if failed && was_next {
+            let words = crate::log::clean(&errors::words(answer), 200);
+            steps.0.push(Step::Warn(format!(
+                "the server does not tell of changes: {words}"
+            )));
+        }
+        let lived = self.opened_at.is_some_and(|at| now >= at + LIVED);
+        self.short_lives = if lived { 0 } else { self.short_lives + 1 };
+        let refused = failed && errors::code(answer) != Some(OURS);
+        if !refused && self.short_lives < MOST_SHORT_LIVES {
+            self.reopen_at = Some(now + PAUSE * 2u32.pow(self.short_lives.min(4)));
+        }
+    }
+
+    fn answer_all(&mut self, steps: &mut Steps) {
+        self.answer_at = None;
+        for id in self.unanswered.drain(..) {
+            steps.client(response(&id, "{}"));
+        }
+    }
+
+    pub(super) fn due(&self) -> Option<Instant> {
+        [self.reopen_at, self.answer_at].into_iter().flatten().min()
+    }
+
+    /// Whether the stream is to be opened again now.
+    pub(super) fn is_due(&mut self, now: Instant, steps: &mut Steps) -> bool {
+        if self.answer_at.is_some_and(|at| at <= now) {
+            self.answer_all(steps);
+        }
+        self.reopen_at.is_some_and(|at| at <= now)
+    }
+}
+
+/// The code of errors made here, such as for a network that is away.
+const OURS: i64 = -32001;

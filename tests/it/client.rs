@@ -1,0 +1,163 @@
+//! mcp-remote-client: signing in from a terminal, and looking after what is stored.
+
+use std::sync::Arc;
+
+use crate::support::TempDir;
+use crate::support::authorization_server::Site;
+use crate::support::browser::{Browser, altered, answer_of};
+use crate::support::process::{Process, Start};
+use crate::support::sign_in::{says, signed_in, start};
+use crate::support::store::{dir, files, path, read};
+
+/// Runs it to its end: whether it went well, and all it said.
+fn run(home: &Arc<TempDir>, args: &[&str]) -> (bool, String) {
+    let mut client = Start::client(args).home(home).go();
+    client.close_stdin();
+    let status = client.wait_exit();
+    let mut text = client.stderr();
+    text.extend(client.rest_raw().iter().map(|line| format!("{line}\n")));
+    (status.success(), text)
+}
+
+/// Whether the bridge needs no browser in this home.
+fn is_signed_in(site: &Site, home: &Arc<TempDir>) -> bool {
+    let browser = Browser::new();
+    let mut process = start(site, &["--auth-timeout", "1"])
+        .browser(&browser)
+        .home(home)
+        .go();
+    process.send(crate::support::mcp::INITIALIZE);
+    let answer = process.recv();
+    process.signal("KILL");
+    assert_eq!(answer["result"].is_object(), browser.urls().is_empty());
+    browser.urls().is_empty()
+}
+
+#[test]
+fn signing_in_by_hand_serves_the_bridge_later() {
+    let site = Site::start(|_| {});
+    let browser = Browser::new();
+    let url = site.url();
+    let mut client = Start::client(&[&url]).browser(&browser).go();
+    assert_eq!(browser.sign_in(1).status, 200);
+    assert!(client.wait_exit().success());
+    let said = client.rest_raw().join("\n");
+    says(&said, &["tools", "a tool"]);
+    assert!(is_signed_in(&site, &client.home));
+}
+
+/// The address it shows, on either stream.
+fn shown_url(client: &mut Process) -> String {
+    let is_it = |word: &&str| word.contains("response_type=code");
+    crate::support::browser::wait_until("the address to sign in at", || {
+        let mut text = client.stderr();
+        text.push_str(&client.so_far().join("\n"));
+        text.split_whitespace().find(is_it).map(str::to_owned)
+    })
+}
+
+#[test]
+fn without_a_browser_the_address_it_was_sent_to_is_pasted() {
+    let site = Site::start(|_| {});
+    let url = site.url();
+    let mut client = Start::client(&[&url, "--no-browser"]).go();
+    let address = shown_url(&mut client);
+    let answer = answer_of(&address);
+    // Checked like a callback: this one is somebody else's.
+    client.send("what?");
+    client.send(&altered(&answer, "state", Some("another")));
+    client.send(&format!("  {answer} "));
+    assert!(client.wait_exit().success(), "{}", client.stderr());
+    assert_eq!(site.requests("/token").len(), 1);
+    assert!(is_signed_in(&site, &client.home));
+}
+
+#[test]
+fn a_pasted_refusal_ends_the_sign_in_with_its_reason() {
+    let site = Site::start(|_| {});
+    site.change(|rules| rules.denies = true);
+    let url = site.url();
+    let mut client = Start::client(&[&url, "--no-browser"]).go();
+    let address = shown_url(&mut client);
+    client.send(&answer_of(&address));
+    assert_eq!(client.wait_exit().code(), Some(1));
+    let said = client.stderr() + &client.rest_raw().join("\n");
+    says(&said, &["access_denied", "the owner said no"]);
+}
+
+#[test]
+fn what_is_stored_can_be_listed_and_shown_without_its_secrets() {
+    let site = Site::start(|_| {});
+    let browser = Browser::new();
+    let mut process = signed_in(&site, &browser, &[]);
+    process.finish();
+    let url = site.url();
+    for args in [
+        &["--list"][..],
+        &["--list", "--json"],
+        &[&url, "--status"],
+        &[&url, "--status", "--json"],
+    ] {
+        let (ok, said) = run(&process.home, args);
+        assert!(ok, "{args:?}: {said}");
+        says(&said, &[&url]);
+        for secret in site.secrets() {
+            assert!(!said.contains(&secret), "{said}");
+        }
+    }
+    let before = site.seen().len();
+    run(&process.home, &["--list"]);
+    assert_eq!(site.seen().len(), before);
+}
+
+#[test]
+fn nothing_stored_is_no_error() {
+    let home = Arc::new(TempDir::new());
+    let (ok, _) = run(&home, &["--list"]);
+    assert!(ok);
+    let (_, said) = run(&home, &["https://none.example/mcp", "--status"]);
+    says(&said, &["none.example"]);
+    let (ok, said) = run(&home, &["--logout", "--all"]);
+    assert!(ok, "{said}");
+}
+
+#[test]
+fn logging_out_revokes_the_tokens_and_removes_them() {
+    let site = Site::start(|_| {});
+    for args in [&[&site.url(), "--logout"][..], &["--logout", "--all"]] {
+        let browser = Browser::new();
+        let mut process = signed_in(&site, &browser, &[]);
+        process.finish();
+        let tokens = read(&process.home, &site.url(), "tokens.json");
+        let before = site.forms("/revoke").len();
+        let (ok, said) = run(&process.home, args);
+        assert!(ok, "{said}");
+        let revoked = site.forms("/revoke").split_off(before);
+        let refresh = tokens["refresh_token"].as_str().unwrap();
+        let hints: Vec<&str> = revoked.iter().map(|form| form["token"].as_str()).collect();
+        assert!(hints.contains(&refresh), "{hints:?}");
+        assert!(revoked.iter().all(|form| form.contains_key("client_id")));
+        assert!(!path(&process.home, &site.url(), "tokens.json").exists());
+        for file in files(&dir(&process.home)) {
+            let text = std::fs::read_to_string(&file).unwrap_or_default();
+            assert!(!text.contains(refresh), "{}", file.display());
+        }
+        assert!(!is_signed_in(&site, &process.home));
+    }
+}
+
+#[test]
+fn a_failed_revocation_is_said_and_the_tokens_are_removed_all_the_same() {
+    let site = Site::start(|_| {});
+    let browser = Browser::new();
+    let mut process = signed_in(&site, &browser, &[]);
+    process.finish();
+    site.on("/revoke", |_, reply| {
+        reply.full(503, "", "down");
+        true
+    });
+    let url = site.url();
+    let (_, said) = run(&process.home, &[&url, "--logout"]);
+    says(&said, &["revo"]);
+    assert!(!path(&process.home, &url, "tokens.json").exists());
+}

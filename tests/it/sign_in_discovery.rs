@@ -1,0 +1,231 @@
+//! Where metadata is looked for, and in which order.
+
+use serde_json::json;
+
+use crate::support::authorization_server::{Site, server_metadata};
+use crate::support::browser::Browser;
+use crate::support::sign_in::{authorization, signed_in, works};
+
+/// Signs in and gives the documents that were asked for, in order, with the origin: "s" for the server, "a" for the issuer.
+fn looked_for(site: &Site) -> Vec<String> {
+    let browser = Browser::new();
+    let mut process = signed_in(site, &browser, &[]);
+    works(&mut process);
+    process.finish();
+    let documents = site.seen().into_iter().filter_map(|seen| {
+        let origin = if seen.at_issuer { "a" } else { "s" };
+        let what = seen.what();
+        let document = what.strip_prefix("GET ")?;
+        let name = document.replace("/.well-known/", ".");
+        (name != document || document.contains("prm")).then(|| format!("{origin}{name}"))
+    });
+    documents.collect()
+}
+
+#[test]
+fn the_challenge_says_where_the_resource_metadata_is() {
+    let site = Site::start(|rules| {
+        let document = rules.resource_metadata();
+        rules.documents.clear();
+        let issuer = rules.issuer_origin.clone();
+        rules.documents.insert(
+            format!("{issuer}/.well-known/oauth-authorization-server"),
+            server_metadata(&issuer, &issuer),
+        );
+        let place = format!("{}/elsewhere/.well-known/prm", rules.server_origin);
+        // Several schemes, any case, a quoted comma, an unknown parameter.
+        rules.challenge = Some(format!(
+            "Basic realm=\"a, b\", bEARER x=1, Resource_Metadata=\"{place}\""
+        ));
+        rules.documents.insert(place, document);
+    });
+    assert_eq!(
+        looked_for(&site),
+        ["s/elsewhere.prm", "a.oauth-authorization-server"]
+    );
+}
+
+#[test]
+fn without_a_hint_the_path_form_is_looked_for_first() {
+    for challenge in [None, Some("Bearer"), Some("Basic realm=\"x\"")] {
+        let site = Site::start(|rules| rules.challenge = challenge.map(str::to_owned));
+        assert_eq!(
+            looked_for(&site),
+            [
+                "s.oauth-protected-resource/mcp",
+                "a.oauth-authorization-server"
+            ],
+            "{challenge:?}"
+        );
+    }
+}
+
+#[test]
+fn the_root_form_comes_second() {
+    let site = Site::start(|rules| {
+        let document = rules.resource_metadata();
+        rules.without_resource_metadata();
+        let root = format!(
+            "{}/.well-known/oauth-protected-resource",
+            rules.server_origin
+        );
+        rules.documents.insert(root, document);
+    });
+    assert_eq!(
+        looked_for(&site),
+        [
+            "s.oauth-protected-resource/mcp",
+            "s.oauth-protected-resource",
+            "a.oauth-authorization-server"
+        ]
+    );
+}
+
+#[test]
+fn an_origin_as_resource_covers_its_paths() {
+    let site = Site::start(|rules| {
+        let origin = rules.server_origin.clone();
+        rules.resource_document()["resource"] = json!(origin);
+    });
+    let browser = Browser::new();
+    let mut process = signed_in(&site, &browser, &[]);
+    process.finish();
+    let resource = authorization(&browser, 1)["resource"].clone();
+    assert_eq!(resource.trim_end_matches('/'), site.server.url(""));
+}
+
+/// An issuer at `path` whose metadata is at `place`.
+fn issuer_at(path: &'static str, place: &'static str) -> Site {
+    Site::start(move |rules| {
+        let origin = rules.issuer_origin.clone();
+        let issuer = format!("{origin}{path}");
+        let place = format!("{origin}{place}");
+        rules
+            .documents
+            .remove(&format!("{origin}/.well-known/oauth-authorization-server"));
+        rules
+            .documents
+            .insert(place, server_metadata(&issuer, &origin));
+        rules.iss = Some(issuer.clone());
+        rules.resource_document()["authorization_servers"] = json!([issuer]);
+    })
+}
+
+#[test]
+fn an_issuer_without_a_path_has_its_documents_looked_for_in_order() {
+    let site = issuer_at("", "/.well-known/openid-configuration");
+    assert_eq!(
+        looked_for(&site)[1..],
+        ["a.oauth-authorization-server", "a.openid-configuration"]
+    );
+}
+
+#[test]
+fn an_issuer_with_a_path_has_its_documents_looked_for_in_order() {
+    let inserted = "a.oauth-authorization-server/tenant";
+    let openid = "a.openid-configuration/tenant";
+    let appended = "a/tenant.openid-configuration";
+    for (place, order) in [
+        (
+            "/.well-known/oauth-authorization-server/tenant",
+            &[inserted][..],
+        ),
+        (
+            "/.well-known/openid-configuration/tenant",
+            &[inserted, openid],
+        ),
+        (
+            "/tenant/.well-known/openid-configuration",
+            &[inserted, openid, appended],
+        ),
+    ] {
+        let site = issuer_at("/tenant", place);
+        assert_eq!(looked_for(&site)[1..], *order);
+    }
+}
+
+#[test]
+fn a_final_slash_is_no_other_issuer() {
+    let site = Site::start(|rules| {
+        let slashed = format!("{}/", rules.issuer_origin);
+        rules.resource_document()["authorization_servers"] = json!([slashed]);
+    });
+    looked_for(&site);
+}
+
+#[test]
+fn without_resource_metadata_the_servers_own_origin_is_the_issuer() {
+    // The specification of 2025-03-26.
+    let site = Site::start(|rules| {
+        rules.documents.clear();
+        rules.challenge = None;
+        let server = rules.server_origin.clone();
+        rules.documents.insert(
+            format!("{server}/.well-known/oauth-authorization-server"),
+            server_metadata(&server, &server),
+        );
+        rules.iss = Some(server);
+    });
+    let looked = looked_for(&site);
+    assert!(looked.iter().all(|document| document.starts_with("s.")));
+    assert_eq!(looked.last().unwrap(), "s.oauth-authorization-server");
+}
+
+#[test]
+fn without_any_metadata_the_default_endpoints_are_used() {
+    let site = Site::start(|rules| {
+        rules.documents.clear();
+        rules.challenge = None;
+        rules.iss = None;
+    });
+    let browser = Browser::new();
+    let mut process = signed_in(&site, &browser, &[]);
+    works(&mut process);
+    process.finish();
+    let server = site.server.url("");
+    assert!(
+        browser
+            .wait_for(1)
+            .starts_with(&format!("{server}/authorize?"))
+    );
+    assert_eq!(authorization(&browser, 1)["code_challenge_method"], "S256");
+    assert!(site.seen().iter().all(|seen| !seen.at_issuer));
+    assert_eq!(site.requests("/register").len(), 1);
+    assert_eq!(site.requests("/token").len(), 1);
+}
+
+#[test]
+fn metadata_is_asked_for_again_after_a_hiccup() {
+    let site = Site::start(|_| {});
+    let first = std::sync::atomic::AtomicBool::new(true);
+    site.on(
+        "/.well-known/oauth-authorization-server",
+        move |_, reply| {
+            let fails = first.swap(false, std::sync::atomic::Ordering::Relaxed);
+            if fails {
+                reply.full(503, "retry-after: 0\r\n", "just a moment");
+            }
+            fails
+        },
+    );
+    looked_for(&site);
+}
+
+#[test]
+fn a_redirect_of_metadata_is_followed_without_credentials() {
+    let site = Site::start(|rules| {
+        let document = rules
+            .documents
+            .remove(&rules.resource_metadata_url())
+            .unwrap();
+        let place = format!("{}/moved/.well-known/prm", rules.server_origin);
+        rules.documents.insert(place, document);
+    });
+    site.on("/.well-known/oauth-protected-resource/mcp", |_, reply| {
+        reply.full(307, "location: /moved/.well-known/prm\r\n", "");
+        true
+    });
+    looked_for(&site);
+    let moved = site.requests("prm").remove(0);
+    assert_eq!(moved.header("authorization"), None);
+}

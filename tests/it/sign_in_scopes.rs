@@ -1,0 +1,191 @@
+//! Which scopes are asked for, step-up, and the resource parameter.
+
+use serde_json::json;
+
+use crate::support::authorization_server::{Rules, Site};
+use crate::support::browser::Browser;
+use crate::support::sign_in::{authorization, error_of, says, signed_in, start, works};
+
+/// The scope that is asked for if the site is like this.
+fn scope(change: impl FnOnce(&mut Rules)) -> Option<String> {
+    let site = Site::start(change);
+    let browser = Browser::new();
+    let mut process = signed_in(&site, &browser, &[]);
+    process.finish();
+    authorization(&browser, 1).get("scope").cloned()
+}
+
+#[test]
+fn the_scope_of_the_challenge_comes_first() {
+    let asked = scope(|rules| {
+        rules.challenge_with("scope=\"files:read files:list\"");
+        rules.resource_document()["scopes_supported"] = json!(["x", "y"]);
+    });
+    assert_eq!(asked.as_deref(), Some("files:read files:list"));
+}
+
+#[test]
+fn the_scopes_of_the_resource_come_second() {
+    let asked = scope(|rules| {
+        rules.resource_document()["scopes_supported"] = json!(["x", "y"]);
+        rules.server_document()["scopes_supported"] = json!(["x", "y", "z"]);
+    });
+    assert_eq!(asked.as_deref(), Some("x y"));
+}
+
+#[test]
+fn offline_access_is_added_where_it_is_listed() {
+    let asked = scope(|rules| {
+        rules.challenge_with("scope=\"files:read\"");
+        rules.server_document()["scopes_supported"] = json!(["files:read", "offline_access"]);
+    });
+    assert_eq!(asked.as_deref(), Some("files:read offline_access"));
+}
+
+#[test]
+fn without_any_hint_all_scopes_of_the_world_are_not_asked_for() {
+    let asked = scope(|_| {});
+    assert!(
+        asked
+            .as_deref()
+            .is_none_or(|scope| scope == "openid email profile"),
+        "{asked:?}"
+    );
+}
+
+#[test]
+fn a_request_that_needs_more_scope_asks_for_the_union_and_is_repeated() {
+    let site = Site::start(|rules| {
+        rules.challenge_with("scope=\"read\"");
+        rules.needs = Some("write".to_owned());
+    });
+    let browser = Browser::new();
+    let mut process = signed_in(&site, &browser, &[]);
+    process.send(r#"{"jsonrpc":"2.0","id":5,"method":"ask"}"#);
+    assert_eq!(browser.sign_in(2).status, 200);
+    let answer = process.recv();
+    assert_eq!(answer["result"]["asked"], true, "{answer}");
+    process.finish();
+    let mut scopes: Vec<String> = authorization(&browser, 2)["scope"]
+        .split(' ')
+        .map(str::to_owned)
+        .collect();
+    scopes.sort();
+    assert_eq!(scopes, ["read", "write"]);
+    assert_eq!(site.grants("refresh_token").len(), 0);
+    // Remembered: the next sign-in asks for both at once.
+    site.expire_access_tokens();
+    site.expire_refresh_tokens();
+    let mut next = start(&site, &[]).browser(&browser).home(&process.home).go();
+    next.send(crate::support::mcp::INITIALIZE);
+    assert_eq!(browser.sign_in(3).status, 200);
+    assert!(next.recv()["result"].is_object());
+    works(&mut next);
+    next.finish();
+    says(&authorization(&browser, 3)["scope"], &["read", "write"]);
+}
+
+#[test]
+fn scope_that_is_never_enough_ends_in_words() {
+    let site = Site::start(|rules| {
+        rules.needs = Some("moon".to_owned());
+        rules.never_enough = true;
+    });
+    let browser = Browser::new();
+    let mut process = signed_in(&site, &browser, &[]);
+    process.send(r#"{"jsonrpc":"2.0","id":5,"method":"ask"}"#);
+    // However often it asks: it stops by itself, and soon.
+    let mut windows = 1;
+    let answer = loop {
+        if let Some(answer) = process.try_recv(std::time::Duration::from_millis(500)) {
+            break answer;
+        }
+        if browser.urls().len() > windows {
+            windows += 1;
+            browser.sign_in(windows);
+        }
+        assert!(windows < 6, "{windows} windows");
+    };
+    says(&error_of(&answer), &["scope", "moon"]);
+    let windows = browser.urls().len();
+    assert!(windows <= 3, "{windows} windows");
+    // The next one is told at once.
+    let answer = process.ask("6");
+    says(&error_of(&answer), &["scope"]);
+    assert_eq!(browser.urls().len(), windows);
+    process.finish();
+}
+
+#[test]
+fn the_resource_goes_on_authorize_token_and_refresh_alike() {
+    let site = Site::start(|rules| rules.token = json!({"expires_in": 3600}));
+    let browser = Browser::new();
+    let mut process = signed_in(&site, &browser, &[]);
+    site.expire_access_tokens();
+    works(&mut process);
+    process.finish();
+    let resource = site.url();
+    assert_eq!(authorization(&browser, 1)["resource"], resource);
+    assert_eq!(site.grants("authorization_code")[0]["resource"], resource);
+    assert_eq!(site.grants("refresh_token")[0]["resource"], resource);
+}
+
+#[test]
+fn the_resource_parameter_is_what_the_flags_say() {
+    for (args, expected) in [
+        (
+            &["--resource", "https://tenant.example/"][..],
+            Some("https://tenant.example/"),
+        ),
+        (&["--resource", ""], None),
+        (&["--disable-resource-parameter"], None),
+    ] {
+        let site = Site::start(|_| {});
+        let browser = Browser::new();
+        let mut process = signed_in(&site, &browser, args);
+        site.expire_access_tokens();
+        works(&mut process);
+        process.finish();
+        let all = [
+            authorization(&browser, 1),
+            site.grants("authorization_code").remove(0),
+            site.grants("refresh_token").remove(0),
+        ];
+        for form in all {
+            assert_eq!(
+                form.get("resource").map(String::as_str),
+                expected,
+                "{args:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn an_authorization_server_that_refuses_the_resource_is_asked_once_without_and_remembered() {
+    let site = Site::start(|rules| rules.refuses_resource = true);
+    let browser = Browser::new();
+    let mut process = signed_in(&site, &browser, &[]);
+    site.expire_access_tokens();
+    works(&mut process);
+    process.finish();
+    let codes = site.grants("authorization_code");
+    assert_eq!(
+        codes.iter().filter(|f| f.contains_key("resource")).count(),
+        1
+    );
+    assert!(!codes.last().unwrap().contains_key("resource"));
+    assert_eq!(browser.urls().len(), 1);
+    let refreshed = site.grants("refresh_token");
+    assert_eq!(refreshed.len(), 1);
+    assert!(!refreshed[0].contains_key("resource"));
+    // The next process knows it.
+    site.expire_access_tokens();
+    site.expire_refresh_tokens();
+    let mut next = start(&site, &[]).browser(&browser).home(&process.home).go();
+    next.send(crate::support::mcp::INITIALIZE);
+    assert_eq!(browser.sign_in(2).status, 200);
+    assert!(next.recv()["result"].is_object());
+    next.finish();
+    assert!(!authorization(&browser, 2).contains_key("resource"));
+}
