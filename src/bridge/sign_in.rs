@@ -142,10 +142,10 @@ impl Bridge {
                 self.standing_after_sign_in(now);
             }
             Err(error) => {
-                let server = &self.settings.server;
+                let doctor = &self.settings.doctor;
                 let error = match error.hint() {
                     Some(_) => error,
-                    None => error.with_hint(format!("to sign in: mcp-remote-client {server}")),
+                    None => error.with_hint(format!("to sign in: {doctor}")),
                 };
                 self.out.push_back(Output::Say(
                     crate::log::Level::Error,
@@ -207,7 +207,7 @@ impl Bridge {
             Some(url) => error(format!("{server} needs a sign-in: open {url} in a browser"))
                 .with_hint("then try again"),
             None => error(format!("{server} needs a sign-in"))
-                .with_hint(format!("run: mcp-remote-client {server}")),
+                .with_hint(format!("run: {}", self.settings.doctor)),
         }
     }
 }
