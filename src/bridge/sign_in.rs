@@ -14,7 +14,7 @@
 use std::time::Instant;
 
 use super::in_flight::State;
-use super::{Bridge, Output, Waiting};
+use super::{Bridge, Output};
 use crate::error::{Error, Kind, Result};
 use crate::jsonrpc::RequestId;
 use crate::oauth::challenge::Challenge;
@@ -62,10 +62,7 @@ impl Bridge {
         open.deadline = None;
         if self.session.is_initialize(id) {
             self.session.reset();
-            if let Some(open) = self.requests.find(id) {
-                open.state = State::Held;
-            }
-            self.waiting.push_front(Waiting::Request(id.clone()));
+            self.hold_first(id);
         } else if challenge.is_insufficient_scope() {
             open.state = State::AwaitsSignIn { resumes: false };
         } else {
