@@ -175,8 +175,14 @@ impl Bridge {
             .deliveries
             .iter()
             .any(|delivery| matches!(delivery.state, State::Waiting(_)));
+        let is_running =
+            |other: &Delivery| other.ordered && matches!(other.state, State::Running(..));
+        let has_turn = !self.deliveries.iter().any(is_running);
         let due = |delivery: &Delivery| match delivery.state {
-            State::Waiting(from) => (delivery.failures > 0).then_some(from),
+            // Behind one that is on its way, that one's turn decides.
+            State::Waiting(from) => {
+                (delivery.failures > 0 && (has_turn || !delivery.ordered)).then_some(from)
+            }
             State::Running(_, since) => (waits && delivery.ordered).then_some(since + TURN),
         };
         self.deliveries.iter().filter_map(due).min()

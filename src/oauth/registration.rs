@@ -12,6 +12,7 @@
 //! Spec: RFC 7591 2, 3; MCP 2026-07-28 basic/authorization/client-registration; npm mcp-remote 0.15.1 (body, methods).
 
 use serde_json::{Map, Value, json};
+use url::Url;
 
 use super::discovery::Discovered;
 use super::failure::{Failure, Step, fetch, of_answer};
@@ -214,6 +215,9 @@ pub fn register(
         let failure = of_answer(doing, &request, &answer);
         return Err(match failure {
             Failure::Passing(_) => failure,
+            Failure::Refused(..) | Failure::Final(_) if discovered.server.document.is_empty() => {
+                Failure::Final(no_way_to_sign_in(endpoint, answer.status))
+            }
             Failure::Refused(..) | Failure::Final(_) => {
                 Failure::Final(by_hand(failure.into_error(), wanted))
             }
@@ -311,6 +315,17 @@ fn nowhere_to_register(oauth: &OAuth, discovered: &Discovered, wanted: Wanted<'_
         None => format!("authorization server {name} does not register clients by itself"),
     };
     Failure::Final(by_hand(Error::new(Kind::SignIn, what), wanted))
+}
+
+/// The endpoint was a guess, as 2025-03-26 has it.
+fn no_way_to_sign_in(endpoint: &Url, status: u16) -> Error {
+    let what = format!(
+        "the server wants a sign-in but publishes no OAuth metadata, and {} answered {status}",
+        crate::url::shown(endpoint)
+    );
+    Error::new(Kind::SignIn, what).with_hint(
+        "if it takes a token or key, pass it with --header 'Authorization: Bearer ${TOKEN}'; or the path of the address is wrong",
+    )
 }
 
 fn by_hand(error: Error, wanted: Wanted<'_>) -> Error {

@@ -8,6 +8,7 @@ pub mod mcp;
 pub mod process;
 pub mod sign_in;
 pub mod store;
+pub mod tls;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
