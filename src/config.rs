@@ -43,6 +43,8 @@ pub struct Config {
     pub http: Http,
     /// Replay cookies of the server's origin (`--disable-cookies` turns it off).
     pub cookies: bool,
+    /// Which of several sign-ins to this server is meant (`--profile`); `None`: the one that npm's version knows, too.
+    pub profile: Option<String>,
     /// Where the credential files live: `$MCP_REMOTE_CONFIG_DIR`, else `~/.mcp-auth`; `None` if there is no home.
     pub store_dir: Option<PathBuf>,
     /// Sign-in.
@@ -196,6 +198,7 @@ impl Config {
             message_limit: DEFAULT_MESSAGE_LIMIT,
             http: Http::default(),
             cookies: true,
+            profile: None,
             store_dir: None,
             oauth: OAuth::default(),
             log: LogConfig::default(),

@@ -11,7 +11,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::config::LogConfig;
@@ -38,6 +38,7 @@ pub const FILE_LIMIT: u64 = 10 * 1024 * 1024;
 pub struct Log {
     config: LogConfig,
     files: Mutex<Vec<(File, u64)>>,
+    introduction: OnceLock<String>,
 }
 
 impl Log {
@@ -59,6 +60,7 @@ impl Log {
         Ok(Log {
             config,
             files: Mutex::new(files),
+            introduction: OnceLock::new(),
         })
     }
 
@@ -68,16 +70,26 @@ impl Log {
             return;
         }
         match append_to(path) {
-            Ok(file) => self
-                .files
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(file),
+            Ok((mut file, written)) => {
+                if let Some(text) = self.introduction.get() {
+                    // A file that cannot be written is found out by the next line.
+                    file.write_all(self.line(Level::Debug, text).as_bytes())
+                        .ok();
+                }
+                let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+                files.push((file, written));
+            }
             Err(e) => self.say(
                 Level::Warn,
                 &format!("cannot write the debug file \"{}\": {e}", path.display()),
             ),
         }
+    }
+
+    /// Says once what the output of `--debug` begins with, wherever it goes.
+    pub fn introduce(&self, text: &str) {
+        self.say(Level::Debug, text);
+        self.introduction.set(text.to_owned()).ok();
     }
 
     /// Whether debug lines go anywhere; spares the work of making them.
@@ -90,11 +102,7 @@ impl Log {
         if level == Level::Debug && !self.config.debug {
             return;
         }
-        let line = if self.config.json {
-            json_line(level, text)
-        } else {
-            plain_line(level, text)
-        };
+        let line = self.line(level, text);
         if !self.config.silent {
             // A closed stderr is the host's choice, not a failure of ours.
             std::io::stderr().write_all(line.as_bytes()).ok();
@@ -109,6 +117,14 @@ impl Log {
             }
             file.write_all(line.as_bytes()).is_ok()
         });
+    }
+
+    fn line(&self, level: Level, text: &str) -> String {
+        if self.config.json {
+            json_line(level, text)
+        } else {
+            plain_line(level, text)
+        }
     }
 }
 

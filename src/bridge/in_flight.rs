@@ -59,6 +59,11 @@ pub enum State {
     Paused(Instant),
     /// The stream of its answer is resumed at this time.
     Resuming(Instant),
+    /// It was refused and waits for a sign-in, while others pass; then it is sent again, or the stream of its answer resumed.
+    AwaitsSignIn {
+        /// Whether the server has it, and only its stream is to be resumed.
+        resumes: bool,
+    },
 }
 
 /// What is known about a stream that can be resumed.
@@ -179,7 +184,7 @@ impl InFlight {
     pub fn next_due(&self) -> Option<Instant> {
         let due = |open: &Open| match open.state {
             State::Paused(at) | State::Resuming(at) => Some(at),
-            State::Held | State::Running(_) | State::Accepted => None,
+            State::Held | State::Running(_) | State::Accepted | State::AwaitsSignIn { .. } => None,
         };
         self.open
             .values()

@@ -13,6 +13,8 @@ use crate::mcp::version::Era;
 pub struct Settings {
     /// The server's address as it may be shown.
     pub server: String,
+    /// The command that shows each step, for people.
+    pub doctor: String,
     /// `--transport`.
     pub strategy: crate::config::Strategy,
     /// The transport that worked last time.
@@ -49,8 +51,14 @@ impl Settings {
         remembered_era: Option<Era>,
         seed: u64,
     ) -> Settings {
+        let server = crate::url::shown(&config.server);
+        let profile = config.profile.as_ref();
+        let profile = profile
+            .map(|name| format!(" --profile {name}"))
+            .unwrap_or_default();
         Settings {
-            server: crate::url::shown(&config.server),
+            doctor: format!("mcp-remote-client {server}{profile}"),
+            server,
             strategy: config.strategy,
             remembered,
             protocol: config.protocol,

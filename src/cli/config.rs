@@ -31,6 +31,8 @@ pub struct Read {
     pub warnings: Vec<String>,
     /// Steps worth a debug line: names, never values.
     pub notes: Vec<String>,
+    /// What a report of a fault begins with: version, platform, the names of flags and variables.
+    pub about: String,
 }
 
 /// Decides what was meant. Where no server is needed and none is given, `server` is `about:blank`.
@@ -73,12 +75,65 @@ pub fn read(typed: &Typed, needs_server: bool, environment: Environment<'_>) -> 
     expand_headers(environment, &mut config, &mut warnings, &mut notes)?;
     config.store_dir = store_dir(environment);
     config.oauth = oauth_flags::read(typed, environment, &mut warnings, &mut notes)?;
+    config.profile = profile(typed)?;
     config.log = log_config(typed)?;
     Ok(Read {
         config,
         warnings,
         notes,
+        about: about(typed, environment),
     })
+}
+
+/// Names only: any value may be a secret.
+fn about(typed: &Typed, environment: Environment<'_>) -> String {
+    let list = |names: Vec<&str>| match names.is_empty() {
+        true => "none".to_owned(),
+        false => names.join(" "),
+    };
+    let set = VARIABLES
+        .iter()
+        .filter(|name| environment(name).is_some_and(|value| !value.is_empty()));
+    format!(
+        "mcp-remote {} on {} {}\nflags: {}\nvariables: {}",
+        env!("CARGO_PKG_VERSION"),
+        std::env::consts::OS,
+        std::env::consts::ARCH,
+        list(typed.flags.iter().map(|(name, _)| *name).collect()),
+        list(set.copied().collect()),
+    )
+}
+
+/// The variables that change what is done.
+const VARIABLES: &[&str] = &[
+    "MCP_REMOTE_CONFIG_DIR",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "HTTP_PROXY",
+    "http_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+    "NO_PROXY",
+    "no_proxy",
+    "SSL_CERT_FILE",
+    "NODE_EXTRA_CA_CERTS",
+    "BROWSER",
+];
+
+/// A name that is fit for a list and a command line; "default" is the one without a name.
+fn profile(typed: &Typed) -> Result<Option<String>> {
+    let Some(name) = typed.value("--profile") else {
+        return Ok(None);
+    };
+    let is_fit = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.is_empty() || name.len() > 64 || name.starts_with('-') || !name.chars().all(is_fit) {
+        let what = format!(
+            "--profile must be 1 to 64 letters, digits, \"-\", \"_\" or \".\", not \"{}\"",
+            clean(name, 70)
+        );
+        return Err(usage(what));
+    }
+    Ok(Some(name.to_owned()).filter(|name| name != "default"))
 }
 
 /// What is logged; needed before anything else can be said.

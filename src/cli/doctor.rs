@@ -1,42 +1,38 @@
 //! `mcp-remote-client`: connects step by step, says what each step found, lists tools, resources and prompts.
 //!
-//! The session itself goes through the same bridge as any client's, over a pair of pipes. stdin is touched only during a
-//! sign-in without a browser, where the address a browser was sent back to can be pasted.
-//! Exit code 0 only if every step worked.
+//! - One line for each step: name, tcp (or proxy), tls, first answer, challenge, resource metadata, server metadata,
+//!   registration, sign-in, tokens, transport, version, server, tools, resources, prompts. The first that fails is the last.
+//! - Warnings tell what works now and will not always.
+//! - The session itself goes through the same bridge as any client's (`conversation`).
+//! - Exit code 0 only if every step worked.
 //!
 //! Flags: `--json`.
-//! Spec: MCP 2025-11-25 basic/lifecycle, server/utilities/pagination.
+//! Spec: MCP 2025-11-25 basic/lifecycle, basic/transports (Session Management: 404 for a lost session).
 
-use std::io::{BufRead, BufReader, PipeWriter, Write};
+use std::io::IsTerminal;
 use std::net::{TcpStream, ToSocketAddrs};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
-use url::Url;
+use serde_json::Value;
 
+use super::conversation::{Conversation, Failed, Options, Seen};
+use super::report::{Report, Style};
+use super::{listing, sessions};
 use crate::bridge::Transport;
 use crate::config::Config;
 use crate::log::{Log, clean};
-use crate::transport::{self, Ends, Found, Person};
+use crate::store::Store;
+use crate::transport::{self, Found};
 
 /// Checks the server and prints what was found.
 pub fn run(mut config: Config, json: bool, log: Arc<Log>) -> ExitCode {
     // Nobody but the person waits: they have as long as the sign-in lasts.
     config.oauth.auth_timeout = config.oauth.auth_timeout.max(SIGN_IN_LIMIT);
-    let mut report = Report {
-        json,
-        steps: Vec::new(),
-        lists: Vec::new(),
-    };
-    let done = reach(&config, &mut report).and_then(|()| talk(config, log, &mut report));
-    if json {
-        let document =
-            json!({ "ok": done.is_some(), "steps": report.steps, "lists": report.lists });
-        print(&format!("{document:#}"));
-    }
+    let mut report = Report::new(style(json));
+    let done = reach(&config, &mut report).and_then(|()| talk(&config, &log, &mut report));
+    report.finish(done.is_some(), &crate::url::shown(&config.server));
     if done.is_some() {
         ExitCode::SUCCESS
     } else {
@@ -44,63 +40,39 @@ pub fn run(mut config: Config, json: bool, log: Arc<Log>) -> ExitCode {
     }
 }
 
-/// What was found so far.
-struct Report {
-    json: bool,
-    steps: Vec<Value>,
-    lists: Vec<Value>,
-}
-
-impl Report {
-    fn ok(&mut self, step: &str, since: Instant, found: &str) {
-        self.ok_after(step, since.elapsed(), found);
-    }
-
-    fn ok_after(&mut self, step: &str, time: Duration, found: &str) {
-        let millis = time.as_millis();
-        if !self.json {
-            print(&format!("{step:<16} ok      {millis:>5} ms  {found}"));
-        }
-        self.steps
-            .push(json!({ "step": step, "ok": true, "ms": millis, "found": found }));
-    }
-
-    /// The step failed: there is nothing after it.
-    fn failed(&mut self, step: &str, since: Instant, why: &str) -> Option<()> {
-        let millis = since.elapsed().as_millis();
-        if !self.json {
-            print(&format!("{step:<16} FAILED  {millis:>5} ms  {why}"));
-        }
-        self.steps
-            .push(json!({ "step": step, "ok": false, "ms": millis, "error": why }));
-        None
-    }
-
-    fn list(&mut self, what: &str, names: &[String]) {
-        if !self.json {
-            print(&format!("{what:<16} {}", names.len()));
-            names.iter().for_each(|name| print(&format!("  {name}")));
-        }
-        self.lists.push(json!({ "what": what, "names": names }));
+fn style(json: bool) -> Style {
+    let is_terminal = std::io::stdout().is_terminal() && !json;
+    let is = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    Style {
+        json,
+        colour: is_terminal && !is_dumb && !is("NO_COLOR"),
+        progress: is_terminal && !is_dumb,
     }
 }
 
-/// A reader that stops listening (`| head`) is no failure.
-fn print(line: &str) {
-    writeln!(std::io::stdout(), "{line}").ok();
-}
-
-/// Name and TCP, which a failed request could not tell apart. Behind a proxy both are the proxy's business.
+/// Name, TCP and TLS, which a failed request could not tell apart. Behind a proxy the first two are its business.
 fn reach(config: &Config, report: &mut Report) -> Option<()> {
-    let url = &config.server;
+    let start = Instant::now();
     match transport::proxy_of(config) {
-        Ok(None) => {}
-        Ok(Some(proxy)) => {
-            report.ok("proxy", Instant::now(), &proxy);
-            return Some(());
-        }
-        Err(error) => return report.failed("proxy", Instant::now(), &error.to_string()),
+        Ok(None) => connect(config, report)?,
+        Ok(Some(proxy)) => report.ok("proxy", start, &proxy),
+        Err(error) => return report.failed("proxy", start, &in_words(&error)),
     }
+    let start = Instant::now();
+    match config.server.scheme() {
+        "https" => match transport::try_tls(config) {
+            Ok(()) => report.ok("tls", start, "the certificate is trusted"),
+            Err(error) => return report.failed("tls", start, &in_words(&error)),
+        },
+        _ if crate::url::is_loopback(&config.server) => {}
+        _ => report.warn("plain http: everything, tokens too, can be read and changed on the way"),
+    }
+    Some(())
+}
+
+fn connect(config: &Config, report: &mut Report) -> Option<()> {
+    let url = &config.server;
     let start = Instant::now();
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     let port = url.port_or_known_default().unwrap_or_default();
@@ -109,11 +81,8 @@ fn reach(config: &Config, report: &mut Report) -> Option<()> {
             .filter(|address| !config.http.ipv4 || address.is_ipv4())
             .collect(),
         Err(_) => {
-            return report.failed(
-                "name",
-                start,
-                &format!("\"{host}\" was not found; check the spelling and the network"),
-            );
+            let error = transport::name_not_found(url);
+            return report.failed("name", start, &in_words(&error));
         }
     };
     let shown: Vec<String> = addresses
@@ -122,217 +91,180 @@ fn reach(config: &Config, report: &mut Report) -> Option<()> {
         .collect();
     report.ok("name", start, &format!("{host} is {}", shown.join(", ")));
     let start = Instant::now();
-    let mut why = "no address".to_owned();
+    let mut failed = std::io::Error::from(std::io::ErrorKind::AddrNotAvailable);
     for address in addresses {
         match TcpStream::connect_timeout(&address, config.http.connect_timeout) {
             Ok(_) => {
                 report.ok("tcp", start, &address.to_string());
                 return Some(());
             }
-            Err(error) => why = format!("{address}: {error}"),
+            Err(error) => failed = error,
         }
     }
-    report.failed(
-        "tcp",
-        start,
-        &format!("{why}; is the server running, and is the port right?"),
-    )
+    let error = transport::not_connected(failed, url, &config.http);
+    report.failed("tcp", start, &in_words(&error))
+}
+
+/// An error in one line.
+fn in_words(error: &crate::error::Error) -> String {
+    match error.hint() {
+        Some(hint) => format!("{} ({hint})", error.what()),
+        None => error.what().to_owned(),
+    }
 }
 
 /// The session, as an ordinary client has it.
-fn talk(config: Config, log: Arc<Log>, report: &mut Report) -> Option<()> {
+fn talk(config: &Config, log: &Arc<Log>, report: &mut Report) -> Option<()> {
     let start = Instant::now();
-    let url = config.server.clone();
-    let limit = config.request_timeout.unwrap_or(Duration::from_secs(60));
-    let mut session = match Session::start(config, log, limit + SIGN_IN_LIMIT) {
+    let options = Options {
+        person: true,
+        signals: false,
+    };
+    let mut session = match Conversation::start(config.clone(), Arc::clone(log), &options) {
         Ok(session) => session,
-        Err(error) => return report.failed("start", start, &error),
+        Err(failed) => return report.failed("start", start, &failed.what),
     };
-    let hello = json!({
-        "protocolVersion": "2025-11-25",
-        "capabilities": {},
-        "clientInfo": { "name": "mcp-remote-client", "version": env!("CARGO_PKG_VERSION") },
-    });
-    let asked = session.ask("initialize", hello);
+    let limit = config.request_timeout.unwrap_or(Duration::from_secs(60));
+    session.limit = limit + SIGN_IN_LIMIT;
+    let mut steps = Steps {
+        report,
+        since: start,
+        answered: false,
+    };
+    let asked = session.initialize(&mut |seen| steps.see(seen));
+    let Steps {
+        since, answered, ..
+    } = steps;
+    let hello = match asked {
+        Ok(hello) => hello,
+        Err(failed) => {
+            let step = if answered { "sign-in" } else { "first answer" };
+            return report.failed(step, since, &failed.what);
+        }
+    };
+    if !answered {
+        report.ok("first answer", since, "initialize was answered");
+    }
     session.limit = limit;
-    let mut since = start;
-    for found in session.found.try_iter() {
-        report.ok_after(
-            found.step,
-            found.at.saturating_duration_since(since),
-            &found.what,
-        );
-        since = found.at;
-    }
-    let answer = match asked {
-        Ok(answer) => answer,
-        Err(error) => {
-            return report.failed(
-                if is_tls(&url, &error) {
-                    "tls"
-                } else {
-                    "first answer"
-                },
-                start,
-                &error,
-            );
-        }
+    tokens(config, answered, log, report);
+    let transport = session.transport().unwrap_or(Transport::StreamableHttp);
+    let name = match transport {
+        Transport::HttpSse => "HTTP+SSE (2024-11-05)",
+        Transport::StreamableHttp => "Streamable HTTP",
     };
-    if url.scheme() == "https" {
-        report.ok("tls", start, "the certificate is trusted");
-    }
-    report.ok("first answer", start, "initialize was answered");
-    let transport = match session.settled.try_recv() {
-        Ok(Transport::HttpSse) => "HTTP+SSE (2024-11-05)",
-        Ok(Transport::StreamableHttp) | Err(_) => "Streamable HTTP",
-    };
-    report.ok("transport", start, transport);
+    report.ok("transport", since, name);
     let text = |value: &Value| clean(value.as_str().unwrap_or("?"), 100);
-    report.ok("version", start, &text(&answer["protocolVersion"]));
-    report.ok(
-        "server",
-        start,
-        &format!(
-            "{} {}",
-            text(&answer["serverInfo"]["name"]),
-            text(&answer["serverInfo"]["version"])
-        ),
-    );
-    session.tell("notifications/initialized");
+    report.ok("version", since, &text(&hello["protocolVersion"]));
+    let info = &hello["serverInfo"];
+    let server = format!("{} {}", text(&info["name"]), text(&info["version"]));
+    report.ok("server", since, &server);
     for (what, key) in [("tools", "name"), ("resources", "uri"), ("prompts", "name")] {
-        if answer["capabilities"][what].is_object() {
-            list(&mut session, what, key, report)?;
+        let start = Instant::now();
+        if !hello["capabilities"][what].is_object() {
+            report.ok(what, start, "not offered");
+            continue;
+        }
+        match names(&mut session, what, key, report) {
+            Ok(names) => report.list(what, start, &names),
+            Err(failed) => return report.failed(what, start, &failed.what),
         }
     }
+    if transport == Transport::StreamableHttp {
+        lost_session(config, log, report);
+    }
+    session.close();
     Some(())
 }
 
-/// Follows the pages of a list; a server that never ends it is stopped.
-fn list(session: &mut Session, what: &str, key: &str, report: &mut Report) -> Option<()> {
-    const MOST_PAGES: u32 = 100;
-    let start = Instant::now();
-    let method = format!("{what}/list");
-    let (mut names, mut params) = (Vec::new(), json!({}));
-    for _ in 0..MOST_PAGES {
-        let page = match session.ask(&method, params) {
-            Ok(page) => page,
-            Err(error) => return report.failed(&method, start, &error),
-        };
-        let items = page[what].as_array().into_iter().flatten();
-        names.extend(items.map(|item| clean(item[key].as_str().unwrap_or("?"), 200)));
-        match page["nextCursor"].as_str() {
-            Some(cursor) => params = json!({ "cursor": cursor }),
-            None => {
-                report.list(what, &names);
-                return Some(());
-            }
+/// The steps up to the answer of `initialize`, told as they are done.
+struct Steps<'a> {
+    report: &'a mut Report,
+    since: Instant,
+    /// Whether the server has answered anything.
+    answered: bool,
+}
+
+impl Steps<'_> {
+    fn see(&mut self, seen: Seen) {
+        match seen {
+            Seen::Found(found) => self.found(&found),
+            // During a sign-in other lines appear on the terminal.
+            Seen::Nothing if !self.answered => self.report.waiting("the first answer", self.since),
+            Seen::Nothing | Seen::Progress(_) | Seen::Said(_) | Seen::Refused(_) => {}
         }
     }
-    report.failed(
-        &method,
-        start,
-        &format!("the list has more than {MOST_PAGES} pages"),
-    )
+
+    fn found(&mut self, found: &Found) {
+        let time = found.at.saturating_duration_since(self.since);
+        if found.step == "warning" {
+            return self.report.warn(&found.what);
+        }
+        self.since = found.at;
+        if !self.answered {
+            self.answered = true;
+            self.report
+                .ok_after("first answer", time, "the server wants a sign-in");
+            return self
+                .report
+                .ok_after(found.step, Duration::ZERO, &found.what);
+        }
+        self.report.ok_after(found.step, time, &found.what);
+    }
 }
 
-fn is_tls(url: &Url, error: &str) -> bool {
-    // Our own sentence: TLS failures begin with the origin, all others with what could not be done.
-    error.contains(&format!(
-        "mcp-remote: {}: ",
-        url.origin().ascii_serialization()
-    ))
+fn names(
+    session: &mut Conversation,
+    what: &str,
+    key: &str,
+    report: &mut Report,
+) -> Result<Vec<String>, Failed> {
+    let start = Instant::now();
+    let items = listing::items(session, what, &mut |seen| {
+        if matches!(seen, Seen::Nothing) {
+            report.waiting(what, start);
+        }
+    })?;
+    let name = |item: &serde_json::value::RawValue| {
+        let item: Value = serde_json::from_str(item.get()).unwrap_or_default();
+        clean(item[key].as_str().unwrap_or("?"), 200)
+    };
+    Ok(items.iter().map(|item| name(item)).collect())
 }
 
-/// A bridge and the two pipes to it.
-struct Session {
-    to: PipeWriter,
-    lines: Receiver<String>,
-    settled: Receiver<Transport>,
-    found: Receiver<Found>,
-    limit: Duration,
-    asked: u64,
+/// The life of what is stored, and what it will run into.
+fn tokens(config: &Config, signed_in: bool, log: &Arc<Log>, report: &mut Report) {
+    let start = Instant::now();
+    let listed = Store::for_config(config, Arc::clone(log)).listed();
+    if !listed.has_tokens && signed_in {
+        report.ok("tokens", start, "in memory only");
+        return report.warn(
+            "the tokens cannot be stored, and the next program must sign in again \
+             (set MCP_REMOTE_CONFIG_DIR to a directory that can be written)",
+        );
+    }
+    if !listed.has_tokens {
+        return report.ok("tokens", start, "none are needed");
+    }
+    report.ok("tokens", start, &sessions::in_words(&listed));
+    // A program that signs in by itself needs nobody for the next time.
+    if !listed.has_refresh_token && !config.oauth.client_credentials {
+        report.warn("no refresh token: when the token ends, somebody must sign in again");
+    }
+    let ends_soon = |at: u64| at < sessions::now_millis().saturating_add(60_000);
+    if listed.expires_at.is_some_and(ends_soon) {
+        report.warn("the token ends within a minute");
+    }
+}
+
+/// Asks with a session id that the server does not know.
+fn lost_session(config: &Config, log: &Arc<Log>, report: &mut Report) {
+    if transport::status_of_lost_session(config, log) == Some(400) {
+        report.warn(
+            "the server answers 400 instead of 404 to a session it does not know: \
+             after it was restarted, clients may not notice that they must begin anew",
+        );
+    }
 }
 
 /// How long a person has for a sign-in.
 const SIGN_IN_LIMIT: Duration = Duration::from_secs(600);
-
-impl Session {
-    fn start(config: Config, log: Arc<Log>, limit: Duration) -> Result<Session, String> {
-        let plain = |error: std::io::Error| error.to_string();
-        let (input, to) = std::io::pipe().map_err(plain)?;
-        let (from, output) = std::io::pipe().map_err(plain)?;
-        let (settled_sender, settled) = channel();
-        let (line_sender, lines) = channel();
-        let (found_sender, found) = channel();
-        let refused = line_sender.clone();
-        std::thread::spawn(move || {
-            let ends = Ends {
-                input: Box::new(input),
-                output: Box::new(output),
-                signals: false,
-                settled: Some(settled_sender),
-                person: Some(Person::new(found_sender)),
-            };
-            if let Err(error) = transport::run_over(config, log, ends) {
-                // Whoever waits for an answer is told in the shape of one.
-                refused
-                    .send(json!({ "id": 1, "error": { "message": error.to_string() } }).to_string())
-                    .ok();
-            }
-        });
-        std::thread::spawn(move || {
-            for line in BufReader::new(from).lines().map_while(Result::ok) {
-                if line_sender.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        Ok(Session {
-            to,
-            lines,
-            settled,
-            found,
-            limit,
-            asked: 0,
-        })
-    }
-
-    fn ask(&mut self, method: &str, params: Value) -> Result<Value, String> {
-        self.asked += 1;
-        let id = self.asked;
-        self.send(&json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }))?;
-        let end = Instant::now() + self.limit;
-        loop {
-            let left = end.saturating_duration_since(Instant::now());
-            let line = self
-                .lines
-                .recv_timeout(left)
-                .map_err(|_| format!("no answer to {method} within {} s", self.limit.as_secs()))?;
-            let Ok(mut message) = serde_json::from_str::<Value>(&line) else {
-                continue;
-            };
-            if message["method"].is_string() || message["id"] != id {
-                continue;
-            }
-            if message["error"].is_object() {
-                return Err(clean(
-                    message["error"]["message"]
-                        .as_str()
-                        .unwrap_or("an error without a message"),
-                    1000,
-                ));
-            }
-            return Ok(message["result"].take());
-        }
-    }
-
-    /// A notification that cannot be sent shows in the next request.
-    fn tell(&mut self, method: &str) {
-        self.send(&json!({ "jsonrpc": "2.0", "method": method }))
-            .ok();
-    }
-
-    fn send(&mut self, message: &Value) -> Result<(), String> {
-        writeln!(self.to, "{message}").map_err(|_| "the connection is closed".to_owned())
-    }
-}

@@ -27,6 +27,8 @@ pub struct Typed {
     pub url: Option<String>,
     /// The second word: the callback port.
     pub port: Option<String>,
+    /// The second word where `--call` or `--prompt` takes its arguments from it.
+    pub argument: Option<String>,
     /// Flags and their values, in order.
     pub flags: Vec<(&'static str, String)>,
     /// What was ignored, and why.
@@ -84,10 +86,29 @@ pub fn parse(program: Program, args: Vec<OsString>) -> Result<Typed> {
         stray: 0,
     };
     walk.run()?;
+    let typed = &mut walk.typed;
+    let takes_argument = typed.has("--call") || typed.has("--prompt");
+    if takes_argument {
+        typed.argument = typed.port.take();
+        // Who types the arguments right after the name means no address by them.
+        let is_address = |word: &Option<String>| word.as_ref().is_some_and(|w| w.contains("://"));
+        if is_address(&typed.argument)
+            && typed
+                .url
+                .as_ref()
+                .is_some_and(|word| word.starts_with(['{', '@', '-']))
+        {
+            std::mem::swap(&mut typed.url, &mut typed.argument);
+        }
+    }
     if walk.stray > 0 {
         let stray = walk.stray;
+        let second = match takes_argument {
+            true => "arguments",
+            false => "callback port",
+        };
         walk.warn(format!(
-            "words beyond the address and the callback port are ignored: {stray}"
+            "words beyond the address and the {second} are ignored: {stray}"
         ));
     }
     Ok(walk.typed)
@@ -164,7 +185,8 @@ impl Walk {
             }
             Some(value) => self.add(flag, value),
             // npm stops here: without them the sign-in would be another one than was asked for.
-            None if matches!(flag.name, "--auth-success-url" | "--token-endpoint") => {
+            // Of ours, those without which something else would be done.
+            None if MUST_HAVE_VALUE.contains(&flag.name) => {
                 let what = format!("{} needs a value", flag.name);
                 return Err(Error::new(Kind::Usage, what).with_hint(flag.usage()));
             }
@@ -243,6 +265,16 @@ impl Walk {
         self.typed.warnings.push(what);
     }
 }
+
+/// These are refused without a value.
+const MUST_HAVE_VALUE: &[&str] = &[
+    "--auth-success-url",
+    "--token-endpoint",
+    "--profile",
+    "--call",
+    "--read",
+    "--prompt",
+];
 
 fn value_of(header: &str) -> Option<&str> {
     header.split_once(':').map(|(_, value)| value.trim())

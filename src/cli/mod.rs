@@ -4,18 +4,22 @@
 //!  words ─▶ flags (what was typed) ─▶ config (+ environment, files) ─▶ Config ─▶ transport::run, doctor::run
 //! ```
 //!
-//! Exit codes are npm's: 0 after a normal end, help and version; 1 for every refusal and failure.
+//! Exit codes are npm's: 0 after a normal end, help and version; 1 for every refusal and failure. `one_shot` has one more.
 
 pub mod client_args;
 mod completions;
 pub mod config;
+mod conversation;
 pub mod doctor;
 pub mod env_vars;
 pub mod flags;
 pub mod headers;
 mod help;
+mod listing;
 mod manual;
 mod oauth_flags;
+mod one_shot;
+mod report;
 mod sessions;
 mod setup;
 mod table;
@@ -44,6 +48,7 @@ pub fn proxy() -> ExitCode {
 pub fn doctor() -> ExitCode {
     start(Program::Client, |config, args, log| match args.task {
         Task::Connect => Ok(doctor::run(config, args.json, log)),
+        Task::Ask(request) => one_shot::run(config, request, args.json, &log),
         Task::List => sessions::list(&config, args.json, &log),
         Task::Status => Ok(sessions::status(&config, args.json, log)),
         Task::Logout => Ok(sessions::logout(&config, &log)),
@@ -144,6 +149,7 @@ fn start(
 
 fn open_log(read: &config::Read) -> Result<Arc<Log>> {
     let log = Arc::new(Log::open(read.config.log.clone())?);
+    log.introduce(&read.about);
     for warning in &read.warnings {
         log.say(Level::Warn, warning);
     }

@@ -17,7 +17,7 @@ use url::Url;
 
 use crate::config::Config;
 use crate::error::Result;
-use crate::log::{Level, Log};
+use crate::log::{Level, Log, clean};
 use crate::store::{Listed, Store};
 use crate::transport::{self, SignedOut};
 
@@ -47,8 +47,8 @@ pub fn status(config: &Config, json: bool, log: Arc<Log>) -> ExitCode {
     if json {
         print(&format!("{:#}", document(&listed)));
     } else {
-        let server = crate::url::shown(&config.server);
-        print(&format!("{server}  {}", in_words(&listed)));
+        let name = name_of(config);
+        print(&format!("{name}  {}", in_words(&listed)));
     }
     match is_usable(&listed) {
         true => ExitCode::SUCCESS,
@@ -59,7 +59,7 @@ pub fn status(config: &Config, json: bool, log: Arc<Log>) -> ExitCode {
 /// Signs out of one server.
 pub fn logout(config: &Config, log: &Arc<Log>) -> ExitCode {
     let store = Arc::new(Store::for_config(config, Arc::clone(log)));
-    sign_out(config, store, &crate::url::shown(&config.server), log)
+    sign_out(config, store, &name_of(config), log)
 }
 
 /// Signs out of every server.
@@ -133,8 +133,20 @@ fn kept(config: &Config, log: &Arc<Log>) -> Result<Vec<Listed>> {
 
 fn name(listed: &Listed) -> String {
     match &listed.url {
-        Some(url) => url.clone(),
+        Some(url) => with_profile(url, listed.profile.as_deref()),
         None => format!("(stored by npm mcp-remote as {})", listed.hash),
+    }
+}
+
+fn name_of(config: &Config) -> String {
+    let url = crate::url::shown(&config.server);
+    with_profile(&url, config.profile.as_deref())
+}
+
+fn with_profile(url: &str, profile: Option<&str>) -> String {
+    match profile {
+        Some(profile) => format!("{url} --profile {}", clean(profile, 64)),
+        None => url.to_owned(),
     }
 }
 
@@ -143,7 +155,7 @@ fn is_usable(listed: &Listed) -> bool {
         && (listed.has_refresh_token || listed.expires_at.is_none_or(|at| at > now_millis()))
 }
 
-fn in_words(listed: &Listed) -> String {
+pub(super) fn in_words(listed: &Listed) -> String {
     if !listed.has_tokens {
         return match listed.has_client_info {
             true => "registered, not signed in".to_owned(),
@@ -176,6 +188,7 @@ fn duration(seconds: u64) -> String {
 fn document(listed: &Listed) -> Value {
     json!({
         "server": listed.url,
+        "profile": listed.profile,
         "hash": listed.hash.to_string(),
         "signedIn": is_usable(listed),
         "refreshable": listed.has_refresh_token,
@@ -185,7 +198,7 @@ fn document(listed: &Listed) -> Value {
     })
 }
 
-fn now_millis() -> u64 {
+pub(super) fn now_millis() -> u64 {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();

@@ -57,6 +57,7 @@ impl Request {
         let copy = Typed {
             url: typed.url.clone(),
             port: typed.port.clone(),
+            argument: None,
             flags: typed.flags.clone(),
             warnings: Vec::new(),
         };

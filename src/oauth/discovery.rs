@@ -126,7 +126,12 @@ fn find_server(
         if let Some(document) = document(world, place, "authorization server metadata")? {
             let metadata = server_metadata::read(document, config.allow_http)?;
             let accepted = config.oauth.accept_issuer.as_deref();
-            issuer::check_metadata(issuer_text, metadata.issuer.as_deref(), accepted)?;
+            let stated = metadata.issuer.as_deref();
+            issuer::check_metadata(issuer_text, stated, accepted)?;
+            if stated.is_some_and(|stated| !issuer::same(issuer_text, stated)) {
+                let what = "the metadata names another issuer than it was looked for under (--accept-issuer)";
+                world.found("warning", what);
+            }
             return Ok(metadata);
         }
     }

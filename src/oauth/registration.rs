@@ -12,6 +12,7 @@
 //! Spec: RFC 7591 2, 3; MCP 2026-07-28 basic/authorization/client-registration; npm mcp-remote 0.15.1 (body, methods).
 
 use serde_json::{Map, Value, json};
+use url::Url;
 
 use super::discovery::Discovered;
 use super::failure::{Failure, Step, fetch, of_answer};
@@ -214,6 +215,9 @@ pub fn register(
         let failure = of_answer(doing, &request, &answer);
         return Err(match failure {
             Failure::Passing(_) => failure,
+            Failure::Refused(..) | Failure::Final(_) if discovered.server.document.is_empty() => {
+                Failure::Final(no_way_to_sign_in(endpoint, answer.status))
+            }
             Failure::Refused(..) | Failure::Final(_) => {
                 Failure::Final(by_hand(failure.into_error(), wanted))
             }
@@ -313,6 +317,17 @@ fn nowhere_to_register(oauth: &OAuth, discovered: &Discovered, wanted: Wanted<'_
     Failure::Final(by_hand(Error::new(Kind::SignIn, what), wanted))
 }
 
+/// The endpoint was a guess, as 2025-03-26 has it.
+fn no_way_to_sign_in(endpoint: &Url, status: u16) -> Error {
+    let what = format!(
+        "the server wants a sign-in but publishes no OAuth metadata, and {} answered {status}",
+        crate::url::shown(endpoint)
+    );
+    Error::new(Kind::SignIn, what).with_hint(
+        "if it takes a token or key, pass it with --header 'Authorization: Bearer ${TOKEN}'; or the path of the address is wrong",
+    )
+}
+
 fn by_hand(error: Error, wanted: Wanted<'_>) -> Error {
     let redirect = match wanted.redirect_uri {
         Some(uri) => format!(" with the redirect URI {uri}"),
@@ -330,7 +345,7 @@ mod tests {
 
     use super::*;
     use crate::oauth::resource_metadata::ResourceMetadata;
-    use crate::oauth::scripted_world::{Scripted, in_memory};
+    use crate::oauth::scripted_world::{Scripted, authorizer};
     use crate::oauth::server_metadata::ServerMetadata;
 
     fn wanted<'a>() -> Wanted<'a> {
@@ -403,10 +418,10 @@ mod tests {
     #[test]
     fn a_client_registers_for_every_scope_of_the_resource_or_for_what_it_asks_for() {
         let world = Scripted::new();
-        let store = in_memory();
+        let store = &authorizer(&world).store;
         world.answer(400, r#"{"error":"invalid_client_metadata"}"#);
         world.answer(201, r#"{"client_id":"id","scope":"a b"}"#);
-        register(&world, &OAuth::default(), &store, &discovered(), wanted()).unwrap();
+        register(&world, &OAuth::default(), store, &discovered(), wanted()).unwrap();
         let scopes: Vec<Value> = world
             .sent()
             .iter()
@@ -418,8 +433,8 @@ mod tests {
             })
             .collect();
         assert_eq!(scopes, ["a b c", "a b"]);
-        assert!(is_too_narrow(&store, Some("c")));
-        assert!(!is_too_narrow(&store, Some("b")) && !is_too_narrow(&store, None));
+        assert!(is_too_narrow(store, Some("c")));
+        assert!(!is_too_narrow(store, Some("b")) && !is_too_narrow(store, None));
     }
 
     #[test]

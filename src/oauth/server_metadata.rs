@@ -130,11 +130,7 @@ impl ServerMetadata {
     /// # Errors
     /// If it publishes metadata without S256.
     pub fn check_pkce(&self, accept_missing: bool) -> Step<()> {
-        let has_s256 = self
-            .code_challenge_methods
-            .as_ref()
-            .is_some_and(|methods| methods.iter().any(|method| method == "S256"));
-        if has_s256 || accept_missing || self.issuer.is_none() {
+        if accept_missing || !self.lacks_s256() {
             return Ok(());
         }
         let what = format!(
@@ -145,6 +141,12 @@ impl ServerMetadata {
         Err(Failure::Final(
             Error::new(Kind::SignIn, what).with_hint(hint),
         ))
+    }
+
+    /// Whether metadata was published, and without S256.
+    pub fn lacks_s256(&self) -> bool {
+        let methods = self.code_challenge_methods.iter().flatten();
+        self.issuer.is_some() && !methods.into_iter().any(|method| method == "S256")
     }
 
     /// How it is called in messages.

@@ -154,6 +154,11 @@ impl Authorizer {
         let discovered = self.discover(challenge.resource_metadata.as_ref())?;
         let accept = self.config.oauth.accept_missing_s256;
         discovered.server.check_pkce(accept)?;
+        if discovered.server.lacks_s256() {
+            let what =
+                "the authorization server does not offer PKCE with S256 (--accept-missing-s256)";
+            self.world.found("warning", what);
+        }
         let scope = self.asked_scope(&discovered, challenge);
         let oauth = &self.config.oauth;
         let redirect_uri = format!(

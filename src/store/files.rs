@@ -212,8 +212,9 @@ impl Files {
         lock(&self.memory).insert(name.to_owned(), kept);
         let shown = self.shown(name);
         let text = format!(
-            "cannot write \"{shown}\": {error}; the sign-in is kept in memory and ends with this process\n\
-             hint: set MCP_REMOTE_CONFIG_DIR to a directory that can be written"
+            "cannot write \"{shown}\": {}; the sign-in is kept in memory and ends with this process\n\
+             hint: set MCP_REMOTE_CONFIG_DIR to a directory that can be written",
+            plain(error)
         );
         self.warn_once("memory", &text);
     }
@@ -231,6 +232,17 @@ impl Files {
             format!("\"{shown}\" is damaged: it is ignored")
         };
         self.warn_once(name, &text);
+    }
+}
+
+/// The usual reasons in words, without operating system numbers.
+fn plain(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        io::ErrorKind::ReadOnlyFilesystem => "the file system is read-only".to_owned(),
+        io::ErrorKind::StorageFull => "the disk is full".to_owned(),
+        io::ErrorKind::NotADirectory => "a part of the path is no directory".to_owned(),
+        _ => error.to_string(),
     }
 }
 

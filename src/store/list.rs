@@ -20,6 +20,8 @@ pub struct Listed {
     pub hash: ServerHash,
     /// Its address, if this version has stored the credentials; npm does not note it.
     pub url: Option<String>,
+    /// The profile it belongs to (`--profile`).
+    pub profile: Option<String>,
     /// Whether there are tokens.
     pub has_tokens: bool,
     /// Whether they can be refreshed.
@@ -63,17 +65,21 @@ impl Store {
             .map(|hash| Store::open(Some(base.to_owned()), hash, Arc::clone(log)).listed())
             .filter(|listed| listed.has_tokens || listed.has_client_info)
             .collect();
-        listed.sort_by(|a, b| (a.url.is_none(), &a.url).cmp(&(b.url.is_none(), &b.url)));
+        listed.sort_by(|a, b| {
+            (a.url.is_none(), &a.url, &a.profile).cmp(&(b.url.is_none(), &b.url, &b.profile))
+        });
         Ok(listed)
     }
 
     /// What `--list` and `--status` show about this server.
     pub fn listed(&self) -> Listed {
         let (tokens, client) = (self.tokens(), self.client_info());
+        let notes = self.notes();
         let of_tokens = |part: fn(&Tokens) -> Option<String>| tokens.as_ref().and_then(part);
         Listed {
             hash: self.hash().clone(),
-            url: self.notes().url,
+            url: notes.url,
+            profile: notes.profile,
             has_tokens: tokens.is_some(),
             has_refresh_token: tokens.as_ref().is_some_and(|t| t.refresh_token.is_some()),
             expires_at: tokens.as_ref().and_then(|t| t.expires_at),

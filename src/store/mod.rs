@@ -45,6 +45,7 @@ pub use server_hash::ServerHash;
 pub struct Store {
     files: Files,
     url: Option<String>,
+    profile: Option<String>,
     /// Two threads that change the notes would undo each other's change.
     notes_turn: Mutex<()>,
 }
@@ -56,6 +57,7 @@ impl Store {
         Store {
             files: Files::new(dir, hash.clone(), log),
             url: None,
+            profile: None,
             notes_turn: Mutex::default(),
         }
     }
@@ -65,6 +67,7 @@ impl Store {
         let hash = ServerHash::of(config);
         let mut store = Store::open(config.store_dir.clone(), &hash, log);
         store.url = Some(crate::url::shown(&config.server));
+        store.profile.clone_from(&config.profile);
         import::import(config, &store);
         store
     }
@@ -231,7 +234,10 @@ impl Store {
     /// `--list` needs an address to show, and the hash does not tell it.
     fn note_url(&self) {
         if let Some(url) = &self.url {
-            self.update_notes(|notes| notes.url = Some(url.clone()));
+            self.update_notes(|notes| {
+                notes.url = Some(url.clone());
+                notes.profile.clone_from(&self.profile);
+            });
         }
     }
 

@@ -21,6 +21,8 @@ pub const SIGN_IN_LIFE: UnixMillis = 600_000;
 pub struct ServerNotes {
     /// The server's address without user information and query: what `--list` shows.
     pub url: Option<String>,
+    /// The profile it belongs to (`--profile`).
+    pub profile: Option<String>,
     /// The transport that worked.
     pub transport: Option<String>,
     /// The era the server speaks.
@@ -40,6 +42,7 @@ impl ServerNotes {
     pub fn from_object(mut object: Object) -> ServerNotes {
         let notes = ServerNotes {
             url: text(&object, "url"),
+            profile: text(&object, "profile"),
             transport: text(&object, "transport"),
             era: text(&object, "era"),
             omit_resource: object.get("omit_resource").and_then(Value::as_bool),
@@ -60,6 +63,7 @@ impl ServerNotes {
     pub fn to_object(&self) -> Object {
         let mut object = self.more.clone();
         put(&mut object, "url", self.url.clone());
+        put(&mut object, "profile", self.profile.clone());
         put(&mut object, "transport", self.transport.clone());
         put(&mut object, "era", self.era.clone());
         put(&mut object, "omit_resource", self.omit_resource);

@@ -4,9 +4,10 @@
 //! - the MD5 of the parts that make one identity (server, resource, authorize parameters, headers, metadata document,
 //!   token endpoint), only those present, joined with `|`; MD5 names files here and protects nothing;
 //! - texts go in as they were typed: a rotated `${VAR}` keeps the session;
-//! - the port is `3335 + (first four hex digits mod 45816)`.
+//! - the port is `3335 + (first four hex digits mod 45816)`;
+//! - a profile adds a part of its own; without one the name is npm's.
 //!
-//! Flags: `--resource`, `--disable-resource-parameter`, `--authorize-param`, `--header`, `--header-file`,
+//! Flags: `--profile`, `--resource`, `--disable-resource-parameter`, `--authorize-param`, `--header`, `--header-file`,
 //! `--client-metadata-url`, `--token-endpoint` (all of them part of the name).
 //! Spec: npm mcp-remote 0.15.1 (getServerUrlHash, calculateDefaultPort); its forerunners up to 0.1.29 hashed the server alone.
 //! Not done here: no URL is normalised, except the token endpoint, which npm normalises too.
@@ -38,6 +39,11 @@ impl ServerHash {
             headers(config),
             oauth.client_metadata_url.clone(),
             oauth.token_endpoint.as_ref().map(|url| url.to_string()),
+            // No part of npm's looks like this.
+            config
+                .profile
+                .as_ref()
+                .map(|name| format!("profile:{name}")),
         ])
     }
 
@@ -114,7 +120,8 @@ fn headers(config: &Config) -> Option<String> {
 
 fn has_newer_parts(config: &Config) -> bool {
     let oauth = &config.oauth;
-    !oauth.authorize_params.is_empty()
+    config.profile.is_some()
+        || !oauth.authorize_params.is_empty()
         || oauth.client_metadata_url.is_some()
         || oauth.token_endpoint.is_some()
 }
@@ -210,6 +217,19 @@ mod tests {
         assert_eq!(ServerHash::of(&once), ServerHash::of(&twice));
         header(&mut twice, "x-a", "2");
         assert_ne!(ServerHash::of(&once), ServerHash::of(&twice));
+    }
+
+    #[test]
+    fn a_profile_has_a_name_of_its_own_and_nothing_of_older_stores() {
+        let plain = config("https://a.test/mcp");
+        let with = |name: &str| Config {
+            profile: Some(name.to_owned()),
+            ..plain.clone()
+        };
+        assert_ne!(ServerHash::of(&plain), ServerHash::of(&with("work")));
+        assert_ne!(ServerHash::of(&with("home")), ServerHash::of(&with("work")));
+        assert_eq!(ServerHash::of_versioned_store(&with("work")), None);
+        assert_eq!(ServerHash::of_oldest_stores(&with("work")), None);
     }
 
     #[test]

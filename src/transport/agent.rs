@@ -13,11 +13,12 @@ use std::time::Duration;
 use ureq::Agent;
 use ureq::config::IpFamily;
 use ureq::tls::{ClientCert, TlsConfig};
-use ureq::unversioned::transport::RustlsConnector;
+use ureq::unversioned::transport::{Connector, RustlsConnector};
 use url::Url;
 
 use super::connect::Chain;
 use super::names::Names;
+use super::probe::Stop;
 use super::reach::Zone;
 use super::{proxy_env, tls};
 use crate::config::{Config, Http};
@@ -97,6 +98,20 @@ impl Agents {
     /// # Errors
     /// If the proxy for it cannot be used.
     pub(crate) fn reaching(&self, url: &Url, from: Option<Zone>) -> Result<Agent> {
+        let (config, chain, names) = self.parts(url, from)?;
+        Ok(Agent::with_parts(config, chain, names))
+    }
+
+    /// An agent that connects to this server and stops there.
+    ///
+    /// # Errors
+    /// If the proxy for it cannot be used.
+    pub(super) fn stopping(&self, url: &Url, stop: Stop) -> Result<Agent> {
+        let (config, chain, names) = self.parts(url, None)?;
+        Ok(Agent::with_parts(config, chain.chain(stop), names))
+    }
+
+    fn parts(&self, url: &Url, from: Option<Zone>) -> Result<(ureq::config::Config, Chain, Names)> {
         let roots = match self.prefer_additional.load(Ordering::Relaxed) {
             true => self.additional().unwrap_or(&self.built_in),
             false => &self.built_in,
@@ -123,11 +138,8 @@ impl Agents {
             .max_response_header_size(HEADER_LIMIT)
             .max_idle_age(IDLE)
             .build();
-        Ok(Agent::with_parts(
-            config,
-            Chain::new(Arc::clone(&roots.connector)),
-            Names::reaching(from),
-        ))
+        let chain = Chain::new(Arc::clone(&roots.connector));
+        Ok((config, chain, Names::reaching(from)))
     }
 
     /// The server's certificate was not known: use the additional roots from now on. False if there are none.

@@ -316,7 +316,9 @@ fn hinted(error: Error, status: u16, config: &Config) -> Error {
     match status {
         401 | 403 if has_authorization => error
             .with_hint("the server did not accept the Authorization header that was configured"),
-        404 | 405 => error.with_hint("check the path of the server's address"),
+        404 | 405 => {
+            error.with_hint("check the path of the address: most servers are at /mcp or /sse")
+        }
         _ => error,
     }
 }

@@ -174,7 +174,7 @@ fn race(addresses: &[SocketAddr], limit: Option<Duration>) -> io::Result<TcpStre
     }
 }
 
-fn timed_out(error: io::Error) -> ureq::Error {
+pub(super) fn timed_out(error: io::Error) -> ureq::Error {
     match error.kind() {
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
             ureq::Error::Timeout(ureq::Timeout::Connect)

@@ -13,11 +13,12 @@ use url::Url;
 
 use super::connect::NotConnected;
 use super::names::OutOfReach;
+use super::proxy_env;
 use crate::bridge::Stage;
 use crate::config::Http;
 use crate::error::{Error, Kind};
 use crate::log::clean;
-use crate::url::shown;
+use crate::url::{is_loopback, shown};
 
 /// A request that got no response headers.
 pub(super) fn of_request(error: &UreqError, url: &Url, http: &Http) -> (Error, Stage) {
@@ -110,12 +111,27 @@ fn not_connected(error: &UreqError) -> Option<&NotConnected> {
     Some(not_connected(inner).unwrap_or(outer))
 }
 
-fn of_connecting(error: &NotConnected, url: &Url, http: &Http) -> (Error, Stage) {
+pub(super) fn of_connecting(error: &NotConnected, url: &Url, http: &Http) -> (Error, Stage) {
     let server = shown(url);
+    // A proxy that cannot be used has been refused before.
+    let through = proxy_env::proxy_for(url, &http.proxy).ok().flatten();
+    let way = through.as_ref().map_or_else(String::new, |proxy| {
+        format!(" through the proxy {}:{}", proxy.host(), proxy.port())
+    });
+    let hint = match through {
+        Some(_) => PROXY,
+        None => NO_WAY,
+    };
     let error = match error {
         NotConnected::Name(UreqError::Timeout(_)) => {
             let what = format!("cannot reach {server}: name resolution took longer than 10 s");
             return (Error::new(Kind::Timeout, what), Stage::NotSent);
+        }
+        NotConnected::Name(_) if through.is_some() => {
+            let error = network(format!(
+                "cannot reach {server}{way}: its name was not found"
+            ));
+            return (error.with_hint(PROXY), Stage::NotSent);
         }
         NotConnected::Name(_) => {
             let host = url.host_str().unwrap_or_default();
@@ -123,7 +139,7 @@ fn of_connecting(error: &NotConnected, url: &Url, http: &Http) -> (Error, Stage)
                 "cannot reach {server}: the name \"{host}\" was not found"
             ));
             return (
-                error.with_hint("check the spelling of the address, and the network"),
+                error.with_hint("check the spelling of the address; where only a proxy knows the way, set HTTPS_PROXY"),
                 Stage::NotSent,
             );
         }
@@ -135,24 +151,29 @@ fn of_connecting(error: &NotConnected, url: &Url, http: &Http) -> (Error, Stage)
     match error {
         UreqError::Timeout(_) => {
             let limit = http.connect_timeout.as_secs_f64();
-            let what = format!(
-                "cannot reach {server}: no connection within {limit} s (--connect-timeout)"
-            );
-            (Error::new(Kind::Timeout, what), Stage::NotSent)
+            let what = format!("cannot reach {server}{way}: no connection within {limit} s");
+            let error = Error::new(Kind::Timeout, what).with_hint(hint);
+            (error, Stage::NotSent)
         }
-        UreqError::Io(e) => (
-            network(format!("cannot reach {server}: {}", plain(e))),
-            Stage::NotSent,
-        ),
+        UreqError::Io(e) => {
+            let error = network(format!("cannot reach {server}{way}: {}", plain(e)));
+            let is_direct = through.is_none();
+            let error = match e.kind() {
+                io::ErrorKind::ConnectionRefused if is_loopback(url) && is_direct => error
+                    .with_hint("is the server running, and is the port right?"),
+                io::ErrorKind::ConnectionRefused if is_direct => error.with_hint(
+                    "is the server running, and is the port right? where a proxy is needed, set HTTPS_PROXY",
+                ),
+                _ => error.with_hint(hint),
+            };
+            (error, Stage::NotSent)
+        }
         UreqError::ConnectProxyFailed(why) => {
             let error = network(format!(
                 "cannot reach {server}: the proxy refused ({})",
                 clean(why, 200)
             ));
-            (
-                error.with_hint("see HTTPS_PROXY and NO_PROXY; --no-proxy goes without"),
-                Stage::Hopeless,
-            )
+            (error.with_hint(PROXY), Stage::Hopeless)
         }
         other => (
             network(format!(
@@ -220,6 +241,11 @@ fn plain(error: &io::Error) -> String {
         _ => clean(&error.to_string(), 200),
     }
 }
+
+/// What to do about a proxy that does not help.
+const PROXY: &str = "see HTTPS_PROXY and NO_PROXY; --no-proxy goes without";
+/// What to do where packets get no answer.
+const NO_WAY: &str = "check the network; where a proxy is needed, set HTTPS_PROXY; if it is only slow, raise --connect-timeout";
 
 fn network(what: String) -> Error {
     Error::new(Kind::Network, what)

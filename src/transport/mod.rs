@@ -19,6 +19,7 @@ mod http_date;
 mod http_sse;
 mod lane;
 mod names;
+mod probe;
 mod proxy_env;
 mod reach;
 mod redirect;
@@ -47,6 +48,7 @@ use crate::store::Store;
 use fetch::Outside;
 pub use fetch::{Found, Person};
 use lane::Lanes;
+pub use probe::{name_not_found, not_connected, proxy_of, status_of_lost_session, try_tls};
 use stdio::Line;
 
 /// What the main thread waits for.
@@ -366,13 +368,4 @@ fn seed() -> u64 {
     rand::rngs::SysRng
         .try_next_u64()
         .unwrap_or(u64::from(std::process::id()))
-}
-
-/// The proxy requests to the server go through, as it may be shown.
-///
-/// # Errors
-/// If the variable that names it cannot be used.
-pub fn proxy_of(config: &Config) -> Result<Option<String>> {
-    let proxy = proxy_env::proxy_for(&config.server, &config.http.proxy)?;
-    Ok(proxy.map(|proxy| format!("{}:{}", proxy.host(), proxy.port())))
 }

@@ -177,7 +177,7 @@ fn the_client_does_one_task_at_a_time() {
     for (args, what) in [
         (
             &["https://a.test", "--list", "--logout"][..],
-            "--list, --status and --logout exclude each other",
+            "--list and --logout exclude each other",
         ),
         (
             &["https://a.test", "--all"],

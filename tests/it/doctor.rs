@@ -1,7 +1,10 @@
 //! mcp-remote-client: a line for each step, then the lists; exit code 0 only if all worked.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
+use crate::support::TempDir;
 use crate::support::http::Server;
 use crate::support::mcp::{result, server};
 use crate::support::process::Start;
@@ -43,6 +46,7 @@ fn each_step_is_told_and_all_pages_are_listed() {
             "name",
             "tcp",
             "first",
+            "tokens",
             "transport",
             "version",
             "server",
@@ -85,5 +89,93 @@ fn the_step_that_fails_is_named_and_the_exit_code_is_1() {
             line = client.recv_raw();
         }
         assert!(line.starts_with(step), "{line}");
+    }
+}
+
+/// The doctor's document.
+fn document(args: &[&str], home: &Arc<TempDir>) -> Value {
+    let mut client = Start::client(&[args, &["--json"]].concat()).home(home).go();
+    client.close_stdin();
+    client.wait_exit();
+    let mut text = String::new();
+    while !text.ends_with("\n}") {
+        text = format!("{text}\n{}", client.recv_raw());
+    }
+    serde_json::from_str(&text).unwrap()
+}
+
+#[test]
+fn what_will_bite_later_is_warned_of() {
+    let server = server(|request, reply| {
+        let lost = request.rpc() == "ping";
+        let path = request.path.as_str();
+        let origin = format!("http://{}", request.header("host").unwrap());
+        if lost {
+            assert_eq!(request.header("authorization"), Some("Bearer t"));
+            reply.status(400);
+        } else if path == "/.well-known/oauth-authorization-server" {
+            reply.json(format!(
+                r#"{{"issuer":"https://other.test","authorization_endpoint":"{origin}/authorize","token_endpoint":"{origin}/token","registration_endpoint":"{origin}/register","device_authorization_endpoint":"{origin}/device","response_types_supported":["code"],"grant_types_supported":["authorization_code"]}}"#
+            ));
+        } else if path == "/token" {
+            reply.json(r#"{"access_token":"t","token_type":"Bearer","expires_in":30}"#);
+        } else if path != "/mcp" {
+            reply.status(404);
+        } else if request.header("authorization").is_none() && request.method == "POST" {
+            reply.status(401);
+        } else {
+            let listed = request.rpc() == "tools/list";
+            if listed {
+                reply.json(result(&request.id(), r#"{"tools":[]}"#));
+            }
+            return listed;
+        }
+        true
+    });
+    let home = Arc::new(TempDir::new());
+    let url = server.url("/mcp");
+    let found = document(
+        &[
+            &url,
+            "--client-credentials",
+            "--static-oauth-client-info",
+            r#"{"client_id":"c","client_secret":"s"}"#,
+            "--accept-issuer",
+            "https://other.test",
+        ],
+        &home,
+    );
+    assert_eq!(found["ok"], true, "{found:#}");
+    let warnings = found["warnings"].to_string();
+    for expected in [
+        "another issuer than it was looked for under",
+        "the token ends within a minute",
+        "answers 400 instead of 404",
+    ] {
+        assert!(warnings.contains(expected), "{expected}: {warnings}");
+    }
+    let steps: Vec<&str> = found["steps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|step| step["step"].as_str().unwrap())
+        .collect();
+    for expected in ["server metadata", "tokens", "resources", "prompts"] {
+        assert!(steps.contains(&expected), "{expected}: {steps:?}");
+    }
+    // Signed in now: nobody refreshes it without the client.
+    let found = document(&[&url], &home);
+    let warnings = found["warnings"].to_string();
+    assert!(warnings.contains("no refresh token"), "{found:#}");
+}
+
+#[test]
+fn a_pipe_gets_neither_colour_nor_progress() {
+    let server = listing();
+    let mut client = Start::client(&[&server.url("/mcp")]).go();
+    client.close_stdin();
+    assert!(client.wait_exit().success());
+    while let Some(line) = client.next_raw() {
+        assert!(!line.contains(['\u{1b}', '\r']), "{line:?}");
     }
 }

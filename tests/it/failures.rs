@@ -342,7 +342,9 @@ fn without_a_server_the_client_is_told_and_the_process_stays() {
     bridge.send(INITIALIZE);
     assert_eq!(
         message(&bridge.recv()),
-        format!("cannot reach http://{address}/mcp: connection refused")
+        format!(
+            "cannot reach http://{address}/mcp: connection refused (is the server running, and is the port right?)"
+        )
     );
     let server = Server::on(TcpListener::bind(address).unwrap(), |request, reply| {
         assert!(ordinary(request, reply))

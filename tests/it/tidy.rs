@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 const IO: &[&str] = &[
     "cli/mod.rs",
     "cli/config.rs",
+    "cli/conversation.rs",
     "cli/oauth_flags.rs",
+    "cli/one_shot.rs",
     "cli/doctor.rs",
     "cli/sessions.rs",
     "cli/setup.rs",

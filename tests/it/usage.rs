@@ -145,3 +145,142 @@ fn secrets_reach_the_server_and_nothing_else() {
     }
     assert!(files > 0, "--debug writes a file");
 }
+
+#[test]
+fn the_debug_output_begins_with_what_a_report_needs_and_holds_no_secret() {
+    let server = answering(|request, reply| reply.json(result(&request.id(), "{}")));
+    let url = server.url("/mcp?key=hunter2");
+    let args = [
+        &*url,
+        "--debug",
+        "--header",
+        "X-Key: hunter3",
+        "--profile",
+        "work",
+        "--authorize-param",
+        "audience=hunter4",
+    ];
+    let start = Start::bridge(&args).env("HTTPS_PROXY", "http://u:hunter5@proxy.test:1");
+    let mut bridge = start.go();
+    bridge.handshake();
+    bridge.ask("1");
+    bridge.finish();
+    let stderr = bridge.stderr();
+    let about = format!(
+        "mcp-remote {} on {} {}\n    flags: --debug --header --profile --authorize-param\n    variables: HTTPS_PROXY\n",
+        env!("CARGO_PKG_VERSION"),
+        std::env::consts::OS,
+        std::env::consts::ARCH
+    );
+    let (_, first) = stderr.split_once("] ").unwrap();
+    let first = first.split_once("] ").map_or(first, |(_, text)| text);
+    assert!(
+        stderr.lines().next().unwrap().contains("mcp-remote")
+            && format!("{first}{stderr}").contains(&about),
+        "{stderr}"
+    );
+    assert!(!stderr.contains("hunter"), "{stderr}");
+    // And the file beside the credentials, which is what people are asked for.
+    let directory = bridge.home.0.join(".mcp-auth/mcp-remote-v1");
+    let files = std::fs::read_dir(directory).unwrap().flatten();
+    let debug = files
+        .map(|file| file.path())
+        .find(|path| path.to_str().unwrap().ends_with("_debug.log"))
+        .unwrap();
+    let text = std::fs::read_to_string(debug).unwrap();
+    let introduced = text
+        .lines()
+        .next()
+        .unwrap()
+        .contains(about.lines().next().unwrap());
+    assert!(introduced && !text.contains("hunter"), "{text}");
+}
+
+#[test]
+fn a_profile_is_a_session_of_its_own() {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    let issued = AtomicU32::new(0);
+    let server = crate::support::mcp::server(move |request, reply| {
+        if request.path == "/token" {
+            let token = issued.fetch_add(1, Ordering::Relaxed);
+            reply.json(format!(
+                r#"{{"access_token":"t{token}","token_type":"Bearer","expires_in":3600}}"#
+            ));
+        } else if request.header("authorization").is_none() {
+            reply.status(401);
+        } else {
+            return false;
+        }
+        true
+    });
+    let (url, token) = (server.url("/mcp"), server.url("/token"));
+    let args = [
+        &*url,
+        "--client-credentials",
+        "--token-endpoint",
+        &token,
+        "--static-oauth-client-info",
+        r#"{"client_id":"c","client_secret":"s"}"#,
+    ];
+    let home = std::sync::Arc::new(crate::support::TempDir::new());
+    for profile in [&[][..], &["--profile", "work"], &["--profile", "default"]] {
+        let mut bridge = Start::bridge(&[&args[..], profile].concat())
+            .home(&home)
+            .go();
+        bridge.handshake();
+        bridge.finish();
+    }
+    let count = |path: &str| {
+        server
+            .seen()
+            .iter()
+            .filter(|request| request.path == path)
+            .count()
+    };
+    // "default" is the one without a name.
+    assert_eq!(count("/token"), 2);
+    let mut list = Start::client(&["--list"]).home(&home).go();
+    list.close_stdin();
+    assert!(list.recv_raw().starts_with(&format!("{url}  signed in")));
+    assert!(
+        list.recv_raw()
+            .starts_with(&format!("{url} --profile work  signed in"))
+    );
+    let mut logout = Start::client(&[
+        &url,
+        "--profile",
+        "work",
+        "--logout",
+        "--token-endpoint",
+        &token,
+        "--client-credentials",
+    ])
+    .home(&home)
+    .go();
+    logout.wait_exit();
+    let mut status = Start::client(&[
+        &url,
+        "--token-endpoint",
+        &token,
+        "--client-credentials",
+        "--status",
+    ])
+    .home(&home)
+    .go();
+    assert!(status.wait_exit().success(), "{}", status.stderr());
+}
+
+#[test]
+fn a_profile_has_a_plain_name() {
+    for name in ["", "a/b", "-a", "a b", "\u{1b}[31m"] {
+        let flag = format!("--profile={name}");
+        let mut bridge = Start::bridge(&["https://a.test", &flag]).go();
+        assert_eq!(bridge.wait_exit().code(), Some(1));
+        let stderr = bridge.stderr();
+        assert!(
+            stderr.contains("--profile must be 1 to 64 letters"),
+            "{stderr}"
+        );
+        assert!(!stderr.contains('\u{1b}'), "{stderr}");
+    }
+}

@@ -76,6 +76,7 @@ fn settings(rng: &mut Rng) -> Settings {
     };
     Settings {
         server: "https://a.test/mcp".to_owned(),
+        doctor: "mcp-remote-client https://a.test/mcp".to_owned(),
         strategy: rng.pick(&[
             Strategy::HttpFirst,
             Strategy::HttpFirst,

@@ -25,6 +25,8 @@ pub fn ordinary(request: &Request, reply: &mut Reply<'_>) -> bool {
                 result(&request.id(), initialize_result()),
             );
         }
+        // The doctor asks with a session id of its own making.
+        "POST ping" if request.header("mcp-session-id") != Some("s1") => reply.status(404),
         "GET" => reply.status(405),
         "DELETE" => reply.status(200),
         other if other.starts_with("POST notifications/") => reply.status(202),

@@ -173,6 +173,11 @@ impl Process {
         self.lines.recv_timeout(LIMIT).expect("a line on stdout")
     }
 
+    /// The next line, if there is one before the end.
+    pub fn next_raw(&mut self) -> Option<String> {
+        self.lines.recv_timeout(LIMIT).ok()
+    }
+
     /// The next line, if it comes in this time.
     pub fn try_recv(&mut self, limit: Duration) -> Option<Value> {
         let line = self.lines.recv_timeout(limit).ok()?;

@@ -1,0 +1,335 @@
+//! A session with the server, as any client has it: asks, and waits for the answers.
+//!
+//! - The bridge runs in this process, behind two pipes. stdin is touched only during a sign-in without a browser, where the
+//!   address a browser was sent back to can be pasted.
+//! - What comes meanwhile is told to whoever asks: progress, log lines, the steps of a sign-in.
+//! - Requests of the server are answered at once: `ping` with its result, anything else with a refusal.
+//! - A failure of ours is told from the server's own error by the word that all our answers begin with.
+//!
+//! Spec: MCP 2025-11-25 basic/lifecycle, basic/utilities/ping, basic/utilities/progress.
+
+use std::io::{BufRead, BufReader, PipeWriter, Write};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use crate::bridge::Transport;
+use crate::config::Config;
+use crate::log::{Log, clean};
+use crate::transport::{self, Ends, Found, Person};
+
+/// A bridge and the two pipes to it.
+pub struct Conversation {
+    to: Option<PipeWriter>,
+    lines: Receiver<String>,
+    settled: Receiver<Transport>,
+    found: Receiver<Found>,
+    /// How long an answer may take.
+    pub limit: Duration,
+    asked: u64,
+}
+
+/// Who takes part besides the server.
+pub struct Options {
+    /// Whether somebody is there to sign in.
+    pub person: bool,
+    /// Whether signals end the session.
+    pub signals: bool,
+}
+
+/// What happens while an answer is waited for.
+#[derive(Debug)]
+pub enum Seen {
+    /// A step of the sign-in was done.
+    Found(Found),
+    /// Progress, in words.
+    Progress(String),
+    /// A log line of the server.
+    Said(String),
+    /// A request of the server that was refused: its method.
+    Refused(String),
+    /// Nothing yet.
+    Nothing,
+}
+
+/// Why there is no result.
+#[derive(Debug)]
+pub struct Failed {
+    /// Whether the server said so, in a JSON-RPC error.
+    pub by_server: bool,
+    /// One sentence.
+    pub what: String,
+}
+
+impl Failed {
+    /// A failure on our side or on the way.
+    pub fn ours(what: impl Into<String>) -> Failed {
+        let (by_server, what) = (false, what.into());
+        Failed { by_server, what }
+    }
+
+    fn of(error: &RawValue) -> Failed {
+        let error: Value = serde_json::from_str(error.get()).unwrap_or_default();
+        let message = error["message"].as_str();
+        let text = clean(message.unwrap_or("an error without a message"), 1000);
+        match text.strip_prefix(OURS) {
+            Some(what) => Failed::ours(what),
+            None => Failed {
+                by_server: true,
+                what: match error["code"].as_i64() {
+                    Some(code) => format!("the server answered with error {code}: {text}"),
+                    None => format!("the server answered with an error: {text}"),
+                },
+            },
+        }
+    }
+}
+
+/// What the message of an answer that is the bridge's own begins with (`Error::to_json_rpc`).
+const OURS: &str = "mcp-remote: ";
+/// How often whoever waits is told that there is nothing yet.
+const TICK: Duration = Duration::from_millis(50);
+/// The session is ended within this time.
+const END: Duration = Duration::from_secs(3);
+
+/// One line of the bridge; its parts are kept as they came.
+#[derive(Deserialize)]
+struct Line<'a> {
+    id: Option<Value>,
+    method: Option<String>,
+    #[serde(borrow)]
+    params: Option<&'a RawValue>,
+    #[serde(borrow)]
+    result: Option<&'a RawValue>,
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
+}
+
+impl Conversation {
+    /// Makes everything ready; nothing is sent.
+    ///
+    /// # Errors
+    /// If there are no pipes.
+    pub fn start(config: Config, log: Arc<Log>, options: &Options) -> Result<Conversation, Failed> {
+        let plain = |error: std::io::Error| Failed::ours(error.to_string());
+        let (input, to) = std::io::pipe().map_err(plain)?;
+        let (from, output) = std::io::pipe().map_err(plain)?;
+        let (settled_sender, settled) = channel();
+        let (line_sender, lines) = channel();
+        let (found_sender, found) = channel();
+        let refused = line_sender.clone();
+        let ends = Ends {
+            input: Box::new(input),
+            output: Box::new(output),
+            signals: options.signals,
+            settled: Some(settled_sender),
+            person: options.person.then(|| Person::new(found_sender)),
+        };
+        std::thread::spawn(move || {
+            if let Err(error) = transport::run_over(config, log, ends) {
+                // Whoever waits for an answer is told in the shape of one.
+                let mut message = format!("{OURS}{}", error.what());
+                if let Some(hint) = error.hint() {
+                    message.push_str(&format!(" ({hint})"));
+                }
+                let line = json!({ "id": 1, "error": { "message": message } });
+                refused.send(line.to_string()).ok();
+            }
+        });
+        std::thread::spawn(move || {
+            for line in BufReader::new(from).lines().map_while(Result::ok) {
+                if line_sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Conversation {
+            to: Some(to),
+            lines,
+            settled,
+            found,
+            limit: Duration::MAX,
+            asked: 0,
+        })
+    }
+
+    /// The handshake; its result.
+    ///
+    /// # Errors
+    /// If the server cannot be reached, or refuses.
+    pub fn initialize(&mut self, watch: &mut dyn FnMut(Seen)) -> Result<Value, Failed> {
+        let hello = json!({
+            "protocolVersion": "2025-11-25",
+            "capabilities": {},
+            "clientInfo": { "name": "mcp-remote-client", "version": env!("CARGO_PKG_VERSION") },
+        });
+        let answer = self.ask("initialize", &hello.to_string(), watch)?;
+        // One that cannot be sent shows in the next request.
+        self.send(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#)
+            .ok();
+        Ok(serde_json::from_str(answer.get()).unwrap_or_default())
+    }
+
+    /// Sends a request and waits for its result, which is given as it came.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn ask(
+        &mut self,
+        method: &str,
+        params: &str,
+        watch: &mut dyn FnMut(Seen),
+    ) -> Result<Box<RawValue>, Failed> {
+        self.asked += 1;
+        let id = self.asked;
+        self.send(&format!(
+            r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{params}}}"#
+        ))?;
+        let begun = Instant::now();
+        loop {
+            self.found
+                .try_iter()
+                .for_each(|step| watch(Seen::Found(step)));
+            let text = match self.lines.recv_timeout(TICK) {
+                Ok(text) => text,
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Failed::ours("the connection is closed"));
+                }
+                Err(RecvTimeoutError::Timeout) if begun.elapsed() < self.limit => {
+                    watch(Seen::Nothing);
+                    continue;
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    let limit = self.limit.as_secs();
+                    return Err(Failed::ours(format!(
+                        "no answer to {method} within {limit} s"
+                    )));
+                }
+            };
+            let Ok(line) = serde_json::from_str::<Line>(&text) else {
+                continue;
+            };
+            if let Some(method) = &line.method {
+                watch(self.told(method, &line));
+                continue;
+            }
+            if line.id != Some(id.into()) {
+                continue;
+            }
+            self.found
+                .try_iter()
+                .for_each(|step| watch(Seen::Found(step)));
+            return match (line.result, line.error) {
+                (_, Some(error)) => Err(Failed::of(error)),
+                (Some(result), None) => Ok(result.to_owned()),
+                (None, None) => Err(Failed::ours("an answer without a result")),
+            };
+        }
+    }
+
+    /// Which transport works, if that is known.
+    pub fn transport(&self) -> Option<Transport> {
+        self.settled.try_recv().ok()
+    }
+
+    /// Ends the session, and waits until the server has been told.
+    pub fn close(mut self) {
+        self.to = None;
+        let end = Instant::now() + END;
+        while let Some(left) = end.checked_duration_since(Instant::now()) {
+            if self.lines.recv_timeout(left).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// A request or notification of the server.
+    fn told(&mut self, method: &str, line: &Line) -> Seen {
+        let params = || -> Value {
+            let text = line.params.map_or("null", RawValue::get);
+            serde_json::from_str(text).unwrap_or_default()
+        };
+        let answer = match (&line.id, method) {
+            (Some(id), "ping") => Some(json!({ "jsonrpc": "2.0", "id": id, "result": {} })),
+            (Some(id), _) => {
+                let message = format!("{method} is not offered by mcp-remote-client");
+                let error = json!({ "code": -32601, "message": message });
+                Some(json!({ "jsonrpc": "2.0", "id": id, "error": error }))
+            }
+            (None, _) => None,
+        };
+        if let Some(answer) = answer {
+            // A connection that is closed shows in what is waited for.
+            self.send(&answer.to_string()).ok();
+        }
+        match (&line.id, method) {
+            (Some(_), "ping") => Seen::Nothing,
+            (Some(_), _) => Seen::Refused(clean(method, 100)),
+            (None, "notifications/progress") => Seen::Progress(progress(&params())),
+            (None, "notifications/message") => Seen::Said(said(&params())),
+            (None, _) => Seen::Nothing,
+        }
+    }
+
+    fn send(&mut self, message: &str) -> Result<(), Failed> {
+        let closed = || Failed::ours("the connection is closed");
+        let to = self.to.as_mut().ok_or_else(closed)?;
+        writeln!(to, "{message}").map_err(|_| closed())
+    }
+}
+
+/// `progress 1/3: reading`.
+fn progress(params: &Value) -> String {
+    let mut text = format!("progress {}", clean(&params["progress"].to_string(), 40));
+    if params["total"].is_number() {
+        text.push_str(&format!("/{}", params["total"]));
+    }
+    if let Some(message) = params["message"].as_str() {
+        text.push_str(&format!(": {}", clean(message, 300)));
+    }
+    text
+}
+
+/// `warning: disk is full`.
+fn said(params: &Value) -> String {
+    let level = clean(params["level"].as_str().unwrap_or("log"), 20);
+    let text = match &params["data"] {
+        Value::String(text) => clean(text, 1000),
+        data => clean(&data.to_string(), 1000),
+    };
+    format!("server {level}: {text}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_failures_are_told_from_the_servers_errors() {
+        let failed = |text: &str| Failed::of(&serde_json::from_str::<Box<RawValue>>(text).unwrap());
+        let ours = failed(r#"{"code":-32001,"message":"mcp-remote: cannot reach it"}"#);
+        assert_eq!((ours.by_server, &*ours.what), (false, "cannot reach it"));
+        let servers = failed(r#"{"code":-32602,"message":"no such tool\u001b[31m"}"#);
+        assert!(servers.by_server);
+        assert_eq!(
+            servers.what,
+            "the server answered with error -32602: no such tool [31m"
+        );
+        assert!(failed("7").by_server);
+    }
+
+    #[test]
+    fn progress_and_log_lines_are_one_line_each() {
+        let line = progress(&json!({"progress": 1, "total": 3, "message": "a\nb"}));
+        assert_eq!(line, "progress 1/3: a b");
+        assert_eq!(progress(&json!({"progress": 0.5})), "progress 0.5");
+        assert_eq!(
+            said(&json!({"level": "warning", "data": {"a": 1}})),
+            "server warning: {\"a\":1}"
+        );
+    }
+}
