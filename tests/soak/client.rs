@@ -86,7 +86,7 @@ impl Client {
             if self.lock(|book| book.open.len()) < MOST_OPEN {
                 let method = ["tools/list", "tools/call", "ping"][(self.last % 3) as usize];
                 self.ask(method, "{}")?;
-                if self.last % 7 == 0 {
+                if self.last.is_multiple_of(7) {
                     self.send(r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":1,"progress":1}}"#)?;
                 }
             } else {
