@@ -19,6 +19,7 @@ use super::modern_to_legacy::ModernToLegacy;
 use super::verdict::{self, Verdict};
 use super::{Bridge, LINGER, Limit, Output, Refusal, Waiting};
 use crate::config::Protocol;
+use crate::error::{Error, Kind as ErrorKind};
 use crate::jsonrpc::{Kind, Message, RequestId};
 use crate::mcp::version::Era;
 use crate::mcp::{meta, results};
@@ -70,6 +71,16 @@ impl Eras {
             first: None,
             hopeless: false,
             accepts: false,
+        }
+    }
+}
+
+impl Adapter {
+    fn owed(&self) -> Vec<RequestId> {
+        match self {
+            Adapter::Same => Vec::new(),
+            Adapter::LegacyToModern(adapter) => adapter.owed(),
+            Adapter::ModernToLegacy(adapter) => adapter.owed(),
         }
     }
 }
@@ -128,7 +139,13 @@ impl Bridge {
     fn leave_adapter(&mut self) {
         match std::mem::replace(&mut self.adapter, Adapter::Same) {
             Adapter::Same => {}
-            Adapter::LegacyToModern(_) | Adapter::ModernToLegacy(_) => {
+            adapter => {
+                // What only the adapter knew how to answer.
+                for id in adapter.owed() {
+                    let what = "the client began a new session before the answer came";
+                    let error = Error::new(ErrorKind::Client, what);
+                    self.out.push_back(Output::Answer(error.to_json_rpc(&id)));
+                }
                 self.session.reset();
                 for id in self.requests.ids_where(|open| open.is_own) {
                     self.cancel_modern(&id);

@@ -264,6 +264,9 @@ impl LegacyToModern {
                         .ended(now, &id, &message, failed, &mut steps);
                 } else if let Some(call) = self.open.remove(&id) {
                     self.answered(now, call, &message, &mut steps);
+                } else if !super::is_ours(&id) {
+                    // It was asked before this adapter stood here.
+                    steps.0.push(Step::Client(message));
                 }
             }
         }
@@ -306,6 +309,19 @@ impl LegacyToModern {
             self.listen(now, &mut steps);
         }
         steps.0
+    }
+
+    /// The client's requests that nobody can answer without this adapter.
+    pub(super) fn owed(&self) -> Vec<RequestId> {
+        let renamed = self.open.iter().filter(|(leg, _)| super::is_ours(leg));
+        let renamed = renamed.map(|(_, call)| call.id.clone());
+        let waiting = match &self.phase {
+            Phase::Discovering(_, waiting) => {
+                waiting.iter().filter_map(super::request_id).collect()
+            }
+            Phase::Fresh | Phase::Ready => Vec::new(),
+        };
+        renamed.chain(self.rounds.ids()).chain(waiting).collect()
     }
 
     /// The client's requests that are not at the server: they wait for the client itself, or for the handshake.

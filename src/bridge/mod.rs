@@ -62,6 +62,7 @@ pub use events::{
 use exchanges::{LINGER, Limit, Purpose, Running};
 pub use settings::Settings;
 
+use crate::error::{Error, Kind as ErrorKind};
 use crate::jsonrpc::{Kind, Message, Parsed, RequestId};
 use crate::log::Level;
 use adapter::News;
@@ -216,6 +217,14 @@ impl Bridge {
         if self.is_stopping() {
             return self.answer_leaving(&message);
         }
+        if let Kind::Request { id, .. } = message.kind()
+            && is_ours(id)
+        {
+            let what = format!("request ids that start with \"{OWN_PREFIX}\" are reserved");
+            let error = Error::new(ErrorKind::Client, what);
+            self.out.push_back(Output::Answer(error.to_json_rpc(id)));
+            return;
+        }
         self.client_says(now, message);
     }
 
@@ -230,7 +239,7 @@ impl Bridge {
                 self.cancel(now, message)
             }
             Kind::Notification { .. } => self.waiting.push_back(Waiting::Note(Arc::new(message))),
-            Kind::Request { id, .. } => self.client_request(now, id.clone(), message),
+            Kind::Request { id, .. } => self.admit_request(now, id.clone(), Arc::new(message)),
         }
     }
 
@@ -304,6 +313,19 @@ impl Bridge {
     fn debug(&mut self, text: String) {
         self.out.push_back(Output::Say(Level::Debug, text));
     }
+}
+
+/// The id of a request.
+fn request_id(message: &Message) -> Option<RequestId> {
+    match message.kind() {
+        Kind::Request { id, .. } => Some(id.clone()),
+        Kind::Notification { .. } | Kind::Response { .. } => None,
+    }
+}
+
+/// Whether this is an id of a request of ours.
+fn is_ours(id: &RequestId) -> bool {
+    id.as_string().is_some_and(|id| id.starts_with(OWN_PREFIX))
 }
 
 /// String ids that start so are ours.

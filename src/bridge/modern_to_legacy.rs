@@ -246,6 +246,9 @@ impl ModernToLegacy {
                             "the server refused \"{method}\": {words}"
                         )));
                     }
+                } else if !self.calls.knows(&id) && !super::is_ours(&id) {
+                    // It was asked before this adapter stood here.
+                    steps.0.push(Step::Client(message));
                 } else {
                     self.calls.answered(now, &id, &message);
                     self.deliver(&mut steps);
@@ -338,6 +341,17 @@ impl ModernToLegacy {
         let mut steps = Steps::default();
         self.calls.is_due(now, &mut steps);
         steps.0
+    }
+
+    /// The client's requests that nobody can answer without this adapter.
+    pub(super) fn owed(&self) -> Vec<RequestId> {
+        let waiting = match &self.phase {
+            Phase::Initializing(_, waiting) => {
+                waiting.iter().filter_map(super::request_id).collect()
+            }
+            Phase::Fresh | Phase::Ready => Vec::new(),
+        };
+        self.calls.renamed().into_iter().chain(waiting).collect()
     }
 
     /// The client's subscriptions that are open.

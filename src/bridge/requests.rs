@@ -15,26 +15,13 @@ use super::in_flight::State;
 use super::modern::LISTEN;
 use super::session::INITIALIZE_LIMIT;
 use super::{
-    Bridge, Content, End, ExchangeId, LINGER, Limit, OWN_PREFIX, Output, Purpose, Refusal, Running,
-    Stage, Waiting, retry,
+    Bridge, Content, End, ExchangeId, LINGER, Limit, Purpose, Refusal, Running, Stage, Waiting,
+    retry,
 };
 use crate::error::{Error, Kind};
 use crate::jsonrpc::{Message, RequestId};
 
 impl Bridge {
-    pub(super) fn client_request(&mut self, now: Instant, id: RequestId, message: Message) {
-        let reserved = id.as_string().is_some_and(|id| id.starts_with(OWN_PREFIX));
-        if reserved {
-            let error = Error::new(
-                Kind::Client,
-                format!("request ids that start with \"{OWN_PREFIX}\" are reserved"),
-            );
-            self.out.push_back(Output::Answer(error.to_json_rpc(&id)));
-            return;
-        }
-        self.admit_request(now, id, Arc::new(message));
-    }
-
     /// A request of the client or of its adapter.
     pub(super) fn admit_request(&mut self, now: Instant, id: RequestId, message: Arc<Message>) {
         let refusal = if self.requests.contains(&id) {
@@ -329,12 +316,6 @@ impl Bridge {
         message: Message,
         failed: bool,
     ) {
-        if self.era_answered(now, id, &message) || failed && self.refresh_for(now, id, &message) {
-            return;
-        }
-        let Some(open) = self.requests.remove(id) else {
-            return;
-        };
         let message = if message.kind()
             == &(crate::jsonrpc::Kind::Response {
                 id: id.clone(),
@@ -343,6 +324,12 @@ impl Bridge {
             message
         } else {
             message.with_id(id)
+        };
+        if self.era_answered(now, id, &message) || failed && self.refresh_for(now, id, &message) {
+            return;
+        }
+        let Some(open) = self.requests.remove(id) else {
+            return;
         };
         let message = match open.message.method() {
             Some("tools/list") => {

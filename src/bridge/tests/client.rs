@@ -22,6 +22,8 @@ pub(super) struct Client {
     handshake: u8,
     initialize: Option<RequestId>,
     pub(super) hears: bool,
+    /// 2026-07-28: no handshake.
+    modern: bool,
 }
 
 const METHODS: &[&str] = &[
@@ -33,10 +35,14 @@ const METHODS: &[&str] = &[
     "x/unknown",
 ];
 
+const CAPABILITIES: &str = r#","protocolVersion":"2025-11-25","capabilities":{"roots":{}}"#;
+const META: &str = r#","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"c","version":"1"},"io.modelcontextprotocol/clientCapabilities":{"roots":{}}}"#;
+
 impl Client {
-    pub(super) fn new() -> Client {
+    pub(super) fn new(modern: bool) -> Client {
         Client {
             hears: true,
+            modern,
             ..Client::default()
         }
     }
@@ -44,6 +50,11 @@ impl Client {
     /// The next line.
     pub(super) fn speaks(&mut self, rng: &mut Rng) -> String {
         self.lines += 1;
+        if self.modern {
+            let line = self.ordinary(rng);
+            self.take_note(&line);
+            return line;
+        }
         let line = match self.handshake {
             0 => {
                 self.handshake = if rng.chance(95) { 1 } else { 2 };
@@ -87,6 +98,7 @@ impl Client {
                 "{{\"id\":\"mcp-remote-{}\",\"method\":\"ping\"}}",
                 self.lines
             ),
+            37 if self.modern => self.request(rng, "server/discover"),
             37 if rng.chance(20) => {
                 self.handshake = 1;
                 self.request(rng, "initialize")
@@ -112,8 +124,9 @@ impl Client {
             self.initialize = Some(id.clone());
         }
         format!(
-            "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"{method}\",\"params\":{{\"n\":{}}}}}",
-            self.lines
+            "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"{method}\",\"params\":{{\"n\":{}{}}}}}",
+            self.lines,
+            if self.modern { META } else { CAPABILITIES }
         )
     }
 

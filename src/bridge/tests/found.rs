@@ -6,7 +6,7 @@ use crate::bridge::{
     Action, Bridge, Content, End, Exchange, ExchangeId, Head, Input, Output, Progress, Refusal,
     SessionId, Settings, Stage, Transport,
 };
-use crate::config::{Config, Strategy};
+use crate::config::{Config, Protocol, Strategy};
 use crate::error::{Error, Kind};
 use crate::jsonrpc::Message;
 use crate::oauth::challenge::Challenge;
@@ -99,6 +99,21 @@ impl Bench {
             ) => Some(message.text().to_owned()),
             _ => None,
         })
+    }
+
+    /// The request that was posted last, and its id as it was sent.
+    fn last_request(&mut self) -> Option<(ExchangeId, String)> {
+        let posted = self.take(|output| match output {
+            Output::Open(
+                id,
+                Exchange {
+                    action: Action::Post { message, .. },
+                    ..
+                },
+            ) => Some((*id, message.member("id")?.to_owned())),
+            _ => None,
+        });
+        posted.last().cloned()
     }
 
     fn answers(&mut self) -> Vec<String> {
@@ -299,4 +314,75 @@ fn nothing_is_sent_again_while_a_person_signs_in() {
     assert_eq!(bench.posts(), Vec::<String>::new());
     bench.handle(Input::SignedIn(Ok(())));
     assert_eq!(bench.posts().len(), 2);
+}
+
+/// A legacy client of a modern server, after the handshake.
+fn legacy_at_modern() -> Bench {
+    let mut bench = Bench::with(Strategy::HttpOnly, |settings| {
+        settings.protocol = Protocol::Modern;
+    });
+    let discover = bench.client(INITIALIZE);
+    let text = r#"{"id":"mcp-remote-discover-m1","result":{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{}}}"#;
+    let parsed = Message::read(text.to_owned());
+    bench.news(discover, head(Content::Json));
+    bench.news(discover, Progress::Event { id: None, parsed });
+    bench.news(discover, Progress::Ended(End::Complete));
+    assert!(bench.answers()[0].contains(r#""id":0,"result""#));
+    bench
+}
+
+#[test]
+fn an_answer_is_not_lost_when_the_client_begins_anew_meanwhile() {
+    let mut bench = legacy_at_modern();
+    let call = bench.client(r#"{"id":25,"method":"tools/list"}"#);
+    bench.client(r#"{"id":26,"method":"initialize"}"#);
+    bench.news(call, head(Content::Json));
+    bench.answer(call, "25");
+    assert!(bench.answers()[0].contains(r#""id":25"#));
+}
+
+#[test]
+fn reserved_ids_are_refused_in_every_era() {
+    let mut bench = legacy_at_modern();
+    let line = r#"{"id":"mcp-remote-listen-m2","method":"tools/list"}"#;
+    bench.handle(Input::Client(Message::read(line.to_owned())));
+    assert_eq!(bench.posts(), Vec::<String>::new());
+    assert!(bench.answers()[0].contains("reserved"));
+}
+
+#[test]
+fn an_answer_to_a_second_attempt_has_the_clients_id_whatever_the_era_turns_out_to_be() {
+    let mut bench = Bench::new(Strategy::HttpOnly);
+    let line = r#"{"id":14,"method":"tools/list","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}"#;
+    let first = bench.client(line);
+    bench.news(first, head(Content::Stream));
+    bench.news(first, Progress::Ended(End::Complete));
+    for _ in 0..3 {
+        let Some((id, wire)) = bench.last_request() else {
+            break;
+        };
+        bench.news(id, head(Content::Json));
+        bench.answer(id, &wire);
+        bench.news(id, Progress::Ended(End::Complete));
+    }
+    let answers = bench.answers();
+    assert_eq!(answers.len(), 1);
+    assert!(answers[0].contains(r#""id":14,"#), "{answers:?}");
+}
+
+#[test]
+fn a_request_that_waits_for_the_client_is_answered_when_the_client_begins_anew() {
+    let mut bench = legacy_at_modern();
+    bench.client(r#"{"id":9,"method":"initialize","params":{"capabilities":{"roots":{}}}}"#);
+    bench.handle(Input::Client(Message::read(
+        r#"{"id":10,"method":"tools/list"}"#.into(),
+    )));
+    bench.client(r#"{"id":11,"method":"initialize"}"#);
+    let answers = bench.answers();
+    assert!(
+        answers
+            .iter()
+            .any(|answer| answer.contains(r#""id":10,"error""#)),
+        "{answers:?}"
+    );
 }

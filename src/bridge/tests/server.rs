@@ -19,6 +19,8 @@ use crate::url::Url;
 pub(super) enum Speaks {
     StreamableHttp,
     HttpSse,
+    /// 2026-07-28: no session, no `initialize`.
+    Modern,
     Neither,
 }
 
@@ -49,6 +51,8 @@ impl Server {
                 Speaks::StreamableHttp,
                 Speaks::HttpSse,
                 Speaks::HttpSse,
+                Speaks::Modern,
+                Speaks::Modern,
                 Speaks::Neither,
             ]),
             faults: rng.pick(&[0, 5, 20, 60]),
@@ -90,6 +94,7 @@ impl Server {
     ) {
         let mut plan = Plan {
             at: at + rng.millis(0, 60),
+            modern: self.speaks == Speaks::Modern,
             id,
             schedule,
         };
@@ -105,6 +110,7 @@ impl Server {
             return plan.broken(stage);
         }
         let stale = self.has_sessions
+            && self.speaks != Speaks::Modern
             && exchange
                 .session
                 .as_ref()
@@ -130,6 +136,7 @@ impl Server {
                 message, endpoint, ..
             } => match (self.speaks, endpoint) {
                 (Speaks::StreamableHttp, None) => self.post(&mut plan, message, rng),
+                (Speaks::Modern, None) => self.modern_post(&mut plan, message, rng),
                 (Speaks::HttpSse, Some(_)) => self.sse_post(&mut plan, message, rng),
                 _ => plan.refused(rng.pick(&[400, 404, 405]), None, false),
             },
@@ -216,6 +223,45 @@ impl Server {
             _ => {
                 self.break_off(plan, id, rng);
             }
+        }
+    }
+
+    /// A server of the modern era: what is legacy it refuses, the rest is like all posts.
+    fn modern_post(&mut self, plan: &mut Plan<'_>, message: &Message, rng: &mut Rng) {
+        let jsonrpc::Kind::Request { id, method } = message.kind() else {
+            return plan.accepted();
+        };
+        if !message.text().contains("2026-07-28") {
+            let error =
+                "{\"code\":-32022,\"message\":\"no\",\"data\":{\"supported\":[\"2026-07-28\"]}}";
+            let text = format!("{{\"id\":{id},\"error\":{error}}}");
+            return plan.refused_with(400, Message::parse(&text).ok());
+        }
+        match method.as_str() {
+            "subscriptions/listen" if !rng.chance(self.faults) => {
+                plan.news(Progress::Opened(head(Content::Stream)));
+                let params =
+                    format!("{{\"_meta\":{{\"io.modelcontextprotocol/subscriptionId\":{id}}}}}");
+                let method = "notifications/subscriptions/acknowledged";
+                plan.event(
+                    None,
+                    format!("{{\"method\":\"{method}\",\"params\":{params}}}"),
+                );
+                if self.faults > 0 {
+                    plan.at += rng.while_() * 4;
+                    plan.news(Progress::Ended(End::Complete));
+                }
+            }
+            "tools/call" if rng.chance(20) => {
+                let question = "{\"k\":{\"method\":\"roots/list\"}}";
+                let result = format!(
+                    "{{\"resultType\":\"input_required\",\"inputRequests\":{question},\"requestState\":\"s\"}}"
+                );
+                plan.news(Progress::Opened(head(Content::Json)));
+                plan.event(None, format!("{{\"id\":{id},\"result\":{result}}}"));
+                plan.news(Progress::Ended(End::Complete));
+            }
+            _ => self.post(plan, message, rng),
         }
     }
 
@@ -327,6 +373,7 @@ impl Server {
                 } else {
                     rng.millis(0, 3000)
                 },
+            modern: false,
             id: stream,
             schedule: plan.schedule,
         };
@@ -357,6 +404,7 @@ impl Server {
 /// What one exchange will bring, in its order.
 struct Plan<'a> {
     at: Instant,
+    modern: bool,
     id: ExchangeId,
     schedule: &'a mut Schedule,
 }
@@ -369,6 +417,10 @@ impl Plan<'_> {
     }
 
     fn event(&mut self, id: Option<EventId>, text: String) {
+        let text = match self.modern && !text.contains("resultType") {
+            true => modern(text),
+            false => text,
+        };
         let parsed = Message::read(text);
         self.news(Progress::Event { id, parsed });
     }
@@ -381,6 +433,16 @@ impl Plan<'_> {
     fn broken(&mut self, stage: Stage) {
         let error = Error::new(Kind::Network, "cut");
         self.news(Progress::Ended(End::Broken(error, stage)));
+    }
+
+    fn refused_with(&mut self, status: u16, answer: Option<Message>) {
+        self.news(Progress::Refused(Refusal {
+            status,
+            retry_after: None,
+            needs_sign_in: None,
+            answer,
+            error: Arc::new(Error::new(Kind::Http(status), "refused")),
+        }));
     }
 
     fn refused(&mut self, status: u16, about: Option<RequestId>, needs_sign_in: bool) {
@@ -406,8 +468,16 @@ fn head(content: Content) -> Head {
     }
 }
 
+/// The same from a modern server.
+fn modern(text: String) -> String {
+    let result = "\"result\":{\"resultType\":\"complete\",\"supportedVersions\":[\"2026-07-28\"],";
+    text.replace("\"result\":{", result)
+}
+
 fn answer(id: &RequestId) -> String {
-    let result = "{\"protocolVersion\":\"2025-11-25\",\"capabilities\":{}}";
+    // What either era wants to see.
+    let result =
+        "{\"protocolVersion\":\"2025-11-25\",\"capabilities\":{\"tools\":{\"listChanged\":true}}}";
     format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{result}}}")
 }
 
