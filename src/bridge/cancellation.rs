@@ -33,13 +33,14 @@ impl Bridge {
         };
         open.cancelled = true;
         match open.state {
-            State::Held | State::Paused(_) => {
+            State::Held | State::Paused(_) | State::AwaitsSignIn { resumes: false } => {
                 self.requests.remove(&id);
                 self.session_answer_failed(&id);
             }
-            State::Running(_) | State::Accepted | State::Resuming(_) => {
-                self.deliver(now, Arc::new(message), false)
-            }
+            State::Running(_)
+            | State::Accepted
+            | State::Resuming(_)
+            | State::AwaitsSignIn { resumes: true } => self.deliver(now, Arc::new(message), false),
         }
     }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::{Action, Bridge, Output, Purpose};
 use crate::error::{Error, Kind};
+use crate::jsonrpc::{self, Message};
 
 /// How long the DELETE of the session may take.
 pub(super) const END_SESSION_LIMIT: Duration = Duration::from_millis(800);
@@ -19,6 +20,8 @@ pub(super) const END_SESSION_LIMIT: Duration = Duration::from_millis(800);
 const SILENCE: Duration = Duration::from_millis(1500);
 /// ... and no longer than this.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
+
+const LEAVING: &str = "mcp-remote is leaving: the answer did not come in time";
 
 #[derive(Debug)]
 pub(super) struct Closing {
@@ -101,13 +104,7 @@ impl Bridge {
     fn leave(&mut self, now: Instant) {
         self.end_subscriptions();
         for id in self.requests.ids_where(|_| true) {
-            self.fail(
-                &id,
-                Error::new(
-                    Kind::Closing,
-                    "mcp-remote is leaving: the answer did not come in time",
-                ),
-            );
+            self.fail(&id, Error::new(Kind::Closing, LEAVING));
         }
         self.tell_adapter(now);
         self.waiting.clear();
@@ -117,6 +114,14 @@ impl Bridge {
             self.open(now, Purpose::EndSession, Action::EndSession);
         } else {
             self.session_ended();
+        }
+    }
+
+    /// A line that came after the decision to leave: a request is answered, the rest has nowhere to go.
+    pub(super) fn answer_leaving(&mut self, message: &Message) {
+        if let jsonrpc::Kind::Request { id, .. } = message.kind() {
+            let error = Error::new(Kind::Closing, LEAVING);
+            self.out.push_back(Output::Answer(error.to_json_rpc(id)));
         }
     }
 

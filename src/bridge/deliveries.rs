@@ -147,8 +147,29 @@ impl Bridge {
         Some(self.deliveries.remove(at))
     }
 
-    /// Sending happens in `pump`; this only makes sure that it runs in time.
-    pub(super) fn deliveries_are_due(&mut self, _now: Instant) {}
+    /// Gives up what nobody will wait for any more. Sending happens in `pump`.
+    pub(super) fn deliveries_are_due(&mut self, now: Instant) {
+        if self.may_deliver() {
+            return;
+        }
+        let all = std::mem::take(&mut self.deliveries);
+        for delivery in all {
+            match self.stale_at(&delivery).is_some_and(|at| at <= now) {
+                true => self.warn(format!(
+                    "{} was not delivered: it could not be sent in time",
+                    delivery.message.method().unwrap_or("an answer")
+                )),
+                false => self.deliveries.push(delivery),
+            }
+        }
+    }
+
+    /// When it is given up, if it cannot be sent. The handshake waits for as long as a sign-in takes.
+    fn stale_at(&self, delivery: &Delivery) -> Option<Instant> {
+        let may_be_stale = !delivery.ordered || self.is_signed_in();
+        (may_be_stale && matches!(delivery.state, State::Waiting(_)))
+            .then_some(delivery.since + retry::RESUME_PATIENCE)
+    }
 
     fn may_deliver(&self) -> bool {
         self.is_signed_in() && (!self.link.is_sse() || self.link.endpoint().is_some())
@@ -169,21 +190,38 @@ impl Bridge {
 
     pub(super) fn deliveries_due(&self) -> Option<Instant> {
         if !self.may_deliver() {
-            return None;
+            return self
+                .deliveries
+                .iter()
+                .filter_map(|delivery| self.stale_at(delivery))
+                .min();
         }
-        let waits = self
-            .deliveries
-            .iter()
-            .any(|delivery| matches!(delivery.state, State::Waiting(_)));
-        let due = |delivery: &Delivery| match delivery.state {
-            State::Waiting(from) => (delivery.failures > 0).then_some(from),
-            State::Running(_, since) => (waits && delivery.ordered).then_some(since + TURN),
-        };
-        self.deliveries.iter().filter_map(due).min()
+        let ordered = || self.deliveries.iter().filter(|delivery| delivery.ordered);
+        let turn = ordered().filter_map(Delivery::runs_since).max();
+        let turn = turn.map(|since| since + TURN);
+        let next = ordered().find_map(Delivery::waits_until);
+        let next = next.map(|from| turn.map_or(from, |turn| turn.max(from)));
+        let others = self.deliveries.iter().filter(|delivery| !delivery.ordered);
+        let others = others.filter_map(Delivery::waits_until).min();
+        [next, others].into_iter().flatten().min()
     }
 }
 
 impl Delivery {
+    fn waits_until(&self) -> Option<Instant> {
+        match self.state {
+            State::Waiting(from) => Some(from),
+            State::Running(..) => None,
+        }
+    }
+
+    fn runs_since(&self) -> Option<Instant> {
+        match self.state {
+            State::Waiting(_) => None,
+            State::Running(_, since) => Some(since),
+        }
+    }
+
     fn blocks(&self, now: Instant) -> bool {
         match self.state {
             State::Waiting(_) => true,

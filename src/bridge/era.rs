@@ -300,8 +300,12 @@ impl Bridge {
         for waiting in std::mem::take(&mut self.waiting) {
             match waiting {
                 Waiting::Note(message) => self.pass_on(now, Arc::unwrap_or_clone(message)),
-                Waiting::Request(id) => match self.requests.find(&id) {
-                    Some(open) if open.is_own => self.waiting.push_back(Waiting::Request(id)),
+                Waiting::Request(id, serial) => match self.requests.find(&id) {
+                    // Another one has the id by now.
+                    Some(open) if open.serial != serial => {}
+                    Some(open) if open.is_own => {
+                        self.waiting.push_back(Waiting::Request(id, serial))
+                    }
                     Some(_) => {
                         if let Some(open) = self.requests.remove(&id) {
                             self.pass_on(now, Arc::unwrap_or_clone(open.message));

@@ -84,7 +84,7 @@ impl Bridge {
             Purpose::EndSession => Some((now + closing::END_SESSION_LIMIT, Limit::Own)),
             Purpose::SseStream => Some((now + strategy::ENDPOINT_LIMIT, Limit::Own)),
             Purpose::Reconfirm => Some((now + session::CONFIRM_LIMIT, Limit::Own)),
-            Purpose::Renewal => Some((now + session::INITIALIZE_LIMIT, Limit::Own)),
+            Purpose::Renewal | Purpose::Ping => Some((now + session::INITIALIZE_LIMIT, Limit::Own)),
             _ => self
                 .settings
                 .headers_timeout

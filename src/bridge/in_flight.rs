@@ -5,7 +5,7 @@
 //!
 //! Spec: JSON-RPC 2.0 section 5 (every request is answered, with its own id).
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,8 @@ use crate::jsonrpc::{Message, RequestId};
 /// A request that is not answered yet.
 #[derive(Debug)]
 pub struct Open {
+    /// Tells it from an earlier one with the same id.
+    pub serial: u64,
     /// The request.
     pub message: Arc<Message>,
     /// Where it is.
@@ -57,6 +59,11 @@ pub enum State {
     Paused(Instant),
     /// The stream of its answer is resumed at this time.
     Resuming(Instant),
+    /// It was refused and waits for a sign-in, while others pass; then it is sent again, or the stream of its answer resumed.
+    AwaitsSignIn {
+        /// Whether the server has it, and only its stream is to be resumed.
+        resumes: bool,
+    },
 }
 
 /// What is known about a stream that can be resumed.
@@ -75,7 +82,9 @@ pub struct Resumable {
 /// The table.
 #[derive(Debug, Default)]
 pub struct InFlight {
-    open: HashMap<RequestId, Open>,
+    came: u64,
+    /// Ordered, so that what happens can be repeated.
+    open: BTreeMap<RequestId, Open>,
 }
 
 impl InFlight {
@@ -91,8 +100,10 @@ impl InFlight {
         message: Arc<Message>,
         now: Instant,
         deadline: Option<Instant>,
-    ) {
+    ) -> u64 {
+        self.came += 1;
         let open = Open {
+            serial: self.came,
             message,
             state: State::Held,
             since: now,
@@ -111,6 +122,7 @@ impl InFlight {
             heard: false,
         };
         self.open.insert(id, open);
+        self.came
     }
 
     /// The open request of this id.
@@ -124,6 +136,13 @@ impl InFlight {
         self.open
             .get(id)
             .is_some_and(|open| open.state == State::Running(exchange))
+    }
+
+    /// Whether this very request waits for its turn.
+    pub fn is_held(&self, id: &RequestId, serial: u64) -> bool {
+        self.open
+            .get(id)
+            .is_some_and(|open| open.serial == serial && open.state == State::Held)
     }
 
     /// Whether the request has this id at the server.
@@ -165,7 +184,7 @@ impl InFlight {
     pub fn next_due(&self) -> Option<Instant> {
         let due = |open: &Open| match open.state {
             State::Paused(at) | State::Resuming(at) => Some(at),
-            State::Held | State::Running(_) | State::Accepted => None,
+            State::Held | State::Running(_) | State::Accepted | State::AwaitsSignIn { .. } => None,
         };
         self.open
             .values()

@@ -58,6 +58,11 @@ impl Bridge {
         if self.link.is_sse() && self.link.endpoint().is_none() {
             return;
         }
+        // One that is under way is sign of life enough; slow ones would pile up.
+        let is_ping = |running: &super::Running| running.purpose == Purpose::Ping;
+        if self.exchanges.values().any(is_ping) {
+            return;
+        }
         let id = self.own_id("keepalive");
         match Message::made(format!(
             "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"ping\"}}"

@@ -11,7 +11,7 @@
 
 mod handshake;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -31,7 +31,7 @@ pub(super) struct LegacyToModern {
     identity: Identity,
     made: u64,
     /// Requests at the server, by the id they have there.
-    open: HashMap<RequestId, Call>,
+    open: BTreeMap<RequestId, Call>,
     rounds: Rounds,
     subscriptions: Subscriptions,
 }
@@ -72,7 +72,7 @@ impl LegacyToModern {
             phase: Phase::Fresh,
             identity: Identity::default(),
             made: 0,
-            open: HashMap::new(),
+            open: BTreeMap::new(),
             rounds: Rounds::default(),
             subscriptions: Subscriptions::default(),
         }

@@ -51,7 +51,7 @@ mod tool_filter;
 mod tool_headers;
 mod verdict;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -87,7 +87,7 @@ pub struct Bridge {
     out: VecDeque<Output>,
     opened: u64,
     own_ids: u64,
-    exchanges: HashMap<ExchangeId, Running>,
+    exchanges: BTreeMap<ExchangeId, Running>,
     requests: InFlight,
     waiting: VecDeque<Waiting>,
     deliveries: Vec<Delivery>,
@@ -110,7 +110,8 @@ pub struct Bridge {
 /// A message from the client that waits for its turn, in the client's order.
 #[derive(Debug)]
 enum Waiting {
-    Request(RequestId),
+    /// With its serial number: the id may be in use again by now.
+    Request(RequestId, u64),
     Note(Arc<Message>),
 }
 
@@ -123,7 +124,7 @@ impl Bridge {
             out: VecDeque::new(),
             opened: 0,
             own_ids: 0,
-            exchanges: HashMap::new(),
+            exchanges: BTreeMap::new(),
             requests: InFlight::default(),
             waiting: VecDeque::new(),
             deliveries: Vec::new(),
@@ -212,6 +213,9 @@ impl Bridge {
 
     fn client_message(&mut self, now: Instant, message: Message) {
         self.keep_alive.touched(now);
+        if self.is_stopping() {
+            return self.answer_leaving(&message);
+        }
         self.client_says(now, message);
     }
 
@@ -233,11 +237,8 @@ impl Bridge {
     /// Sends what waits, in the client's order, as far as the handshake and the transport allow.
     fn pump(&mut self, now: Instant) {
         while let Some(front) = self.waiting.front() {
-            if let Waiting::Request(id) = front
-                && !self
-                    .requests
-                    .find(&id.clone())
-                    .is_some_and(|open| open.state == in_flight::State::Held)
+            if let Waiting::Request(id, serial) = front
+                && !self.requests.is_held(id, *serial)
             {
                 self.waiting.pop_front();
                 continue;
@@ -246,7 +247,7 @@ impl Bridge {
                 break;
             }
             match self.waiting.pop_front() {
-                Some(Waiting::Request(id)) => self.send_request(now, &id),
+                Some(Waiting::Request(id, _)) => self.send_request(now, &id),
                 Some(Waiting::Note(message)) => self.deliver_note(now, message),
                 None => break,
             }
@@ -254,9 +255,28 @@ impl Bridge {
         self.pump_deliveries(now);
     }
 
+    /// Lets a request wait for its turn again.
+    fn hold(&mut self, id: &RequestId) {
+        if let Some(open) = self.requests.find(id) {
+            open.state = in_flight::State::Held;
+            self.waiting
+                .push_back(Waiting::Request(id.clone(), open.serial));
+        }
+    }
+
+    /// The same, before all others.
+    fn hold_first(&mut self, id: &RequestId) {
+        if let Some(open) = self.requests.find(id) {
+            open.state = in_flight::State::Held;
+            self.waiting
+                .push_front(Waiting::Request(id.clone(), open.serial));
+        }
+    }
+
     /// Whether the next waiting message may leave. Starts what is missing: the stream, a new session.
     fn gate(&mut self, now: Instant) -> bool {
-        self.is_signed_in()
+        !self.is_stopping()
+            && self.is_signed_in()
             && self.link_is_ready(now)
             && self.session_is_ready(now)
             && self.era_is_ready()

@@ -6,7 +6,7 @@
 //!
 //! Spec: MCP 2026-07-28 basic/patterns/mrtr; 2025-11-25 client/elicitation, client/sampling, client/roots.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::adapter::{Steps, notification, request};
@@ -64,7 +64,7 @@ impl Capabilities {
 pub(super) struct Rounds {
     pub(super) capabilities: Capabilities,
     made: u64,
-    waiting: HashMap<RequestId, Round>,
+    waiting: BTreeMap<RequestId, Round>,
 }
 
 /// One round of questions for one request, by the client's id.
@@ -72,7 +72,7 @@ pub(super) struct Rounds {
 struct Round {
     call: Call,
     /// Questions that are not answered: the id they were asked under, and the server's key.
-    questions: HashMap<RequestId, String>,
+    questions: BTreeMap<RequestId, String>,
     answers: Vec<(String, String)>,
     /// The JSON text of `requestState`.
     state: Option<String>,
@@ -140,7 +140,7 @@ impl Rounds {
         }
         let mut round = Round {
             call,
-            questions: HashMap::new(),
+            questions: BTreeMap::new(),
             answers: Vec::new(),
             state: part("requestState").map(str::to_owned),
             until: now + PATIENCE,

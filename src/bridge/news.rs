@@ -27,7 +27,10 @@ impl Bridge {
         match progress {
             Progress::Opened(head) => {
                 running.content = Some(head.content);
-                running.limit = self.settings.silence_limit(now, head.content);
+                // A step of our own has one limit for all of it.
+                if !matches!(running.limit, Some((_, Limit::Own))) {
+                    running.limit = self.settings.silence_limit(now, head.content);
+                }
                 self.opened(now, &purpose, head);
             }
             Progress::Alive => self.heard(now, id),

@@ -12,7 +12,7 @@
 
 mod asking;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -42,7 +42,7 @@ pub(super) fn level_number(level: &str) -> Option<usize> {
 /// The requests at the server, by the id they have there.
 #[derive(Debug)]
 pub(super) struct Parked {
-    open: HashMap<RequestId, Call>,
+    open: BTreeMap<RequestId, Call>,
     prefix: String,
     made: u64,
 }
@@ -133,7 +133,7 @@ impl Call {
 impl Parked {
     pub(super) fn new(seed: u64) -> Parked {
         Parked {
-            open: HashMap::new(),
+            open: BTreeMap::new(),
             // Another instance's state is not mistaken for one of ours.
             prefix: format!("{}parked-{seed:x}-", super::OWN_PREFIX),
             made: 0,

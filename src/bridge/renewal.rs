@@ -200,6 +200,12 @@ impl Bridge {
         }
     }
 
+    pub(super) fn renewal_timed_out(&mut self, now: Instant) {
+        let server = &self.settings.server;
+        let what = format!("{server} did not answer the renewal of the session in time");
+        self.renewal_failed(now, Error::new(Kind::Timeout, what));
+    }
+
     /// Each request that waits gets one error; the next one tries afresh.
     pub(super) fn renewal_failed(&mut self, _now: Instant, error: Error) {
         self.session.phase = Phase::Lost;

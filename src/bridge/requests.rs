@@ -49,17 +49,22 @@ impl Bridge {
             self.answer_error(&id, &error);
             return;
         }
-        self.accept_request(now, id.clone(), message);
-        self.waiting.push_back(Waiting::Request(id));
+        let serial = self.accept_request(now, id.clone(), message);
+        self.waiting.push_back(Waiting::Request(id, serial));
     }
 
     /// Enters a request into the table; whoever asks for it sends it.
-    pub(super) fn accept_request(&mut self, now: Instant, id: RequestId, message: Arc<Message>) {
+    pub(super) fn accept_request(
+        &mut self,
+        now: Instant,
+        id: RequestId,
+        message: Arc<Message>,
+    ) -> u64 {
         // A subscription has no answer to wait for.
         let limit = self.settings.request_timeout;
         let limit = limit.filter(|_| message.method() != Some(LISTEN));
         self.requests
-            .insert(id, message, now, limit.map(|limit| now + limit));
+            .insert(id, message, now, limit.map(|limit| now + limit))
     }
 
     /// Sends an open request, for the first time or again.
@@ -84,14 +89,6 @@ impl Bridge {
         }
     }
 
-    /// Lets a request wait for its turn again.
-    pub(super) fn hold(&mut self, id: &RequestId) {
-        if let Some(open) = self.requests.find(id) {
-            open.state = State::Held;
-            self.waiting.push_back(Waiting::Request(id.clone()));
-        }
-    }
-
     pub(super) fn requests_due(&mut self, now: Instant) {
         for id in self
             .requests
@@ -104,7 +101,8 @@ impl Bridge {
             .ids_where(|open| matches!(open.state, State::Paused(at) if at <= now))
         {
             // A message that was on its way may overtake those that still wait: it came before them.
-            if self.session_is_settled() || self.session.is_initialize(&id) {
+            let may_leave = self.session_is_settled() && self.is_signed_in();
+            if may_leave || self.session.is_initialize(&id) {
                 self.send_request(now, &id);
             } else {
                 self.hold(&id);

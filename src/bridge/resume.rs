@@ -155,6 +155,11 @@ impl Bridge {
             self.resume_failed(now, id, Arc::unwrap_or_clone(refusal.error));
             return;
         }
+        if let Some(challenge) = &refusal.needs_sign_in
+            && self.park_stream(now, id, challenge)
+        {
+            return;
+        }
         if running.with_session && refusal.status == 404 {
             self.lose_session(running.generation);
         }

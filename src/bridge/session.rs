@@ -66,6 +66,13 @@ pub(super) struct Renewing {
     pub(super) retry_at: Option<Instant>,
 }
 
+impl Renewing {
+    /// How long an answer is waited for.
+    fn until(&self) -> Instant {
+        self.since + INITIALIZE_LIMIT
+    }
+}
+
 impl Default for Session {
     fn default() -> Session {
         Session {
@@ -185,6 +192,8 @@ impl Bridge {
         match &self.session.phase {
             Phase::Confirming(until) if *until <= now => self.confirmed(now),
             Phase::Opening(until) if *until <= now => self.standing_is_decided(),
+            // Over HTTP+SSE the answer comes on the stream, or never.
+            Phase::Renewing(renewing) if renewing.until() <= now => self.renewal_timed_out(now),
             Phase::Renewing(Renewing {
                 retry_at: Some(at), ..
             }) if *at <= now => self.send_renewal(now),
@@ -195,7 +204,10 @@ impl Bridge {
     pub(super) fn session_due(&self) -> Option<Instant> {
         match &self.session.phase {
             Phase::Confirming(until) | Phase::Opening(until) => Some(*until),
-            Phase::Renewing(renewing) => renewing.retry_at,
+            Phase::Renewing(renewing) => Some(match renewing.retry_at {
+                Some(at) => at.min(renewing.until()),
+                None => renewing.until(),
+            }),
             _ => None,
         }
     }

@@ -1,6 +1,7 @@
 //! Requests during a sign-in.
 //!
 //! - A request that needs a sign-in waits for it, and everything the client sends after it; nothing is sent meanwhile.
+//! - A request that needs more scope waits alone: the token is good for the others.
 //! - After `--auth-timeout` whoever waits is answered with an error that holds the address to open, and so is whoever comes
 //!   later; the sign-in itself goes on, and the first request after its end simply works.
 //! - A request that is refused again after two sign-ins gets an error: a step-up may need one, and tokens can be stale.
@@ -13,7 +14,7 @@
 use std::time::Instant;
 
 use super::in_flight::State;
-use super::{Bridge, Output, Waiting};
+use super::{Bridge, Output};
 use crate::error::{Error, Kind, Result};
 use crate::jsonrpc::RequestId;
 use crate::oauth::challenge::Challenge;
@@ -22,6 +23,8 @@ use crate::oauth::challenge::Challenge;
 #[derive(Debug, Default)]
 pub(super) struct SignIn {
     phase: Phase,
+    /// Without it no request can succeed.
+    blocks: bool,
     /// The address a person must open.
     url: Option<String>,
 }
@@ -42,7 +45,7 @@ const MOST_SIGN_INS: u32 = 2;
 impl Bridge {
     /// Whether messages may leave.
     pub(super) fn is_signed_in(&self) -> bool {
-        self.sign_in.phase == Phase::Idle
+        !self.sign_in.blocks
     }
 
     /// Lets a refused request wait for a sign-in; false if it has had its share of them.
@@ -59,15 +62,30 @@ impl Bridge {
         open.deadline = None;
         if self.session.is_initialize(id) {
             self.session.reset();
-            if let Some(open) = self.requests.find(id) {
-                open.state = State::Held;
-            }
-            self.waiting.push_front(Waiting::Request(id.clone()));
+            self.hold_first(id);
+        } else if challenge.is_insufficient_scope() {
+            open.state = State::AwaitsSignIn { resumes: false };
         } else {
             self.hold(id);
         }
         self.start_sign_in(now, challenge);
         true
+    }
+
+    /// The stream of an answer needs a sign-in: it is resumed after it; false if there have been enough of them.
+    pub(super) fn park_stream(
+        &mut self,
+        now: Instant,
+        id: &RequestId,
+        challenge: &Challenge,
+    ) -> bool {
+        let parked = self.park(now, id, challenge);
+        if let Some(open) = self.requests.find(id)
+            && parked
+        {
+            open.state = State::AwaitsSignIn { resumes: true };
+        }
+        parked
     }
 
     /// Something all requests wait for was refused: the stream of HTTP+SSE, a new session.
@@ -94,10 +112,12 @@ impl Bridge {
         if self.sign_in.phase == Phase::Idle {
             self.sign_in = SignIn {
                 phase: Phase::Waited(now + self.settings.auth_timeout),
+                blocks: false,
                 url: None,
             };
             self.out.push_back(Output::SignIn(challenge.clone()));
         }
+        self.sign_in.blocks |= !challenge.is_insufficient_scope();
     }
 
     pub(super) fn sign_in_url(&mut self, url: String) {
@@ -115,6 +135,7 @@ impl Bridge {
                         open.deadline = limit.map(|limit| now + limit);
                     }
                 }
+                self.send_awaiting(now);
                 self.standing_after_sign_in(now);
             }
             Err(error) => {
@@ -128,6 +149,7 @@ impl Bridge {
                     format!("not signed in: {error}"),
                 ));
                 self.fail_all_held(&error);
+                self.fail_awaiting(&error);
                 self.drop_deliveries("there is no sign-in");
             }
         }
@@ -139,8 +161,32 @@ impl Bridge {
             self.sign_in.phase = Phase::Background;
         }
         if self.sign_in.phase == Phase::Background {
-            self.fail_all_held(&self.sign_in_needed());
+            let error = self.sign_in_needed();
+            self.fail_awaiting(&error);
+            if self.sign_in.blocks {
+                self.fail_all_held(&error);
+            }
         }
+    }
+
+    fn send_awaiting(&mut self, now: Instant) {
+        for id in self.awaiting() {
+            match self.requests.find(&id).map(|open| open.state) {
+                Some(State::AwaitsSignIn { resumes: true }) => self.resume_request(now, &id),
+                Some(_) | None => self.hold(&id),
+            }
+        }
+    }
+
+    fn fail_awaiting(&mut self, error: &Error) {
+        for id in self.awaiting() {
+            self.fail(&id, error.again());
+        }
+    }
+
+    fn awaiting(&self) -> Vec<RequestId> {
+        let awaits = |state| matches!(state, State::AwaitsSignIn { .. });
+        self.requests.ids_where(|open| awaits(open.state))
     }
 
     pub(super) fn sign_in_due(&self) -> Option<Instant> {

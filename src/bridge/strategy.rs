@@ -185,10 +185,7 @@ impl Bridge {
             ..SseLink::default()
         });
         // The request that was refused goes first again.
-        self.waiting.push_front(super::Waiting::Request(id.clone()));
-        if let Some(open) = self.requests.find(id) {
-            open.state = State::Held;
-        }
+        self.hold_first(id);
         if self.session.is_initialize(id) {
             self.session.reset();
         }

@@ -107,6 +107,7 @@ struct Content<'a> {
 }
 
 const LONGEST: usize = 400;
+const PROGRAM: &str = "mcp-remote-client";
 
 fn build(content: &Content) -> Page {
     let (class, sign) = match content.mark {
@@ -128,6 +129,8 @@ fn build(content: &Content) -> Page {
         escape(&clean(content.server, LONGEST)),
     );
     let (what, next) = (escape(content.what), escape(content.next));
+    // A line must not end within what is to be typed.
+    let next = next.replace(PROGRAM, &format!("<code>{PROGRAM}</code>"));
     let html = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
@@ -153,11 +156,12 @@ main{width:100%;max-width:30rem;padding:2rem 1.5rem;background:var(--card);borde
 .mark{width:3.25rem;height:3.25rem;margin:0 auto 1rem;border:.2rem solid;border-radius:50%;font-size:1.6rem;line-height:2.8rem;font-weight:700}\
 .good{color:var(--good)}.neutral{color:var(--neutral)}.bad{color:var(--bad)}\
 h1{margin:0 0 .5rem;font-size:1.4rem;line-height:1.25}\
-p{margin:.75rem 0 0}\
+p{margin:.75rem 0 0;text-wrap:balance}\
 .server{margin:0;color:var(--soft);font-family:ui-monospace,Menlo,Consolas,monospace;font-size:.9rem;overflow-wrap:anywhere}\
 .reason{padding:.6rem .8rem;border:1px solid var(--line);border-radius:.5rem;text-align:left;overflow-wrap:anywhere}\
 .reason span{color:var(--soft);font-size:.85rem;display:block}\
 .next{font-weight:600}\
+code{white-space:nowrap}\
 footer{margin-top:1rem;color:var(--soft);font-size:.85rem}";
 
 /// Text made fit for an element or a quoted attribute.

@@ -345,7 +345,7 @@ mod tests {
 
     use super::*;
     use crate::oauth::resource_metadata::ResourceMetadata;
-    use crate::oauth::scripted_world::{Scripted, in_memory};
+    use crate::oauth::scripted_world::{Scripted, authorizer};
     use crate::oauth::server_metadata::ServerMetadata;
 
     fn wanted<'a>() -> Wanted<'a> {
@@ -418,10 +418,10 @@ mod tests {
     #[test]
     fn a_client_registers_for_every_scope_of_the_resource_or_for_what_it_asks_for() {
         let world = Scripted::new();
-        let store = in_memory();
+        let store = &authorizer(&world).store;
         world.answer(400, r#"{"error":"invalid_client_metadata"}"#);
         world.answer(201, r#"{"client_id":"id","scope":"a b"}"#);
-        register(&world, &OAuth::default(), &store, &discovered(), wanted()).unwrap();
+        register(&world, &OAuth::default(), store, &discovered(), wanted()).unwrap();
         let scopes: Vec<Value> = world
             .sent()
             .iter()
@@ -433,8 +433,8 @@ mod tests {
             })
             .collect();
         assert_eq!(scopes, ["a b c", "a b"]);
-        assert!(is_too_narrow(&store, Some("c")));
-        assert!(!is_too_narrow(&store, Some("b")) && !is_too_narrow(&store, None));
+        assert!(is_too_narrow(store, Some("c")));
+        assert!(!is_too_narrow(store, Some("b")) && !is_too_narrow(store, None));
     }
 
     #[test]

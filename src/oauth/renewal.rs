@@ -98,7 +98,7 @@ impl Authorizer {
             }
         };
         match self.config.oauth.client_credentials {
-            true => self.ask_again(turn, challenge, renew_lease),
+            true => self.ask_again(turn, used, challenge, renew_lease),
             false => self.redeem(turn, used, challenge, renew_lease),
         }
     }
@@ -113,13 +113,25 @@ impl Authorizer {
     fn ask_again(
         &self,
         turn: &mut Turn,
+        used: &Tokens,
         challenge: Option<&Challenge>,
         renew_lease: impl Fn(),
     ) -> Step<Recovered> {
         let discovered = self.discovered(turn, challenge)?;
         renew_lease();
-        let nothing = Challenge::default();
-        let tokens = self.credentials(&discovered, challenge.unwrap_or(&nothing))?;
+        let scope = match challenge {
+            Some(challenge) => self.scope(&discovered, challenge),
+            // Ahead of time nobody says what is needed: what was needed until now.
+            None => registration::pinned_scope(&self.config.oauth)
+                .or_else(|| used.scope.clone())
+                .or_else(|| self.scope(&discovered, &Challenge::default())),
+        };
+        let tokens = self.credentials(&discovered, scope.as_deref())?;
+        let tokens = Tokens {
+            // RFC 6749 5.1: not said means as asked for.
+            scope: tokens.scope.or(scope),
+            ..tokens
+        };
         Ok(self.renewed(turn, tokens, discovered))
     }
 
@@ -222,7 +234,7 @@ impl Authorizer {
         self.fresh_tokens();
     }
 
-    fn credentials(&self, discovered: &Discovered, challenge: &Challenge) -> Step<Tokens> {
+    fn credentials(&self, discovered: &Discovered, scope: Option<&str>) -> Step<Tokens> {
         let now = self.world.now();
         let (oauth, store) = (&self.config.oauth, &self.store);
         let known = registration::known(oauth, store, discovered, None, now)?;
@@ -236,10 +248,9 @@ impl Authorizer {
                 "pass it with --static-oauth-client-info '{\"client_id\":\"…\",\"client_secret\":\"…\"}', or with --client-assertion-key",
             )));
         };
-        let scope = self.scope(discovered, challenge);
         let endpoint = self.endpoint(discovered, &client);
         let tokens = self.with_resource(discovered, |resource| {
-            client_credentials::request(endpoint, scope.as_deref(), resource)
+            client_credentials::request(endpoint, scope, resource)
         })?;
         registration::bind(store, discovered, &client);
         Ok(tokens)
@@ -324,14 +335,31 @@ mod tests {
     fn a_token_that_lives_for_seconds_is_refreshed_each_time_and_asks_nobody() {
         let world = Scripted::new();
         let authorizer = authorizer(&world);
-        for round in 1..4 {
+        for round in 1..=3 {
             world.answer(
                 200,
                 &format!(r#"{{"access_token":"t{round}","token_type":"bearer","expires_in":5}}"#),
             );
             assert!(matches!(refused(&authorizer), Ok(Recovered::Again)));
-            world.sleep(Duration::from_secs(6));
+            // The server may end it a little before we expect that.
+            world.sleep(Duration::from_millis([6_000, 4_800, 0][round - 1]));
         }
+    }
+
+    #[test]
+    fn client_credentials_ahead_of_time_ask_for_the_scope_they_had() {
+        let world = Scripted::new();
+        let mut authorizer = authorizer(&world);
+        let info = r#"{"client_id":"c","client_secret":"s"}"#;
+        authorizer.config.oauth.client_credentials = true;
+        authorizer.config.oauth.static_client_info = Some(Secret::new(info));
+        world.answer(200, r#"{"access_token":"t1","token_type":"bearer"}"#);
+        assert_eq!(authorizer.bearer(), Some(Secret::new("t1")));
+        assert!(forms(&world)[0].contains("scope=a"));
+        assert_eq!(
+            authorizer.store.tokens().unwrap().scope.as_deref(),
+            Some("a")
+        );
     }
 
     #[test]

@@ -15,17 +15,6 @@ use crate::log::{Level, Log};
 use crate::secret::Secret;
 use crate::store::{ServerHash, Store, UnixMillis};
 
-/// A store without a directory.
-pub(crate) fn in_memory() -> Store {
-    let config = Config::new(Url::parse("https://a.test/mcp").unwrap());
-    let silent = LogConfig {
-        silent: true,
-        ..LogConfig::default()
-    };
-    let log = Log::open(silent).unwrap();
-    Store::open(None, &ServerHash::of(&config), Arc::new(log))
-}
-
 #[derive(Clone)]
 pub(crate) struct Scripted(Arc<Mutex<State>>);
 

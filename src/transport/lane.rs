@@ -167,20 +167,31 @@ fn run(
 ) {
     while let Ok((id, exchange)) = queue.recv() {
         let reporter = Reporter::new(id, inbox.clone());
-        let last = catch_unwind(AssertUnwindSafe(|| {
-            exchange::run(shared, slot, &exchange, &reporter)
-        }));
-        let last = last.unwrap_or_else(|_| {
-            Progress::Ended(End::Broken(
-                Error::new(
-                    Kind::Bug,
-                    "a thread of mcp-remote panicked; please report this",
-                ),
-                Stage::Answering,
-            ))
-        });
+        let last = guarded(|| exchange::run(shared, slot, &exchange, &reporter));
         // What the exchange held (a large request) is freed before the next wait.
         drop(exchange);
         reporter.report(last);
+    }
+}
+
+/// What an exchange ends with, a panic included.
+fn guarded(exchange: impl FnOnce() -> Progress) -> Progress {
+    catch_unwind(AssertUnwindSafe(exchange)).unwrap_or_else(|_| {
+        let what = "a thread of mcp-remote panicked; please report this";
+        Progress::Ended(End::Broken(Error::new(Kind::Bug, what), Stage::Answering))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_in_a_lane_becomes_the_end_of_its_exchange() {
+        let last = guarded(|| panic!("on purpose"));
+        assert!(matches!(
+            last,
+            Progress::Ended(End::Broken(error, Stage::Answering)) if error.kind() == Kind::Bug
+        ));
     }
 }

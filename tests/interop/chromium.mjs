@@ -2,6 +2,7 @@
 // what that page looks like. `scripts/interop --browser` calls it; the screenshots go to the directory SCREENSHOTS.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { guarded } from './guarded.mjs'
@@ -24,6 +25,7 @@ async function chromium() {
   if (process.getuid?.() === 0) args.push('--no-sandbox')
   const child = spawn(process.env.CHROMIUM, args, { stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'] })
   process.on('exit', () => child.kill('SIGKILL'))
+  const exit = once(child, 'exit')
   const [, , , commands, answers] = child.stdio
   const waiting = new Map()
   const complaints = []
@@ -53,6 +55,8 @@ async function chromium() {
     complaints,
     send,
     evaluate,
+    /** Its directory can be removed only after it has ended. */
+    close: () => send('Browser.close').then(() => exit),
     /** Waits until the page has such an element, and does that with it. */
     async on(selector, action) {
       const found = `(() => { const it = document.readyState === 'complete' && document.querySelector('${selector}'); if (it) { ${action} } return Boolean(it) })()`
@@ -89,21 +93,24 @@ const server = await guarded()
 for (const [name, { title, act, spoil = null }] of Object.entries(OUTCOMES)) {
   await check('chromium', `${name}: through the login pages to "${title}"`, async () => {
     const [page, ada] = [await chromium(), user('none')]
-    server.spoil = spoil
-    const session = ada.connect(server.url)
-    session.catch(() => {})
-    await page.send('Page.navigate', { url: await until(ada.address, 'the address') })
-    await act(page)
-    await page.on('main .next', '')
-    const text = await page.evaluate('document.body.innerText')
-    assert(text.includes(title) && text.includes(server.url), text)
-    for (const [view, how] of Object.entries(VIEWS)) await page.screenshot(`${name}-${view}`, how)
-    // Chromium notes that the answer of a failure is an error, and must have nothing else to say about the page.
-    assert.equal(page.complaints.length, name === 'signed-in' ? 0 : 1, page.complaints.join('\n'))
-    await page.send('Browser.close')
-    if (name === 'signed-in') {
-      assert.equal(await (await session).text('read'), 'ada')
-      await (await session).close()
+    try {
+      server.spoil = spoil
+      const session = ada.connect(server.url)
+      session.catch(() => {})
+      await page.send('Page.navigate', { url: await until(ada.address, 'the address') })
+      await act(page)
+      await page.on('main .next', '')
+      const text = await page.evaluate('document.body.innerText')
+      assert(text.includes(title) && text.includes(server.url), text)
+      for (const [view, how] of Object.entries(VIEWS)) await page.screenshot(`${name}-${view}`, how)
+      // Chromium notes that the answer of a failure is an error, and must have nothing else to say about the page.
+      assert.equal(page.complaints.length, name === 'signed-in' ? 0 : 1, page.complaints.join('\n'))
+      if (name === 'signed-in') {
+        assert.equal(await (await session).text('read'), 'ada')
+        await (await session).close()
+      }
+    } finally {
+      await page.close()
     }
   })
 }

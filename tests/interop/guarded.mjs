@@ -16,7 +16,7 @@ import express from 'express'
 console.warn = console.info = () => {}
 const { Provider } = await import('oidc-provider')
 
-const HOUR = 3600
+export const HOUR = 3600
 /** What each tool needs. Everything else needs the first. */
 export const SCOPES = { read: 'mcp:read', write: 'mcp:write' }
 /** A client that signs its assertions, and one with a secret. Both are known to every authorization server here. */
@@ -59,6 +59,12 @@ export async function guarded() {
   }
   /** The same, but the store knows that its time has come. */
   server.expire = async (file) => writeFileSync(file, JSON.stringify({ ...(await server.revoke(file)), expires_at: Date.now() }))
+  /** As after a move to another database: neither the client nor its tokens are known. */
+  server.forget = async (tokens, client) => {
+    const { refresh_token: token } = await server.revoke(tokens)
+    await (await server.provider.RefreshToken.find(token)).destroy()
+    await server.provider.Client.adapter.destroy(JSON.parse(readFileSync(client)).client_id)
+  }
   return server
 }
 

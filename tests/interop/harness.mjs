@@ -26,7 +26,7 @@ let failed = 0
 
 process.on('exit', () => {
   for (const child of children) child.kill('SIGKILL')
-  rmSync(temporary, { recursive: true, force: true, maxRetries: 10 })
+  rmSync(temporary, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 })
 })
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => process.exit(1))
 setTimeout(() => {

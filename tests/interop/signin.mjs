@@ -5,7 +5,7 @@ import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from '
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { visit } from './browser.mjs'
-import { guarded, KEY, SCOPES, SERVICE, SIGNER } from './guarded.mjs'
+import { guarded, HOUR, KEY, SCOPES, SERVICE, SIGNER } from './guarded.mjs'
 import { bridge, check, connect, directory, sleep, until, within } from './harness.mjs'
 
 const PART = 'oidc-provider'
@@ -101,6 +101,32 @@ async function person(server) {
     await again.close()
     assert.equal(ada.windows(), 2)
   })
+  await does('step-up declined: the call is refused in words, the rest goes on', async () => {
+    const eve = user()
+    const session = await eve.connect(url)
+    await session.text('read')
+    await session.close()
+    eve.env.BROWSER_ANSWER = 'decline'
+    const again = await eve.connect(url)
+    await assert.rejects(again.text('write'), /declined|denied/)
+    assert.equal(await again.text('read'), 'ada')
+    await again.close()
+    await server.revoke(eve.file('_tokens.json'))
+    assert.equal((await once(eve, url)).name, 'ada')
+    assert.equal(eve.windows(), 2)
+  })
+  await does('killed while the person is at the browser: the open tab completes the next run', async () => {
+    const eve = user('none')
+    const first = spawn(bridge[0], [...bridge.slice(1), url], { env: { ...process.env, ...eve.env } })
+    first.stdin.write('{"jsonrpc":"2.0","id":1,"method":"ping"}\n')
+    const place = await until(eve.address, 'the address')
+    first.kill('SIGKILL')
+    const next = once(eve, url)
+    await sleep(1000)
+    assert.match((await visit(place)).html, /You are signed in/)
+    assert.equal((await next).name, 'ada')
+    assert.equal(eve.windows(), 1)
+  })
   await does('what is stored is for the owner alone', async () => {
     assert.equal(statSync(ada.store).mode & 0o777, 0o700)
     for (const name of readdirSync(ada.store)) assert.equal(statSync(join(ada.store, name)).mode & 0o777, 0o600, name)
@@ -114,6 +140,7 @@ async function refresh(server) {
   await does('tokens end, are refreshed and rotated, again and again, without a window', async () => {
     server.life = 3
     const seen = new Set()
+    const before = refreshed()
     const session = await ada.connect(url)
     for (let round = 0; round < 3; round++) {
       assert.equal(await session.text('read'), 'ada')
@@ -122,12 +149,12 @@ async function refresh(server) {
     }
     await session.close()
     assert.equal(seen.size, 3)
-    assert.equal(refreshed(), 2)
+    assert.equal(refreshed() - before, 2)
     assert.equal((await once(ada, url)).name, 'ada')
     assert.equal(ada.windows(), 1)
-    assert.equal(refreshed(), 3)
+    assert.equal(refreshed() - before, 3)
   })
-  server.life = 3600
+  server.life = HOUR
   await does('a token the server no longer takes: ten calls at once, one refresh, ten answers', async () => {
     const session = await ada.connect(url)
     await session.text('read')
@@ -181,15 +208,29 @@ async function refusals(server) {
   await does('the person declines: the client is told, and so is the person', async () => {
     const eve = user('decline')
     await assert.rejects(eve.connect(url), /declined|denied/)
-    assert.match(await eve.page(), /^ended 400 Not signed in/)
+    assert.equal(await eve.page(), 'ended 400 Not signed in')
     assert.equal(eve.windows(), 1)
+    // As the page says.
+    eve.env.BROWSER_ANSWER = 'accept'
+    assert.equal((await once(eve, url)).name, 'ada')
   })
   await does('the code is refused: the client is told, and so is the person', async () => {
     const eve = user()
     server.spoil = { status: 400, body: { error: 'invalid_grant', error_description: 'the code was used before' } }
     await assert.rejects(eve.connect(url), /the code was used before/)
     server.spoil = null
-    assert.match(await eve.page(), /^ended 502 The sign-in failed/)
+    assert.equal(await eve.page(), 'ended 502 The sign-in failed')
+    assert.equal((await once(eve, url)).name, 'ada')
+  })
+  await does('the server has forgotten client and tokens: registered anew, one window, no error page', async () => {
+    const eve = user()
+    await once(eve, url)
+    const before = server.count('registration')
+    await server.forget(eve.file('_tokens.json'), eve.file('_client_info.json'))
+    assert.equal((await once(eve, url)).name, 'ada')
+    assert.equal(server.count('registration') - before, 1)
+    assert.equal(eve.windows(), 2)
+    assert.equal(await eve.page(), 'ended 200 You are signed in')
   })
 }
 
@@ -200,7 +241,7 @@ async function withoutBrowser(server) {
   const { url, issuer } = server
   await does('--device-code: the code is confirmed elsewhere; refreshed without one', async () => {
     const ada = user()
-    // The client sees nothing before the sign-in; the address is on stderr.
+    // The SDK's client is not connected before the sign-in: the address is read from the log.
     const flags = ['--device-code', '--log-file', join(ada.env.MCP_REMOTE_CONFIG_DIR, 'log')]
     const running = once(ada, url, flags)
     const log = () => (existsSync(flags[2]) ? address(readFileSync(flags[2], 'utf8'), `${issuer}/device\\?user_code=`) : null)
@@ -238,7 +279,7 @@ async function programs(server) {
     await sleep(3100)
     assert.equal(await session.text('read'), SERVICE.client_id)
     await session.close()
-    server.life = 3600
+    server.life = HOUR
     assert.equal(server.count('token client_credentials'), 2)
     assert.equal(robot.windows(), 0)
   })

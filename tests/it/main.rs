@@ -1,5 +1,7 @@
 //! One test binary: the program as a whole, over sockets and pipes.
 
+#[cfg(unix)]
+mod callback_flood;
 mod cli;
 mod client;
 mod doctor;
@@ -10,11 +12,14 @@ mod grants;
 mod http_sse;
 mod instances;
 mod library;
+mod local_faults;
 mod manual;
 mod messages;
 mod one_shot;
 mod process_life;
 mod readme;
+mod requirements;
+
 mod secrets;
 mod session;
 mod setup;
@@ -31,7 +36,9 @@ mod staged_failures;
 mod streams;
 mod support;
 mod tidy;
+mod tls;
 mod tokens;
 mod tokens_leaving;
 mod tokens_store;
+mod transport_faults;
 mod usage;

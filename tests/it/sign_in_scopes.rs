@@ -86,6 +86,31 @@ fn a_request_that_needs_more_scope_asks_for_the_union_and_is_repeated() {
 }
 
 #[test]
+fn requests_that_need_no_more_scope_do_not_wait_for_a_step_up() {
+    let site = Site::start(|rules| {
+        rules.challenge_with("scope=\"read\"");
+        rules.needs = Some("write".to_owned());
+    });
+    let browser = Browser::new();
+    let mut process = signed_in(&site, &browser, &[]);
+    process.send(r#"{"jsonrpc":"2.0","id":5,"method":"ask"}"#);
+    browser.wait_for(2);
+    process.send(r#"{"jsonrpc":"2.0","id":6,"method":"tools/list"}"#);
+    let answer = process.recv();
+    assert!(
+        answer["id"] == 6 && answer["result"].is_object(),
+        "{answer}"
+    );
+    assert_eq!(browser.sign_in(2).status, 200);
+    let answer = process.recv();
+    assert!(
+        answer["id"] == 5 && answer["result"].is_object(),
+        "{answer}"
+    );
+    process.finish();
+}
+
+#[test]
 fn scope_that_is_never_enough_ends_in_words() {
     let site = Site::start(|rules| {
         rules.needs = Some("moon".to_owned());

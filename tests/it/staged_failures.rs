@@ -153,7 +153,7 @@ fn proxy_needed() {
         "connection refused",
     ];
     let is_cause = |one: &&str| cause == format!("cannot reach https://192.0.2.1/mcp: {one}");
-    assert!(causes.iter().any(|one| is_cause(one)), "{said}");
+    assert!(causes.iter().any(is_cause), "{said}");
     assert!(
         cure.contains("where a proxy is needed, set HTTPS_PROXY"),
         "{said}"

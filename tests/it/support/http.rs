@@ -283,3 +283,10 @@ fn read_request(reader: &mut impl BufRead) -> Option<Request> {
         body: String::from_utf8(body).unwrap(),
     })
 }
+
+/// Calls a server that its test allows not to have been called.
+pub fn call(address: SocketAddr) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    stream.read_exact(&mut [0]).ok();
+}

@@ -3,12 +3,14 @@
 pub mod authorization_server;
 pub mod browser;
 pub mod eras;
+pub mod faulty;
 pub mod http;
 pub mod mcp;
 pub mod process;
 pub mod sign_in;
 pub mod store;
 pub mod tls;
+pub mod tls_front;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -37,6 +37,15 @@ impl Start {
         Start::program(env!("CARGO_BIN_EXE_mcp-remote"), args)
     }
 
+    /// The bridge under a limit of the shell, such as `-n 20`.
+    #[cfg(unix)]
+    pub fn limited(limit: &str, args: &[&str]) -> Start {
+        let script = format!("ulimit {limit} && exec \"$0\" \"$@\"");
+        let program = env!("CARGO_BIN_EXE_mcp-remote");
+        let words = [&["-c", script.as_str(), program], args].concat();
+        Start::program("/bin/sh", &words)
+    }
+
     pub fn client(args: &[&str]) -> Start {
         Start::program(env!("CARGO_BIN_EXE_mcp-remote-client"), args)
     }
@@ -213,6 +222,24 @@ impl Process {
 
     pub fn close_stdin(&mut self) {
         self.stdin = None;
+    }
+
+    /// The most memory it has held so far, in KiB (Linux).
+    pub fn peak_memory(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    /// How many threads it has (Linux).
+    pub fn threads(&self) -> u64 {
+        self.status("Threads:")
+    }
+
+    fn status(&self, name: &str) -> u64 {
+        let path = format!("/proc/{}/status", self.pid());
+        let status = std::fs::read_to_string(path).unwrap_or_default();
+        let value = status.lines().find_map(|line| line.strip_prefix(name));
+        let value = value.and_then(|value| value.split_whitespace().next());
+        value.and_then(|value| value.parse().ok()).unwrap_or(0)
     }
 
     pub fn pid(&self) -> u32 {

@@ -1,0 +1,302 @@
+//! What the simulation has found, each as a short schedule of its own.
+
+use std::time::{Duration, Instant};
+
+use crate::bridge::{
+    Action, Bridge, Content, End, Exchange, ExchangeId, Head, Input, Output, Progress, Refusal,
+    SessionId, Settings, Stage, Transport,
+};
+use crate::config::{Config, Strategy};
+use crate::error::{Error, Kind};
+use crate::jsonrpc::Message;
+use crate::oauth::challenge::Challenge;
+use crate::url::Url;
+
+const INITIALIZE: &str = r#"{"id":0,"method":"initialize"}"#;
+const INITIALIZED: &str = r#"{"method":"notifications/initialized"}"#;
+
+/// A bridge and its clock.
+struct Bench {
+    bridge: Bridge,
+    now: Instant,
+    /// What it asked for and nobody looked at yet.
+    asked: Vec<Output>,
+}
+
+impl Bench {
+    fn new(strategy: Strategy) -> Bench {
+        Bench::with(strategy, |_| {})
+    }
+
+    fn with(strategy: Strategy, change: impl Fn(&mut Settings)) -> Bench {
+        let config = Config::new(Url::parse("https://a.test/mcp").unwrap());
+        let mut settings = Settings::new(&config, None::<Transport>, None, 1);
+        settings.strategy = strategy;
+        change(&mut settings);
+        let now = Instant::now();
+        Bench {
+            bridge: Bridge::new(settings, now),
+            now,
+            asked: Vec::new(),
+        }
+    }
+
+    /// After the handshake over Streamable HTTP, without a standing stream.
+    fn connected(change: impl Fn(&mut Settings)) -> Bench {
+        let mut bench = Bench::with(Strategy::HttpOnly, change);
+        let post = bench.client(INITIALIZE);
+        let session = Some(SessionId("s".to_owned()));
+        let content = Content::Json;
+        bench.news(post, Progress::Opened(Head { session, content }));
+        bench.answer(post, "0");
+        bench.news(post, Progress::Ended(End::Complete));
+        let note = bench.client(INITIALIZED);
+        bench.news(note, Progress::Ended(End::Complete));
+        let standing = bench.opened();
+        bench.news(standing, refused(405, false));
+        bench
+    }
+
+    fn handle(&mut self, input: Input) {
+        self.bridge.handle(self.now, input);
+        while let Some(output) = self.bridge.poll() {
+            self.asked.push(output);
+        }
+    }
+
+    fn news(&mut self, id: ExchangeId, progress: Progress) {
+        self.handle(Input::Progress(id, progress));
+    }
+
+    fn answer(&mut self, exchange: ExchangeId, id: &str) {
+        let parsed = Message::read(format!("{{\"id\":{id},\"result\":{{}}}}"));
+        self.news(exchange, Progress::Event { id: None, parsed });
+    }
+
+    /// Says this line; gives the exchange that follows.
+    fn client(&mut self, line: &str) -> ExchangeId {
+        self.handle(Input::Client(Message::read(line.to_owned())));
+        self.opened()
+    }
+
+    /// The exchange that was asked for last.
+    fn opened(&mut self) -> ExchangeId {
+        let opened = self.take(|output| match output {
+            Output::Open(id, _) => Some(*id),
+            _ => None,
+        });
+        opened.last().copied().expect("an exchange")
+    }
+
+    fn posts(&mut self) -> Vec<String> {
+        self.take(|output| match output {
+            Output::Open(
+                _,
+                Exchange {
+                    action: Action::Post { message, .. },
+                    ..
+                },
+            ) => Some(message.text().to_owned()),
+            _ => None,
+        })
+    }
+
+    fn answers(&mut self) -> Vec<String> {
+        self.take(|output| match output {
+            Output::Answer(text) => Some(text.clone()),
+            Output::Client(message) => Some(message.text().to_owned()),
+            _ => None,
+        })
+    }
+
+    fn take<T>(&mut self, wanted: impl Fn(&Output) -> Option<T>) -> Vec<T> {
+        let found = self.asked.iter().filter_map(&wanted).collect();
+        self.asked.retain(|output| wanted(output).is_none());
+        found
+    }
+
+    /// Time goes on, with every waking that was asked for.
+    fn wait(&mut self, time: Duration) {
+        let end = self.now + time;
+        let mut wakings = 0;
+        while let Some(at) = self.bridge.deadline().filter(|at| *at <= end) {
+            wakings += 1;
+            assert!(wakings < 1000, "it spins");
+            self.now = self.now.max(at);
+            self.handle(Input::Time);
+        }
+        self.now = end;
+    }
+}
+
+fn refused(status: u16, needs_sign_in: bool) -> Progress {
+    let challenge = Challenge::of(std::iter::empty::<&str>());
+    Progress::Refused(Refusal {
+        status,
+        retry_after: None,
+        needs_sign_in: needs_sign_in.then(|| Box::new(challenge)),
+        answer: None,
+        error: std::sync::Arc::new(Error::new(Kind::Http(status), "refused")),
+    })
+}
+
+fn head(content: Content) -> Progress {
+    Progress::Opened(Head {
+        session: None,
+        content,
+    })
+}
+
+#[test]
+fn notifications_that_wait_for_one_another_cost_no_time_of_the_processor() {
+    let mut bench = Bench::connected(|_| {});
+    let first = bench.client(r#"{"method":"notifications/a"}"#);
+    bench.handle(Input::Client(Message::read(
+        r#"{"method":"notifications/b"}"#.into(),
+    )));
+    bench.wait(Duration::from_secs(11));
+    let second = bench.opened();
+    bench.news(first, refused(401, true));
+    bench.news(second, refused(401, true));
+    bench.handle(Input::SignedIn(Ok(())));
+    // One runs and brings nothing, the other waits for its turn.
+    bench.wait(Duration::from_secs(9));
+}
+
+#[test]
+fn a_stream_that_opens_and_names_no_endpoint_keeps_nobody_waiting() {
+    let mut bench = Bench::new(Strategy::SseOnly);
+    let stream = bench.client(INITIALIZE);
+    bench.news(stream, head(Content::Stream));
+    bench.wait(Duration::from_secs(15));
+    assert_eq!(bench.answers().len(), 1);
+}
+
+#[test]
+fn the_end_of_the_session_is_not_waited_for_once_its_answer_has_begun() {
+    let mut bench = Bench::connected(|_| {});
+    bench.handle(Input::Stop);
+    let delete = bench.opened();
+    bench.news(delete, head(Content::Nothing));
+    bench.wait(Duration::from_millis(900));
+    assert!(matches!(bench.asked.last(), Some(Output::Exit)));
+}
+
+#[test]
+fn a_renewal_whose_answer_never_comes_ends_in_errors() {
+    for content in [None, Some(Content::Stream)] {
+        let mut bench = Bench::connected(|_| {});
+        let call = bench.client(r#"{"id":1,"method":"tools/list"}"#);
+        bench.news(call, refused(404, false));
+        let renewal = bench.opened();
+        bench.handle(Input::Client(Message::read(
+            r#"{"id":2,"method":"ping"}"#.into(),
+        )));
+        if let Some(content) = content {
+            bench.news(renewal, head(content));
+        }
+        bench.wait(Duration::from_secs(40));
+        assert_eq!(
+            bench.answers().len(),
+            3,
+            "the answer to initialize, two errors"
+        );
+    }
+}
+
+#[test]
+fn over_http_sse_a_renewal_whose_answer_never_comes_ends_in_errors() {
+    let mut bench = Bench::new(Strategy::SseOnly);
+    let endpoint = || Progress::Endpoint(Ok(Url::parse("https://a.test/m").unwrap()));
+    let stream = bench.client(INITIALIZE);
+    bench.news(stream, head(Content::Stream));
+    bench.news(stream, endpoint());
+    bench.answer(stream, "0");
+    bench.news(stream, Progress::Ended(End::Complete));
+    bench.wait(Duration::from_secs(1));
+    let stream = bench.opened();
+    bench.news(stream, head(Content::Stream));
+    bench.news(stream, endpoint());
+    let renewal = bench.opened();
+    bench.news(renewal, Progress::Ended(End::Complete));
+    bench.handle(Input::Client(Message::read(
+        r#"{"id":2,"method":"ping"}"#.into(),
+    )));
+    bench.answers();
+    bench.wait(Duration::from_secs(40));
+    assert_eq!(bench.answers().len(), 1);
+}
+
+#[test]
+fn a_request_that_comes_on_the_way_out_is_answered_and_not_sent() {
+    let mut bench = Bench::connected(|_| {});
+    bench.answers();
+    bench.handle(Input::Stop);
+    bench.handle(Input::Client(Message::read(
+        r#"{"id":7,"method":"tools/list"}"#.into(),
+    )));
+    assert_eq!(bench.posts(), Vec::<String>::new());
+    assert!(bench.answers()[0].contains(r#""id":7,"error""#));
+}
+
+#[test]
+fn answers_for_a_server_that_is_away_do_not_pile_up() {
+    let mut bench = Bench::new(Strategy::SseOnly);
+    let stream = bench.client(INITIALIZE);
+    bench.news(stream, refused(503, false));
+    for _ in 0..100 {
+        bench.handle(Input::Client(Message::read(
+            r#"{"id":"s","result":{}}"#.into(),
+        )));
+    }
+    bench.wait(Duration::from_secs(61));
+    assert_eq!(bench.bridge.deliveries.len(), 0);
+}
+
+#[test]
+fn pings_that_are_not_answered_do_not_pile_up() {
+    let mut bench = Bench::connected(|settings| {
+        settings.ping_interval = Some(Duration::from_secs(1));
+        settings.headers_timeout = None;
+    });
+    bench.wait(Duration::from_secs(300));
+    assert!(bench.bridge.exchanges.len() <= 1);
+}
+
+#[test]
+fn an_id_that_is_used_again_does_not_take_the_place_of_the_cancelled_one() {
+    let mut bench = Bench::new(Strategy::HttpOnly);
+    let post = bench.client(INITIALIZE);
+    let cancel = r#"{"method":"notifications/cancelled","params":{"requestId":1}}"#;
+    for line in [
+        r#"{"id":1,"method":"a"}"#,
+        r#"{"id":2,"method":"b"}"#,
+        cancel,
+        r#"{"id":1,"method":"c"}"#,
+    ] {
+        bench.handle(Input::Client(Message::read(line.into())));
+    }
+    bench.news(post, head(Content::Json));
+    bench.answer(post, "0");
+    bench.news(post, Progress::Ended(End::Complete));
+    let posts = bench.posts();
+    assert_eq!(
+        posts,
+        [r#"{"id":2,"method":"b"}"#, r#"{"id":1,"method":"c"}"#]
+    );
+}
+
+#[test]
+fn nothing_is_sent_again_while_a_person_signs_in() {
+    let mut bench = Bench::connected(|_| {});
+    let first = bench.client(r#"{"id":1,"method":"tools/list"}"#);
+    let second = bench.client(r#"{"id":2,"method":"tools/list"}"#);
+    let error = Error::new(Kind::Network, "refused");
+    bench.news(first, Progress::Ended(End::Broken(error, Stage::NotSent)));
+    bench.news(second, refused(401, true));
+    bench.posts();
+    bench.wait(Duration::from_secs(5));
+    assert_eq!(bench.posts(), Vec::<String>::new());
+    bench.handle(Input::SignedIn(Ok(())));
+    assert_eq!(bench.posts().len(), 2);
+}

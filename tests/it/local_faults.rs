@@ -1,0 +1,138 @@
+//! Faults of the machine and the host: no descriptors, no disk, no home, no reader.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use crate::support::Gate;
+use crate::support::http::Server;
+use crate::support::mcp::{answering, result};
+use crate::support::process::{Process, Start};
+
+fn tools() -> Server {
+    answering(|request, reply| reply.json(result(&request.id(), "{}")))
+}
+
+#[cfg(unix)]
+#[test]
+fn without_file_descriptors_each_request_is_answered_and_later_ones_work() {
+    let gate = Gate::default();
+    let (to_server, many) = (gate.clone(), 40);
+    let server = answering(move |request, reply| {
+        if request.id() != "1000" {
+            to_server.wait();
+        }
+        reply.json(result(&request.id(), "{}"));
+    });
+    let mut bridge = Start::limited("-n 24", &[&server.url("/mcp")]).go();
+    bridge.handshake();
+    for id in 1..=many {
+        bridge.send(&format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ask"}}"#));
+    }
+    // The first answers are errors of those that found no descriptor; they come after their patience has ended.
+    let first = bridge.recv();
+    assert!(first["error"].is_object(), "{first}");
+    gate.open();
+    let mut ids = BTreeSet::from([first["id"].as_u64()]);
+    while ids.len() < many {
+        assert!(
+            ids.insert(bridge.recv()["id"].as_u64()),
+            "an id was answered twice"
+        );
+    }
+    assert_eq!(bridge.ask("1000")["result"], json!({}));
+    bridge.finish();
+}
+
+#[cfg(unix)]
+#[test]
+fn a_reader_that_goes_with_its_input_leaves_nothing_behind() {
+    let server = answering(|_, reply| reply.wait_until_peer_leaves());
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_mcp-remote"))
+        .arg(server.url("/mcp"))
+        .env_clear()
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let lines = format!(
+        "{}\n{}\n{{\"id\":1,\"method\":\"ask\"}}\n{{\"id\":2,\"met",
+        crate::support::mcp::INITIALIZE,
+        crate::support::mcp::INITIALIZED
+    );
+    std::io::Write::write_all(child.stdin.as_mut().unwrap(), lines.as_bytes()).unwrap();
+    server.wait_for("POST ask", 1);
+    // The host was killed: both pipes close, in the middle of a line.
+    drop((child.stdin.take(), child.stdout.take()));
+    assert!(child.wait().unwrap().success());
+    server.wait_for("DELETE", 1);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_under_the_log_file_stops_nothing() {
+    let server = tools();
+    let url = server.url("/mcp");
+    let mut bridge = Process::connected(&[&url, "--debug", "--log-file", "/dev/full"]);
+    assert_eq!(bridge.ask("1")["result"], json!({}));
+    bridge.finish();
+    assert!(bridge.stderr().contains("answered 200"));
+}
+
+#[test]
+fn a_log_file_is_given_every_line_and_one_that_cannot_be_made_is_named() {
+    let server = tools();
+    let home = crate::support::TempDir::new();
+    let path = home.0.join("log");
+    let url = server.url("/mcp");
+    let flags = ["--silent", "--debug", "--log-file", path.to_str().unwrap()];
+    let mut bridge = Process::connected(&[&[url.as_str()], &flags[..]].concat());
+    bridge.ask("1");
+    bridge.finish();
+    assert!(
+        std::fs::read_to_string(&path)
+            .unwrap()
+            .contains("answered 200")
+    );
+    assert_eq!(bridge.stderr(), "");
+    let nowhere = home.0.join("missing/log");
+    let mut refused = Start::bridge(&[&url, "--log-file", nowhere.to_str().unwrap()]).go();
+    assert_eq!(refused.wait_exit().code(), Some(1));
+    assert!(refused.stderr().contains("cannot open log file"));
+}
+
+#[cfg(unix)]
+#[test]
+fn without_a_home_a_session_works_and_says_nothing_on_stdout() {
+    let server = tools();
+    let url = server.url("/mcp");
+    for home in ["/dev/null/home", ""] {
+        let mut bridge = Start::limited("-n 100", &[&url])
+            .env("MCP_REMOTE_CONFIG_DIR", home)
+            .go();
+        bridge.handshake();
+        assert_eq!(bridge.ask("1")["result"], json!({}));
+        bridge.finish();
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_second_signal_is_obeyed_while_the_first_one_ends_the_session() {
+    let server = crate::support::mcp::server(|request, reply| {
+        let ends = request.method == "DELETE";
+        if ends {
+            reply.wait_until_peer_leaves();
+        }
+        ends
+    });
+    let mut bridge = Process::connected(&[&server.url("/mcp")]);
+    server.wait_for("POST notifications/initialized", 1);
+    server.wait_for("GET", 1);
+    bridge.signal("TERM");
+    server.wait_for("DELETE", 1);
+    bridge.signal("INT");
+    assert!(bridge.wait_exit().success());
+    assert!(bridge.rest().is_empty());
+}
