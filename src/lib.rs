@@ -61,6 +61,9 @@ mod connection;
 pub mod error;
 #[doc(hidden)]
 pub mod flow;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod jsonrpc;
 #[doc(hidden)]
 pub mod log;

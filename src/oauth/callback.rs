@@ -257,5 +257,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What the listener makes of a request, for the fuzzing of it.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn read_request(head: &[u8]) -> Option<url::Url> {
+    let request = http::parse(head, "localhost", 4000).ok()?;
+    serving::Parameters::read(&request.url);
+    Some(request.url)
+}
+
 #[cfg(test)]
 mod tests;

@@ -35,16 +35,16 @@ mod refresh;
 mod registration;
 mod renewal;
 mod resource_indicator;
-mod resource_metadata;
+pub(crate) mod resource_metadata;
 mod revocation;
 mod scope;
 #[cfg(test)]
 mod scripted_world;
-mod server_metadata;
+pub(crate) mod server_metadata;
 mod siblings;
 mod sign_in;
 pub(crate) mod sign_out;
-mod token;
+pub(crate) mod token;
 mod under_way;
 pub mod world;
 

@@ -187,7 +187,7 @@ fn is_changed_by_encoding(client: &Client) -> bool {
     changed(&client.id) || client.secret.as_ref().is_some_and(|s| changed(s.expose()))
 }
 
-fn read(mut object: crate::store::Object, url: &Url) -> Step<Tokens> {
+pub(crate) fn read(mut object: crate::store::Object, url: &Url) -> Step<Tokens> {
     let from = shown(url);
     let wrong = |what: String| Failure::Final(crate::error::Error::new(Kind::SignIn, what));
     let kind = object.get("token_type").and_then(|kind| kind.as_str());

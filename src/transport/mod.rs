@@ -23,7 +23,7 @@ mod probe;
 mod proxy_env;
 mod reach;
 mod redirect;
-mod sse;
+pub(crate) mod sse;
 mod stdio;
 mod streamable_http;
 mod tls;

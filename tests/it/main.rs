@@ -34,6 +34,7 @@ mod sign_in_scopes;
 mod sign_in_support;
 mod staged_failures;
 mod streams;
+mod supply;
 mod support;
 mod tidy;
 mod tls;

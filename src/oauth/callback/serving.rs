@@ -265,7 +265,7 @@ fn take_callback(stream: TcpStream, request: &Request, shared: &Shared) {
 }
 
 #[derive(Default)]
-struct Parameters {
+pub(super) struct Parameters {
     code: Option<String>,
     state: Option<String>,
     iss: Option<String>,
@@ -275,7 +275,7 @@ struct Parameters {
 
 impl Parameters {
     /// `None` if it is no authorization response: neither code nor error, or a parameter twice (RFC 6749 3.1).
-    fn read(url: &Url) -> Option<Parameters> {
+    pub(super) fn read(url: &Url) -> Option<Parameters> {
         let mut read = Parameters::default();
         for (name, value) in url.query_pairs() {
             let place = match name.as_ref() {

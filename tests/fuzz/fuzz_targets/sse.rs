@@ -1,0 +1,4 @@
+#![no_main]
+//! See `mcp_remote::fuzz::sse`.
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| mcp_remote::fuzz::sse(input));
