@@ -49,29 +49,34 @@ impl Bridge {
         }
     }
 
-    /// An answer leaves: to the client, or to the adapter that speaks for it.
-    pub(super) fn answer(&mut self, message: Message, refused: bool) {
+    /// Whether an adapter stands between the two.
+    pub(super) fn is_adapting(&self) -> bool {
         match self.adapter {
-            Adapter::Same => self.out.push_back(Output::Client(message)),
-            Adapter::LegacyToModern(_) | Adapter::ModernToLegacy(_) => {
-                self.news.push_back(News::Answer { message, refused })
-            }
+            Adapter::Same => false,
+            Adapter::LegacyToModern(_) | Adapter::ModernToLegacy(_) => true,
         }
     }
 
-    pub(super) fn answer_error(&mut self, id: &RequestId, error: &Error) {
+    /// An answer leaves: to the client, or to the adapter, if the request came from it. Requests that were on their way when
+    /// the adapter came are the client's own.
+    pub(super) fn answer(&mut self, message: Message, refused: bool, adapted: bool) {
+        if adapted && self.is_adapting() {
+            self.news.push_back(News::Answer { message, refused });
+        } else {
+            self.out.push_back(Output::Client(message));
+        }
+    }
+
+    pub(super) fn answer_error(&mut self, id: &RequestId, error: &Error, adapted: bool) {
         let refused = match error.kind() {
             ErrorKind::Http(status) => verdict::may_be_modern(status) || status == 500,
             ErrorKind::PeerMisbehaved => true,
             _ => false,
         };
-        match (&self.adapter, Message::made(error.to_json_rpc(id))) {
-            (Adapter::LegacyToModern(_) | Adapter::ModernToLegacy(_), Ok(answer)) => {
-                self.answer(answer, refused)
-            }
-            (Adapter::Same, _) | (_, Err(_)) => {
-                self.out.push_back(Output::Answer(error.to_json_rpc(id)))
-            }
+        let text = error.to_json_rpc(id);
+        match Message::made(text.clone()) {
+            Ok(answer) if adapted && self.is_adapting() => self.answer(answer, refused, true),
+            Ok(_) | Err(_) => self.out.push_back(Output::Answer(text)),
         }
     }
 
@@ -153,7 +158,7 @@ impl Bridge {
     }
 
     /// The client's subscriptions end in order; what waits for the client itself gets an error.
-    pub(super) fn end_subscriptions(&mut self) {
+    pub(super) fn end_subscriptions(&mut self, why: &str) {
         let ids = match &self.adapter {
             Adapter::Same => self
                 .requests
@@ -161,10 +166,7 @@ impl Bridge {
             Adapter::ModernToLegacy(adapter) => adapter.subscriptions(),
             Adapter::LegacyToModern(adapter) => {
                 for id in adapter.unanswered() {
-                    let error = Error::new(
-                        ErrorKind::Closing,
-                        "mcp-remote is leaving: the client did not answer in time",
-                    );
+                    let error = Error::new(ErrorKind::Closing, why);
                     self.out.push_back(Output::Answer(error.to_json_rpc(&id)));
                 }
                 return;

@@ -102,7 +102,7 @@ impl Bridge {
     }
 
     fn leave(&mut self, now: Instant) {
-        self.end_subscriptions();
+        self.end_subscriptions("mcp-remote is leaving: the client did not answer in time");
         for id in self.requests.ids_where(|_| true) {
             self.fail(&id, Error::new(Kind::Closing, LEAVING));
         }

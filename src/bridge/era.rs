@@ -90,11 +90,11 @@ impl Bridge {
     pub(super) fn client_says(&mut self, now: Instant, message: Message) {
         if let Kind::Request { method, .. } = message.kind() {
             if method == "initialize" {
-                self.client_is(Era::Legacy);
+                self.client_is(now, Era::Legacy);
             } else if self.eras.client.is_none()
                 && (method == "server/discover" || meta::version(&message).is_some())
             {
-                self.client_is(Era::Modern);
+                self.client_is(now, Era::Modern);
             }
         }
         self.pass_on(now, message);
@@ -109,8 +109,8 @@ impl Bridge {
         self.take(now, steps);
     }
 
-    fn client_is(&mut self, client: Era) {
-        self.leave_adapter();
+    fn client_is(&mut self, now: Instant, client: Era) {
+        self.leave_adapter(now);
         self.eras.client = Some(client);
         self.eras.hopeless = false;
         let server = match self.settings.protocol {
@@ -135,8 +135,16 @@ impl Bridge {
         self.adapter = Adapter::ModernToLegacy(Box::new(ModernToLegacy::new(self.settings.seed)));
     }
 
-    /// What the adapter had under way at the server is of no use to another one.
-    fn leave_adapter(&mut self) {
+    /// What the adapter had under way at the server is of no use to another one; whoever waits for it is told.
+    fn leave_adapter(&mut self, now: Instant) {
+        if !matches!(self.adapter, Adapter::Same) {
+            let what = "the client has begun anew before the answer came";
+            self.end_subscriptions(what);
+            for id in self.requests.ids_where(|open| open.adapted) {
+                self.fail(&id, Error::new(ErrorKind::Closing, what));
+            }
+            self.tell_adapter(now);
+        }
         match std::mem::replace(&mut self.adapter, Adapter::Same) {
             Adapter::Same => {}
             adapter => {
@@ -347,7 +355,7 @@ impl Bridge {
 
     /// The handshake of the other era was refused as well.
     pub(super) fn give_up(&mut self, now: Instant, waiting: Vec<Message>, why: Message) {
-        self.leave_adapter();
+        self.leave_adapter(now);
         self.eras.server = None;
         self.eras.hopeless = true;
         let first = self.eras.first.take();

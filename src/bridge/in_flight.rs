@@ -37,6 +37,8 @@ pub struct Open {
     pub stream: Resumable,
     /// It was made here, not by the client.
     pub is_own: bool,
+    /// It came through the adapter, which is to have the answer.
+    pub adapted: bool,
     /// The id it has at the server, where that is not its own: it was issued again.
     pub wire: Option<RequestId>,
     /// The tool list was read anew for it.
@@ -100,6 +102,7 @@ impl InFlight {
         message: Arc<Message>,
         now: Instant,
         deadline: Option<Instant>,
+        adapted: bool,
     ) -> u64 {
         self.came += 1;
         let open = Open {
@@ -113,6 +116,7 @@ impl InFlight {
             renewed: false,
             sign_ins: 0,
             stream: Resumable::default(),
+            adapted,
             is_own: id
                 .as_string()
                 .is_some_and(|id| id.starts_with(super::OWN_PREFIX)),

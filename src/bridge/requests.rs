@@ -33,7 +33,7 @@ impl Bridge {
             self.filter.refuse(&message)
         };
         if let Some(error) = refusal {
-            self.answer_error(&id, &error);
+            self.answer_error(&id, &error, self.is_adapting());
             return;
         }
         let serial = self.accept_request(now, id.clone(), message);
@@ -50,8 +50,9 @@ impl Bridge {
         // A subscription has no answer to wait for.
         let limit = self.settings.request_timeout;
         let limit = limit.filter(|_| message.method() != Some(LISTEN));
+        let adapted = self.is_adapting();
         self.requests
-            .insert(id, message, now, limit.map(|limit| now + limit))
+            .insert(id, message, now, limit.map(|limit| now + limit), adapted)
     }
 
     /// Sends an open request, for the first time or again.
@@ -345,7 +346,7 @@ impl Bridge {
             running.limit = Some((now + LINGER, Limit::Linger));
         }
         if !self.refreshed(now, id, Some(&message)) {
-            self.answer(message, true);
+            self.answer(message, true, open.adapted);
         }
     }
 
@@ -366,7 +367,7 @@ impl Bridge {
                 "\"{}\" failed: {error}",
                 open.message.method().unwrap_or_default()
             ));
-            self.answer_error(id, &error);
+            self.answer_error(id, &error, open.adapted);
         }
     }
 }

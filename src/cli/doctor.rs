@@ -23,6 +23,7 @@ use super::{listing, sessions};
 use crate::bridge::Transport;
 use crate::config::Config;
 use crate::log::{Log, clean};
+use crate::mcp::version::{Era, MODERN};
 use crate::store::Store;
 use crate::transport::{self, Found};
 
@@ -154,7 +155,17 @@ fn talk(config: &Config, log: &Arc<Log>, report: &mut Report) -> Option<()> {
     };
     report.ok("transport", since, name);
     let text = |value: &Value| clean(value.as_str().unwrap_or("?"), 100);
-    report.ok("version", since, &text(&hello["protocolVersion"]));
+    let version = text(&hello["protocolVersion"]);
+    // As it was noted when the server's era was settled.
+    let era = Store::for_config(config, Arc::clone(log)).notes().era;
+    let is_modern = era.as_deref() == Some(Era::Modern.name());
+    match is_modern {
+        true => {
+            let said = format!("{version} here, translated: the server speaks {MODERN}");
+            report.ok("version", since, &said);
+        }
+        false => report.ok("version", since, &version),
+    }
     let info = &hello["serverInfo"];
     let server = format!("{} {}", text(&info["name"]), text(&info["version"]));
     report.ok("server", since, &server);
@@ -169,7 +180,8 @@ fn talk(config: &Config, log: &Arc<Log>, report: &mut Report) -> Option<()> {
             Err(failed) => return report.failed(what, start, &failed.what),
         }
     }
-    if transport == Transport::StreamableHttp {
+    // Modern servers have no sessions.
+    if transport == Transport::StreamableHttp && !is_modern {
         lost_session(config, log, report);
     }
     session.close();

@@ -12,7 +12,7 @@ pub fn text(program: Program) -> String {
         ),
         Program::Client => (
             "Connects to a remote MCP server and tells what each step found.",
-            "<URL> [callback port] [options]\n       mcp-remote-client --list | --logout --all\n       mcp-remote-client --setup CLIENT <URL> [--write] [options]",
+            "<URL> [callback port] [options]\n       mcp-remote-client <URL> --call TOOL [JSON|@FILE|-] [options]\n       mcp-remote-client --list | --logout --all\n       mcp-remote-client --setup CLIENT <URL> [--write] [options]",
         ),
     };
     let mut text = format!("{what}\n\nUsage: {name} {usage}\n");
@@ -41,10 +41,15 @@ pub fn text(program: Program) -> String {
         }
     }
     text.push_str("\nEnvironment: MCP_REMOTE_CONFIG_DIR, HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, NODE_EXTRA_CA_CERTS\n");
+    text.push_str(match program {
+        Program::Proxy => "Exit code: 0 after a normal end, 1 after a refusal or failure\n",
+        Program::Client => CLIENT_CODES,
+    });
     text
 }
 
 const WIDTH: usize = 27;
+const CLIENT_CODES: &str = "Exit code: 0 if it worked (without a task: every step), 1 if it did not,\n           2 if a tool called with --call reported an error or the server answered with one\n";
 
 /// The README's tables of flags, one for each group.
 pub fn markdown_table() -> String {

@@ -84,9 +84,11 @@ pub fn page(program: Program) -> String {
         page.push_str(&format!(".TP\n.B {}\n{}\n", escaped(name), escaped(what)));
     }
     page.push_str(".SH FILES\n.TP\n.I ~/.mcp\\-auth/mcp\\-remote\\-v1\nTokens and registrations, shared with npm's mcp\\-remote.\n");
-    page.push_str(
-        ".SH EXIT STATUS\n0 after a normal end, 1 after a refusal or failure.\n.SH EXAMPLES\n",
-    );
+    page.push_str(".SH EXIT STATUS\n0 after a normal end, 1 after a refusal or failure.\n");
+    if program == Program::Client {
+        paragraphs(&mut page, CLIENT_CODES);
+    }
+    page.push_str(".SH EXAMPLES\n");
     for (command, what) in examples {
         page.push_str(&format!(
             ".TP\n.B {}\n{}\n",
@@ -104,6 +106,9 @@ pub fn page(program: Program) -> String {
 const PROXY_SYNOPSIS: &[&str] = &["URL [callback port] [options]"];
 const CLIENT_SYNOPSIS: &[&str] = &[
     "URL [callback port] [options]",
+    "URL --call TOOL [JSON|@FILE|-] [options]",
+    "URL --prompt NAME [JSON|@FILE|-] [options]",
+    "URL --read URI | --list-tools [options]",
     "--list | --logout --all",
     "--setup CLIENT URL [--write] [options]",
     "--setup --from-npx FILE",
@@ -113,7 +118,11 @@ const PROXY: &[&str] = &[
     "stdout carries messages and nothing else; what a person should know goes to stderr.",
 ];
 const CLIENT: &[&str] = &[
-    "With an address, it connects step by step and tells what each step found. It also looks after the stored tokens and writes the configuration of MCP clients.",
+    "With an address, it connects step by step and tells what each step found. With --call, --read, --prompt or --list-tools it asks one thing of the server and prints the result on stdout. It also looks after the stored tokens and writes the configuration of MCP clients.",
+];
+const CLIENT_CODES: &[&str] = &[
+    "Without a task, 0 means that every step worked.",
+    "2 if a tool called with --call reported an error, or the server answered with one.",
 ];
 const PROXY_EXAMPLES: &[(&str, &str)] = &[
     (
@@ -129,6 +138,10 @@ const CLIENT_EXAMPLES: &[(&str, &str)] = &[
     (
         "mcp-remote-client https://mcp.example.com/mcp",
         "Find out why a server does not work.",
+    ),
+    (
+        "mcp-remote-client https://mcp.example.com/mcp --call add '{\"a\": 1, \"b\": 2}'",
+        "Call a tool.",
     ),
     (
         "mcp-remote-client --setup cursor https://mcp.example.com/mcp --write",

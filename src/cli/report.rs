@@ -24,8 +24,8 @@ pub struct Report {
     steps: Vec<Value>,
     warnings: Vec<String>,
     lists: Vec<Value>,
-    /// Whether the last line on the terminal is to be written over.
-    dirty: bool,
+    /// The second that the line says which is to be written over.
+    second: Option<u64>,
 }
 
 const GREEN: &str = "32";
@@ -40,7 +40,7 @@ impl Report {
             steps: Vec::new(),
             warnings: Vec::new(),
             lists: Vec::new(),
-            dirty: false,
+            second: None,
         }
     }
 
@@ -88,8 +88,8 @@ impl Report {
     pub fn waiting(&mut self, what: &str, since: Instant) {
         let seconds = since.elapsed().as_secs();
         // Who gets an answer at once need not be told.
-        if self.style.progress && seconds > 0 {
-            self.dirty = true;
+        if self.style.progress && seconds > 0 && self.second != Some(seconds) {
+            self.second = Some(seconds);
             let mut out = std::io::stdout();
             write!(out, "\r\x1b[2Kwaiting for {what}, {seconds} s").ok();
             out.flush().ok();
@@ -98,7 +98,7 @@ impl Report {
 
     /// Takes the line away that `waiting` wrote.
     pub fn clear(&mut self) {
-        if std::mem::take(&mut self.dirty) {
+        if self.second.take().is_some() {
             write!(std::io::stdout(), "\r\x1b[2K").ok();
         }
     }

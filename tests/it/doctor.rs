@@ -179,3 +179,37 @@ fn a_pipe_gets_neither_colour_nor_progress() {
         assert!(!line.contains(['\u{1b}', '\r']), "{line:?}");
     }
 }
+
+#[test]
+fn a_modern_server_is_told_by_its_version_and_asked_about_no_session() {
+    let server = Server::start(|request, reply| {
+        let answer = match request.rpc().as_str() {
+            "server/discover" => {
+                r#"{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{"tools":{}},"ttlMs":0,"cacheScope":"public"}"#
+            }
+            "tools/list" => {
+                r#"{"resultType":"complete","tools":[{"name":"add","inputSchema":{"type":"object"}}],"ttlMs":0,"cacheScope":"public"}"#
+            }
+            "tools/call" => r#"{"resultType":"complete","content":[{"type":"text","text":"3"}]}"#,
+            _ => {
+                let refusal = r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32022,"message":"Unsupported protocol version","data":{"supported":["2026-07-28"]}}}"#;
+                return reply.full(400, "content-type: application/json\r\n", refusal);
+            }
+        };
+        reply.json(result(&request.id(), answer));
+    });
+    let url = server.url("/mcp");
+    let found = document(&[&url], &Arc::new(TempDir::new()));
+    assert_eq!(found["ok"], true, "{found:#}");
+    let steps = found["steps"].as_array().unwrap();
+    let version = steps.iter().find(|step| step["step"] == "version").unwrap();
+    assert!(
+        version["found"].as_str().unwrap().ends_with("2026-07-28"),
+        "{version}"
+    );
+    assert_eq!(found["warnings"].as_array().unwrap().len(), 0, "{found:#}");
+    assert_eq!(server.count("POST ping"), 0);
+    let mut call = Start::client(&[&url, "--call", "add", r#"{"a":1,"b":2}"#]).go();
+    call.close_stdin();
+    assert!(call.wait_exit().success(), "{}", call.stderr());
+}

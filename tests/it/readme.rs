@@ -82,11 +82,15 @@ fn words(command: &str) -> Vec<String> {
 
 fn tools() -> Server {
     server(|request, reply| {
-        let listed = request.rpc() == "tools/list";
-        if listed {
-            reply.json(result(&request.id(), r#"{"tools":[{"name":"a"}]}"#));
-        }
-        listed
+        let answer = match request.rpc().as_str() {
+            "tools/list" => r#"{"tools":[{"name":"a"}]}"#,
+            "tools/call" => r#"{"content":[{"type":"text","text":"3"}]}"#,
+            "resources/read" => r#"{"contents":[{"uri":"file:///notes.txt","text":"a note"}]}"#,
+            "prompts/get" => r#"{"messages":[]}"#,
+            _ => return false,
+        };
+        reply.json(result(&request.id(), answer));
+        true
     })
 }
 
