@@ -75,16 +75,6 @@ impl Eras {
     }
 }
 
-impl Adapter {
-    fn owed(&self) -> Vec<RequestId> {
-        match self {
-            Adapter::Same => Vec::new(),
-            Adapter::LegacyToModern(adapter) => adapter.owed(),
-            Adapter::ModernToLegacy(adapter) => adapter.owed(),
-        }
-    }
-}
-
 impl Bridge {
     /// A message from the client, on its way to the adapter that suits it.
     pub(super) fn client_says(&mut self, now: Instant, message: Message) {
@@ -148,12 +138,7 @@ impl Bridge {
         match std::mem::replace(&mut self.adapter, Adapter::Same) {
             Adapter::Same => {}
             adapter => {
-                // What only the adapter knew how to answer.
-                for id in adapter.owed() {
-                    let what = "the client began a new session before the answer came";
-                    let error = Error::new(ErrorKind::Client, what);
-                    self.out.push_back(Output::Answer(error.to_json_rpc(&id)));
-                }
+                self.answer_owed(&adapter);
                 self.session.reset();
                 for id in self.requests.ids_where(|open| open.is_own) {
                     self.cancel_modern(&id);
