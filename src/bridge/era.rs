@@ -19,7 +19,6 @@ use super::modern_to_legacy::ModernToLegacy;
 use super::verdict::{self, Verdict};
 use super::{Bridge, LINGER, Limit, Output, Refusal, Waiting};
 use crate::config::Protocol;
-use crate::error::{Error, Kind as ErrorKind};
 use crate::jsonrpc::{Kind, Message, RequestId};
 use crate::mcp::version::Era;
 use crate::mcp::{meta, results};
@@ -39,12 +38,12 @@ pub(super) enum Adapter {
 #[derive(Debug)]
 pub(super) struct Eras {
     pub(super) client: Option<Era>,
-    server: Option<Era>,
-    remembered: Option<Era>,
+    pub(super) server: Option<Era>,
+    pub(super) remembered: Option<Era>,
     /// How the server refused the request that made us translate.
-    first: Option<First>,
+    pub(super) first: Option<First>,
     /// Translating did not help: refusals stand as they are.
-    hopeless: bool,
+    pub(super) hopeless: bool,
     /// The server has taken a modern request, though it has not answered it yet.
     accepts: bool,
 }
@@ -52,12 +51,13 @@ pub(super) struct Eras {
 /// The refusal that made us translate.
 #[derive(Debug)]
 pub(super) struct First {
-    id: RequestId,
-    why: Why,
+    pub(super) id: RequestId,
+    pub(super) why: Why,
 }
 
+/// What it said.
 #[derive(Debug)]
-enum Why {
+pub(super) enum Why {
     Refused(Refusal),
     Answered(Message),
 }
@@ -123,28 +123,6 @@ impl Bridge {
 
     fn adapt_to_legacy(&mut self) {
         self.adapter = Adapter::ModernToLegacy(Box::new(ModernToLegacy::new(self.settings.seed)));
-    }
-
-    /// What the adapter had under way at the server is of no use to another one; whoever waits for it is told.
-    fn leave_adapter(&mut self, now: Instant) {
-        if !matches!(self.adapter, Adapter::Same) {
-            let what = "the client has begun anew before the answer came";
-            self.end_subscriptions(what);
-            for id in self.requests.ids_where(|open| open.adapted) {
-                self.fail(&id, Error::new(ErrorKind::Closing, what));
-            }
-            self.tell_adapter(now);
-        }
-        match std::mem::replace(&mut self.adapter, Adapter::Same) {
-            Adapter::Same => {}
-            adapter => {
-                self.answer_owed(&adapter);
-                self.session.reset();
-                for id in self.requests.ids_where(|open| open.is_own) {
-                    self.cancel_modern(&id);
-                }
-            }
-        }
     }
 
     /// Whether the next message may leave: the first one of a modern client is the probe.
@@ -335,53 +313,6 @@ impl Bridge {
         {
             self.adapt_to_legacy();
             self.replay_waiting(now);
-        }
-    }
-
-    /// The handshake of the other era was refused as well.
-    pub(super) fn give_up(&mut self, now: Instant, waiting: Vec<Message>, why: Message) {
-        self.leave_adapter(now);
-        self.eras.server = None;
-        self.eras.hopeless = true;
-        let first = self.eras.first.take();
-        let guessed =
-            first.is_none() && self.settings.protocol == Protocol::Auto && !self.link.is_sse();
-        if guessed {
-            // What was remembered is wrong: the client's own messages are the probe again.
-            self.eras.remembered = None;
-            self.eras.hopeless = false;
-        }
-        for message in waiting {
-            let id = match message.kind() {
-                Kind::Request { id, .. } => id.clone(),
-                Kind::Notification { .. } | Kind::Response { .. } => {
-                    self.core_message(now, message);
-                    continue;
-                }
-            };
-            match &first {
-                Some(first) if first.id == id => self.first_refusal_stands(now, message, first),
-                Some(_) => self.core_message(now, message),
-                None if guessed => self.core_message(now, message),
-                None => self.out.push_back(Output::Client(why.with_id(&id))),
-            }
-        }
-    }
-
-    fn first_refusal_stands(&mut self, now: Instant, message: Message, first: &First) {
-        match &first.why {
-            Why::Answered(answer) => self
-                .out
-                .push_back(Output::Client(answer.with_id(&first.id))),
-            Why::Refused(refusal) => {
-                let falls_back = self.may_fall_back(refusal.status);
-                self.accept_request(now, first.id.clone(), Arc::new(message));
-                if falls_back {
-                    self.fall_back_to_sse(now, &first.id, refusal.clone());
-                } else {
-                    self.answer_refused(now, &first.id, refusal.clone());
-                }
-            }
         }
     }
 

@@ -49,6 +49,7 @@ mod subscriptions;
 mod tests;
 mod tool_filter;
 mod tool_headers;
+mod turning_back;
 mod verdict;
 
 use std::collections::{BTreeMap, VecDeque};
