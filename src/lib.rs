@@ -42,6 +42,8 @@
 //! What a POST carries and an answer means: `transport/streamable_http`, `transport/answer`. HTTP+SSE: `transport/http_sse`,
 //! `bridge/strategy`. Sessions: `bridge/session`, `bridge/renewal`. Resumption: `bridge/resume`. Cancellation:
 //! `bridge/cancellation`. What may be tried again: `bridge/retry`. Redirects: `transport/redirect`.
+//! Sign-in: a file of `oauth` for each standard; `bridge/sign_in` holds back the requests that wait for it; `transport/fetch` is
+//! its world, `transport/reach` where documents may lead it.
 //! Protocol eras: `bridge/era` finds them out by `bridge/verdict`; `bridge/modern` and `bridge/tool_headers` hold what a modern
 //! server needs from either client; `bridge/legacy_to_modern` (with `mrtr`, `subscriptions`) and `bridge/modern_to_legacy` (with
 //! `parked`, `listeners`) are the adapters, pure, told and asked by `bridge/adapting`.
