@@ -80,20 +80,6 @@ impl Bridge {
         }
     }
 
-    /// The adapter goes: what only it knew how to answer gets an error.
-    pub(super) fn answer_owed(&mut self, adapter: &Adapter) {
-        let owed = match adapter {
-            Adapter::Same => Vec::new(),
-            Adapter::LegacyToModern(adapter) => adapter.owed(),
-            Adapter::ModernToLegacy(adapter) => adapter.owed(),
-        };
-        for id in owed {
-            let what = "the client began a new session before the answer came";
-            let error = Error::new(ErrorKind::Client, what);
-            self.out.push_back(Output::Answer(error.to_json_rpc(&id)));
-        }
-    }
-
     /// Carries out what an adapter asks for.
     pub(super) fn take(&mut self, now: Instant, steps: Vec<Step>) {
         for step in steps {
