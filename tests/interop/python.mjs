@@ -5,9 +5,9 @@ import { fileURLToPath } from 'node:url'
 import { check, connect, sleep, startServer, until } from './harness.mjs'
 import { client, once, user } from './signin.mjs'
 
-const local = (path) => fileURLToPath(new URL(path, import.meta.url))
+export const local = (path) => fileURLToPath(new URL(path, import.meta.url))
 
-const interpreterOf = (name) => [`${name}/bin/python`, `${name}/Scripts/python.exe`].map(local).find(existsSync)
+export const interpreterOf = (name) => [`${name}/bin/python`, `${name}/Scripts/python.exe`].map(local).find(existsSync)
 
 /** Runs for the package in the virtual environment of that name; tells whether it is there. */
 export async function python(name) {
