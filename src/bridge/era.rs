@@ -19,7 +19,6 @@ use super::modern_to_legacy::ModernToLegacy;
 use super::verdict::{self, Verdict};
 use super::{Bridge, LINGER, Limit, Output, Refusal, Waiting};
 use crate::config::Protocol;
-use crate::error::{Error, Kind as ErrorKind};
 use crate::jsonrpc::{Kind, Message, RequestId};
 use crate::mcp::version::Era;
 use crate::mcp::{meta, results};
@@ -123,27 +122,6 @@ impl Bridge {
 
     fn adapt_to_legacy(&mut self) {
         self.adapter = Adapter::ModernToLegacy(Box::new(ModernToLegacy::new(self.settings.seed)));
-    }
-
-    /// What the adapter had under way at the server is of no use to another one; whoever waits for it is told.
-    fn leave_adapter(&mut self, now: Instant) {
-        if !matches!(self.adapter, Adapter::Same) {
-            let what = "the client has begun anew before the answer came";
-            self.end_subscriptions(what);
-            for id in self.requests.ids_where(|open| open.adapted) {
-                self.fail(&id, Error::new(ErrorKind::Closing, what));
-            }
-            self.tell_adapter(now);
-        }
-        match std::mem::replace(&mut self.adapter, Adapter::Same) {
-            Adapter::Same => {}
-            Adapter::LegacyToModern(_) | Adapter::ModernToLegacy(_) => {
-                self.session.reset();
-                for id in self.requests.ids_where(|open| open.is_own) {
-                    self.cancel_modern(&id);
-                }
-            }
-        }
     }
 
     /// Whether the next message may leave: the first one of a modern client is the probe.
