@@ -80,17 +80,24 @@ impl Bridge {
         }
     }
 
-    /// The adapter goes: what only it knew how to answer gets an error.
-    pub(super) fn answer_owed(&mut self, adapter: &Adapter) {
-        let owed = match adapter {
-            Adapter::Same => Vec::new(),
-            Adapter::LegacyToModern(adapter) => adapter.owed(),
-            Adapter::ModernToLegacy(adapter) => adapter.owed(),
-        };
-        for id in owed {
-            let what = "the client began a new session before the answer came";
-            let error = Error::new(ErrorKind::Client, what);
-            self.out.push_back(Output::Answer(error.to_json_rpc(&id)));
+    /// What the adapter had under way at the server is of no use to another one; whoever waits for it is told.
+    pub(super) fn leave_adapter(&mut self, now: Instant) {
+        if !matches!(self.adapter, Adapter::Same) {
+            let what = "the client has begun anew before the answer came";
+            self.end_subscriptions(what);
+            for id in self.requests.ids_where(|open| open.adapted) {
+                self.fail(&id, Error::new(ErrorKind::Closing, what));
+            }
+            self.tell_adapter(now);
+        }
+        match std::mem::replace(&mut self.adapter, Adapter::Same) {
+            Adapter::Same => {}
+            Adapter::LegacyToModern(_) | Adapter::ModernToLegacy(_) => {
+                self.session.reset();
+                for id in self.requests.ids_where(|open| open.is_own) {
+                    self.cancel_modern(&id);
+                }
+            }
         }
     }
 

@@ -311,19 +311,6 @@ impl LegacyToModern {
         steps.0
     }
 
-    /// The client's requests that nobody can answer without this adapter.
-    pub(super) fn owed(&self) -> Vec<RequestId> {
-        let renamed = self.open.iter().filter(|(leg, _)| super::is_ours(leg));
-        let renamed = renamed.map(|(_, call)| call.id.clone());
-        let waiting = match &self.phase {
-            Phase::Discovering(_, waiting) => {
-                waiting.iter().filter_map(super::request_id).collect()
-            }
-            Phase::Fresh | Phase::Ready => Vec::new(),
-        };
-        renamed.chain(self.rounds.ids()).chain(waiting).collect()
-    }
-
     /// The client's requests that are not at the server: they wait for the client itself, or for the handshake.
     pub(super) fn unanswered(&self) -> Vec<RequestId> {
         self.rounds.ids()

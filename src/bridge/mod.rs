@@ -316,14 +316,6 @@ impl Bridge {
     }
 }
 
-/// The id of a request.
-fn request_id(message: &Message) -> Option<RequestId> {
-    match message.kind() {
-        Kind::Request { id, .. } => Some(id.clone()),
-        Kind::Notification { .. } | Kind::Response { .. } => None,
-    }
-}
-
 /// Whether this is an id of a request of ours.
 fn is_ours(id: &RequestId) -> bool {
     id.as_string().is_some_and(|id| id.starts_with(OWN_PREFIX))

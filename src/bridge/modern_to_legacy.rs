@@ -343,17 +343,6 @@ impl ModernToLegacy {
         steps.0
     }
 
-    /// The client's requests that nobody can answer without this adapter.
-    pub(super) fn owed(&self) -> Vec<RequestId> {
-        let waiting = match &self.phase {
-            Phase::Initializing(_, waiting) => {
-                waiting.iter().filter_map(super::request_id).collect()
-            }
-            Phase::Fresh | Phase::Ready => Vec::new(),
-        };
-        self.calls.renamed().into_iter().chain(waiting).collect()
-    }
-
     /// The client's subscriptions that are open.
     pub(super) fn subscriptions(&self) -> Vec<RequestId> {
         self.listeners.ids()

@@ -152,12 +152,6 @@ impl Parked {
         self.open.values().any(|call| call.id.as_ref() == Some(id))
     }
 
-    /// The client's ids of requests that have another one at the server.
-    pub(super) fn renamed(&self) -> Vec<RequestId> {
-        let renamed = self.open.iter().filter(|(wire, _)| super::is_ours(wire));
-        renamed.filter_map(|(_, call)| call.id.clone()).collect()
-    }
-
     /// Whether a request has this id at the server.
     pub(super) fn knows(&self, wire: &RequestId) -> bool {
         self.open.contains_key(wire)
