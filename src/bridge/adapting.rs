@@ -80,27 +80,6 @@ impl Bridge {
         }
     }
 
-    /// What the adapter had under way at the server is of no use to another one; whoever waits for it is told.
-    pub(super) fn leave_adapter(&mut self, now: Instant) {
-        if !matches!(self.adapter, Adapter::Same) {
-            let what = "the client has begun anew before the answer came";
-            self.end_subscriptions(what);
-            for id in self.requests.ids_where(|open| open.adapted) {
-                self.fail(&id, Error::new(ErrorKind::Closing, what));
-            }
-            self.tell_adapter(now);
-        }
-        match std::mem::replace(&mut self.adapter, Adapter::Same) {
-            Adapter::Same => {}
-            Adapter::LegacyToModern(_) | Adapter::ModernToLegacy(_) => {
-                self.session.reset();
-                for id in self.requests.ids_where(|open| open.is_own) {
-                    self.cancel_modern(&id);
-                }
-            }
-        }
-    }
-
     /// Carries out what an adapter asks for.
     pub(super) fn take(&mut self, now: Instant, steps: Vec<Step>) {
         for step in steps {

@@ -27,8 +27,7 @@ impl Bridge {
         }
         match std::mem::replace(&mut self.adapter, Adapter::Same) {
             Adapter::Same => {}
-            adapter => {
-                self.answer_owed(&adapter);
+            Adapter::LegacyToModern(_) | Adapter::ModernToLegacy(_) => {
                 self.session.reset();
                 for id in self.requests.ids_where(|open| open.is_own) {
                     self.cancel_modern(&id);
