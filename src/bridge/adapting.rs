@@ -26,12 +26,9 @@ impl Bridge {
 
     /// A request or notification of the server, on its way to the client.
     pub(super) fn server_says(&mut self, exchange: ExchangeId, message: Message) {
-        let message = match self.speaks_modern() {
-            true => match self.hear_modern(exchange, message) {
-                Some(message) => message,
-                None => return,
-            },
-            false => message,
+        let messages = match self.speaks_modern() {
+            true => self.hear_modern(exchange, message),
+            false => vec![message],
         };
         let on = match self
             .exchanges
@@ -41,10 +38,13 @@ impl Bridge {
             Some(Purpose::Request(id) | Purpose::Resume(id)) => Some(id.clone()),
             _ => None,
         };
-        match self.adapter {
-            Adapter::Same => self.out.push_back(Output::Client(message)),
-            Adapter::LegacyToModern(_) | Adapter::ModernToLegacy(_) => {
-                self.news.push_back(News::Message { message, on })
+        for message in messages {
+            let on = on.clone();
+            match self.adapter {
+                Adapter::Same => self.out.push_back(Output::Client(message)),
+                Adapter::LegacyToModern(_) | Adapter::ModernToLegacy(_) => {
+                    self.news.push_back(News::Message { message, on })
+                }
             }
         }
     }

@@ -11,7 +11,7 @@
 //! Compatibility), server/discover.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::in_flight::State;
 use super::legacy_to_modern::LegacyToModern;
@@ -19,6 +19,7 @@ use super::modern_to_legacy::ModernToLegacy;
 use super::verdict::{self, Verdict};
 use super::{Bridge, LINGER, Limit, Output, Refusal, Waiting};
 use crate::config::Protocol;
+use crate::error::Error;
 use crate::jsonrpc::{Kind, Message, RequestId};
 use crate::mcp::version::Era;
 use crate::mcp::{meta, results};
@@ -237,13 +238,18 @@ impl Bridge {
         }
     }
 
+    /// A server that does not answer the probe may know nothing of it, and the client does not wait for ever.
+    pub(super) fn limit_probe(&mut self, now: Instant, id: &RequestId) {
+        if matches!(self.decides(id), Some((Era::Modern, _)))
+            && let Some(open) = self.requests.find(id)
+        {
+            let limit = now + PROBE_LIMIT;
+            open.deadline = Some(open.deadline.map_or(limit, |at| at.min(limit)));
+        }
+    }
+
     /// The server took a request and said nothing more; whether it is dealt with here.
-    pub(super) fn era_silent(
-        &mut self,
-        now: Instant,
-        id: &RequestId,
-        why: &crate::error::Error,
-    ) -> bool {
+    pub(super) fn era_silent(&mut self, now: Instant, id: &RequestId, why: &Error) -> bool {
         match (self.decides(id), Message::made(why.to_json_rpc(id))) {
             (Some((Era::Modern, method)), Ok(answer)) if method == "server/discover" => {
                 self.translate(now, id, Era::Modern, Why::Answered(answer));
@@ -333,3 +339,6 @@ impl Bridge {
         true
     }
 }
+
+/// How long `server/discover` may take before a server is taken for one that does not know it.
+const PROBE_LIMIT: Duration = Duration::from_secs(15);

@@ -15,12 +15,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::adapter::{News, Step, Steps, cancelled, failure, request};
-use super::mrtr::{Asked, Capabilities, Rounds};
+use super::adapter::{News, Step, Steps, cancelled};
+use super::mrtr::{Asked, Rounds};
 use super::subscriptions::Subscriptions;
 use crate::jsonrpc::{self, Kind, Message, RequestId};
 use crate::mcp::results::{self, ResultType};
-use crate::mcp::version::{self, Era};
+use crate::mcp::version;
 use crate::mcp::{errors, meta};
 
 /// The adapter.
@@ -193,7 +193,9 @@ impl LegacyToModern {
     }
 
     fn is_open(&self, id: &RequestId) -> bool {
-        self.open.values().any(|call| &call.id == id) || self.rounds.is_open(id)
+        self.open.values().any(|call| &call.id == id)
+            || self.rounds.is_open(id)
+            || self.subscriptions.awaits(id)
     }
 
     fn cancel(&mut self, message: &Message, steps: &mut Steps) {
@@ -201,6 +203,7 @@ impl LegacyToModern {
             return;
         };
         self.rounds.cancel(&id, steps);
+        self.subscriptions.cancel(&id);
         let leg = self
             .open
             .iter()

@@ -4,6 +4,8 @@
 //! - Each notification of a change goes to each subscription that asked for it, with that subscription's id; to none if
 //!   nobody asked.
 //! - A resource is subscribed to while some subscription wants it.
+//! - What may have been missed while nobody listened is told as if it had changed: the client does not see that the stream
+//!   was away, so it cannot know that it has to look.
 //!
 //! Spec: MCP 2026-07-28 basic/patterns/subscriptions; 2025-11-25 server/resources (Subscriptions), basic/transports
 //! (Listening for Messages).
@@ -168,6 +170,17 @@ impl Listeners {
         left
     }
 
+    /// Tells each subscription that everything it wants to know of may have changed.
+    pub(super) fn missed(&self, steps: &mut Steps) {
+        for listener in &self.open {
+            let uris = listener.resources.iter().map(|uri| jsonrpc::quoted(uri));
+            let id = listener.id.to_string();
+            for text in changes(&listener.lists, uris, &id) {
+                steps.client(text);
+            }
+        }
+    }
+
     /// The server has forgotten what it was asked.
     pub(super) fn forget_subscribed(&mut self) {
         self.subscribed.clear();
@@ -183,4 +196,27 @@ impl Listeners {
             .map(|listener| listener.id.clone())
             .collect()
     }
+}
+
+/// The changes that may have been missed by the subscription with this filter and id (JSON texts): every one it is for.
+pub(super) fn may_be_missed(filter: &str, id: &str) -> Vec<String> {
+    let asks = |name: &str| jsonrpc::member(filter, name) == Some("true");
+    let lists: Vec<&str> = LISTS
+        .into_iter()
+        .filter(|(name, ..)| asks(name))
+        .map(|(.., method)| method)
+        .collect();
+    let uris = jsonrpc::member(filter, "resourceSubscriptions")
+        .and_then(|list| serde_json::from_str::<Vec<String>>(list).ok())
+        .unwrap_or_default();
+    changes(&lists, uris.iter().map(|uri| jsonrpc::quoted(uri)), id)
+}
+
+fn changes(lists: &[&str], uris: impl Iterator<Item = String>, id: &str) -> Vec<String> {
+    let meta = format!("\"_meta\":{{\"{}\":{id}}}", meta::SUBSCRIPTION_ID);
+    let lists = lists
+        .iter()
+        .map(|method| notification(method, &format!("{{{meta}}}")));
+    let resources = uris.map(|uri| notification(UPDATED, &format!("{{{meta},\"uri\":{uri}}}")));
+    lists.chain(resources).collect()
 }

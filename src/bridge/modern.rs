@@ -4,7 +4,7 @@
 //! - Answers to the server are never sent, and it may not ask; cancelling closes the stream of the request.
 //! - A stream that broke loses its request. One that does no harm twice is issued again with a new id, once; others
 //!   get an error. `subscriptions/listen` is opened again for as long as the client wants it, and the client sees
-//!   one subscription.
+//!   one subscription; what it may have missed is told as if it had changed.
 //!
 //! Spec: MCP 2026-07-28 basic/transports/streamable-http, basic/patterns/cancellation, basic/patterns/subscriptions,
 //! changelog (9).
@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::era::Adapter;
 use super::in_flight::State;
+use super::listeners::may_be_missed;
 use super::{Action, Bridge, End, ExchangeId, Purpose, Stage, retry};
 use crate::error::{Error, Kind};
 use crate::jsonrpc::{self, Message, RequestId};
@@ -126,47 +127,45 @@ impl Bridge {
         }
     }
 
-    /// A notification or request of a modern server, as the client is to see it; `None` if it is not to see it.
-    pub(super) fn hear_modern(
-        &mut self,
-        exchange: ExchangeId,
-        message: Message,
-    ) -> Option<Message> {
+    /// A notification or request of a modern server, as the client is to see it.
+    pub(super) fn hear_modern(&mut self, exchange: ExchangeId, message: Message) -> Vec<Message> {
         if matches!(message.kind(), jsonrpc::Kind::Request { .. }) {
             let method = crate::log::clean(message.method().unwrap_or_default(), 80);
             self.warn(format!(
                 "{} sent a request (\"{method}\"), which its protocol version does not allow; it is ignored",
                 self.settings.server
             ));
-            return None;
+            return Vec::new();
         }
         let Some(Purpose::Request(id)) = self
             .exchanges
             .get(&exchange)
             .map(|running| &running.purpose)
         else {
-            return Some(message);
+            return vec![message];
         };
         let id = id.clone();
         let Some(open) = self.requests.find(&id) else {
-            return Some(message);
+            return vec![message];
         };
         if open.message.method() != Some(LISTEN) {
-            return Some(message);
+            return vec![message];
         }
         open.heard = true;
         let again = open.wire.is_some();
         if message.method() == Some(ACKNOWLEDGED) && std::mem::replace(&mut open.acknowledged, true)
         {
-            return None;
+            let filter = jsonrpc::member_at(message.text(), &["params", "notifications"]);
+            let missed = may_be_missed(filter.unwrap_or("{}"), &id.to_string());
+            return missed.into_iter().flat_map(Message::made).collect();
         }
         if again {
-            Some(meta::with(
+            vec![meta::with(
                 &message,
                 &[(meta::SUBSCRIPTION_ID, &id.to_string())],
-            ))
+            )]
         } else {
-            Some(message)
+            vec![message]
         }
     }
 

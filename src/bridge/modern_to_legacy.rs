@@ -250,7 +250,7 @@ impl ModernToLegacy {
                     // It was asked before this adapter stood here.
                     steps.0.push(Step::Client(message));
                 } else {
-                    self.calls.answered(now, &id, &message);
+                    self.calls.answered(now, &id, &message, &mut steps);
                     self.deliver(&mut steps);
                 }
             }
@@ -323,13 +323,14 @@ impl ModernToLegacy {
         }
     }
 
-    /// The session is a new one: what the old one was told, it is told again.
+    /// The session is a new one: what the old one was told, it is told again. Nobody told of changes in between.
     pub(super) fn renewed(&mut self) -> Vec<Step> {
         let mut steps = Steps::default();
         let level = self.level.take();
         self.want_level(level, &mut steps);
         self.listeners.forget_subscribed();
         self.subscribe(&mut steps);
+        self.listeners.missed(&mut steps);
         steps.0
     }
 

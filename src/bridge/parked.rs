@@ -5,7 +5,7 @@
 //! - A question that comes on no request's own stream belongs to the request that was sent last.
 //! - An answer that comes while nobody waits is kept for the retry. A `URLElicitationRequired` error becomes a round too,
 //!   after which the request is sent again.
-//! - Parked exchanges are bounded in number and time.
+//! - Parked exchanges are bounded in number, bytes and time.
 //!
 //! Spec: MCP 2026-07-28 basic/patterns/mrtr, basic/patterns/progress, server/utilities/logging; 2025-11-25
 //! client/elicitation, client/sampling, client/roots.
@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::adapter::{Step, Steps, failure, response};
+use super::adapter::{Step, Steps, response};
 use super::mrtr::Capabilities;
 use crate::jsonrpc::{self, Message, RequestId};
 use crate::mcp::{errors, meta, results};
@@ -90,6 +90,8 @@ const GATHER: Duration = Duration::from_millis(10);
 const PATIENCE: Duration = Duration::from_secs(600);
 /// More exchanges are not parked.
 const MOST_PARKED: usize = 64;
+/// More bytes are not kept for those that are parked.
+const MOST_BYTES: usize = 64 << 20;
 /// More questions are not kept for a request.
 const MOST_QUESTIONS: usize = 16;
 
@@ -127,6 +129,14 @@ impl Call {
 
     fn is_parked(&self) -> bool {
         self.id.is_none()
+    }
+
+    /// What is kept for it.
+    fn bytes(&self) -> usize {
+        let sent = self.sent.as_ref().map_or(0, |sent| sent.text().len());
+        let answer = self.answer.as_ref().map_or(0, |answer| answer.text().len());
+        let questions = self.questions.iter().chain(&self.asked);
+        sent + answer + questions.map(|question| question.text.len()).sum::<usize>()
     }
 }
 
@@ -248,8 +258,19 @@ impl Parked {
         }
     }
 
+    fn parked_bytes(&self) -> usize {
+        let parked = self.open.values().filter(|call| call.is_parked());
+        parked.map(Call::bytes).sum()
+    }
+
     /// The server's answer to a request.
-    pub(super) fn answered(&mut self, now: Instant, wire: &RequestId, answer: &Message) {
+    pub(super) fn answered(
+        &mut self,
+        now: Instant,
+        wire: &RequestId,
+        answer: &Message,
+        steps: &mut Steps,
+    ) {
         let Some(mut call) = self.open.remove(wire) else {
             return;
         };
@@ -265,6 +286,7 @@ impl Parked {
                 false => answer.clone(),
             });
             self.open.insert(wire.clone(), call);
+            self.give_up(now, steps);
         }
     }
 

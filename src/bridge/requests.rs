@@ -66,6 +66,7 @@ impl Bridge {
         };
         if matches!(message.method(), Some("initialize" | "server/discover")) {
             open.deadline = open.deadline.or(Some(now + INITIALIZE_LIMIT));
+            self.limit_probe(now, id);
         }
         if message.method() == Some("initialize") {
             self.session.begin(id.clone(), Arc::clone(&message));
@@ -108,17 +109,27 @@ impl Bridge {
         let Some(open) = self.requests.find(id) else {
             return;
         };
-        let (method, sent) = (
-            open.message.method().unwrap_or_default().to_owned(),
-            open.state != State::Held,
-        );
-        let waited = open.deadline.map_or(0.0, |at| {
-            at.saturating_duration_since(open.since).as_secs_f64()
-        });
+        let method = open.message.method().unwrap_or_default().to_owned();
+        let (state, since) = (open.state, open.since);
+        let sent = state != State::Held;
+        let waited = open
+            .deadline
+            .map_or(0.0, |at| at.saturating_duration_since(since).as_secs_f64());
         let server = &self.settings.server;
         let what = format!("no answer to \"{method}\" from {server} within {waited} s");
         let is_initialize = self.session.is_initialize(id);
-        self.fail(id, Error::new(Kind::Timeout, what));
+        let error = Error::new(Kind::Timeout, what);
+        if let State::Running(exchange) = state {
+            self.cut(exchange);
+        }
+        let is_up = |limit| now >= since + limit;
+        if sent
+            && !self.settings.request_timeout.is_some_and(is_up)
+            && self.era_silent(now, id, &error)
+        {
+            return;
+        }
+        self.fail(id, error);
         if sent && !is_initialize && !self.speaks_modern() {
             self.tell_cancelled(now, id, "no answer in time");
         }

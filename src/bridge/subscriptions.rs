@@ -3,7 +3,8 @@
 //! - It asks for the list changes the server offers, and for the resources the client has subscribed to.
 //! - A change of resources opens a new stream; the old one is closed when the new one is acknowledged, and then the client's
 //!   `resources/subscribe` is answered, so that no update is lost after the answer.
-//! - A stream that ends in order is opened again; a server that refuses it is not asked again.
+//! - A stream that ends in order is opened again, and the client told of what may have been missed; a server that refuses
+//!   it is not asked again.
 //! - Subscription ids and acknowledgements stay here.
 //!
 //! Spec: MCP 2026-07-28 basic/patterns/subscriptions; 2025-11-25 server/resources (Subscriptions).
@@ -12,6 +13,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::adapter::{Step, Steps, request, response};
+use super::listeners::may_be_missed;
 use super::modern::{ACKNOWLEDGED, LISTEN};
 use crate::jsonrpc::{self, Message, RequestId};
 use crate::mcp::{errors, meta};
@@ -30,6 +32,8 @@ pub(super) struct Subscriptions {
     unanswered: Vec<RequestId>,
     answer_at: Option<Instant>,
     reopen_at: Option<Instant>,
+    /// A stream ended, and no other was acknowledged since.
+    is_away: bool,
     opened_at: Option<Instant>,
     short_lives: u32,
 }
@@ -133,6 +137,16 @@ impl Subscriptions {
         Some(request(id, LISTEN, &params))
     }
 
+    /// Whether this request of the client waits for the next stream.
+    pub(super) fn awaits(&self, id: &RequestId) -> bool {
+        self.unanswered.contains(id)
+    }
+
+    /// The client does not want the answer any more.
+    pub(super) fn cancel(&mut self, id: &RequestId) {
+        self.unanswered.retain(|open| open != id);
+    }
+
     pub(super) fn is_stream(&self, id: &RequestId) -> bool {
         self.current.as_ref() == Some(id) || self.next.as_ref() == Some(id)
     }
@@ -146,21 +160,24 @@ impl Subscriptions {
                         steps.0.push(Step::Cancel(old));
                     }
                     self.current = self.next.take();
+                    if std::mem::take(&mut self.is_away) {
+                        self.tell_missed(message, steps);
+                    }
                 }
                 self.answer_all(steps);
             }
             // It announces the end of a stream, which the client knows nothing of.
             Some("notifications/cancelled") => {}
-            Some(_) | None => {
-                let plain = meta::without(message, &[meta::SUBSCRIPTION_ID]);
-                let bare = plain.member("params").is_some_and(jsonrpc::is_empty);
-                let is_list = plain
-                    .method()
-                    .is_some_and(|method| method.ends_with("/list_changed"));
-                steps.0.push(Step::Client(match bare && is_list {
-                    true => plain.without("params"),
-                    false => plain,
-                }));
+            Some(_) | None => tell(message, steps),
+        }
+    }
+
+    /// The client does not see that nobody listened for a while, so it cannot know that it has to look.
+    fn tell_missed(&self, acknowledged: &Message, steps: &mut Steps) {
+        let filter = jsonrpc::member_at(acknowledged.text(), &["params", "notifications"]);
+        for text in may_be_missed(filter.unwrap_or("{}"), "0") {
+            if let Ok(message) = Message::made(text) {
+                tell(&message, steps);
             }
         }
     }
@@ -179,6 +196,7 @@ impl Subscriptions {
             self.next = None;
         } else {
             self.current = None;
+            self.is_away = true;
             if self.next.is_some() {
                 return;
             }
@@ -216,6 +234,19 @@ impl Subscriptions {
         }
         self.reopen_at.is_some_and(|at| at <= now)
     }
+}
+
+/// A change, without what belongs to the subscription.
+fn tell(message: &Message, steps: &mut Steps) {
+    let plain = meta::without(message, &[meta::SUBSCRIPTION_ID]);
+    let bare = plain.member("params").is_some_and(jsonrpc::is_empty);
+    let is_list = plain
+        .method()
+        .is_some_and(|method| method.ends_with("/list_changed"));
+    steps.0.push(Step::Client(match bare && is_list {
+        true => plain.without("params"),
+        false => plain,
+    }));
 }
 
 /// The code of errors made here, such as for a network that is away.

@@ -1,6 +1,7 @@
 //! The bridge with a simulated client, server, person and clock.
 
 mod client;
+mod eras;
 mod found;
 mod server;
 mod simulation;

@@ -6,7 +6,16 @@
 //!
 //! Spec: MCP 2026-07-28 server/discover, basic/versioning; 2025-11-25 basic/lifecycle (Version Negotiation).
 
-use super::*;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{INTERNAL, LegacyToModern, Phase};
+use crate::bridge::adapter::{Step, Steps, failure, request};
+use crate::bridge::mrtr::Capabilities;
+use crate::jsonrpc::{self, Kind, Message};
+use crate::mcp::version::{self, Era};
+use crate::mcp::{errors, results};
 
 impl LegacyToModern {
     pub(super) fn discover(&mut self, initialize: Message, steps: &mut Steps) {

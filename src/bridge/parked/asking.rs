@@ -6,7 +6,12 @@
 //!
 //! Spec: MCP 2026-07-28 basic/patterns/mrtr; 2025-11-25 client/elicitation, client/sampling, client/roots.
 
-use super::*;
+use std::time::Instant;
+
+use super::{Call, GATHER, MOST_BYTES, MOST_PARKED, MOST_QUESTIONS, PATIENCE, Parked, Question};
+use crate::bridge::adapter::{Step, Steps, failure};
+use crate::jsonrpc::{self, Message, RequestId};
+use crate::mcp::errors;
 
 impl Parked {
     /// The server asks something.
@@ -63,6 +68,7 @@ impl Parked {
         if !call.is_parked() {
             call.ask_at.get_or_insert(now + GATHER);
         }
+        self.give_up(now, steps);
     }
 
     /// An error that asks for visits of addresses, as questions; whether it named any.
@@ -120,21 +126,24 @@ impl Parked {
         self.give_up(now, steps);
     }
 
-    fn give_up(&mut self, now: Instant, steps: &mut Steps) {
+    /// Gives up what nobody came back for, and the oldest of what is too much.
+    pub(super) fn give_up(&mut self, now: Instant, steps: &mut Steps) {
         let mut parked: Vec<(Instant, RequestId)> = self
             .open
             .iter()
             .filter_map(|(wire, call)| Some((call.parked_until?, wire.clone())))
             .collect();
         parked.sort();
-        let surplus = parked.len().saturating_sub(MOST_PARKED);
-        for (at, (until, wire)) in parked.into_iter().enumerate() {
-            if until > now && at >= surplus {
-                continue;
+        let (mut count, mut bytes) = (parked.len(), self.parked_bytes());
+        for (until, wire) in parked {
+            if until > now && count <= MOST_PARKED && bytes <= MOST_BYTES {
+                break;
             }
             let Some(call) = self.open.remove(&wire) else {
                 continue;
             };
+            count -= 1;
+            bytes -= call.bytes();
             for question in call.asked.iter().chain(&call.questions) {
                 if let Some(id) = &question.id {
                     steps.server(failure(id, -32603, "the client did not answer"));

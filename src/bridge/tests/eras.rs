@@ -1,0 +1,270 @@
+//! Rules of the eras that take long or are rare.
+
+mod random;
+
+use std::time::{Duration, Instant};
+
+use crate::bridge::adapter::{News, Step};
+use crate::bridge::modern_to_legacy::ModernToLegacy;
+use crate::bridge::{Action, Bridge, ExchangeId, Input, Output, Settings};
+use crate::config::{Protocol, Strategy};
+use crate::jsonrpc::{self, Kind, Message, RequestId};
+
+const META: &str = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{"elicitation":{"url":{}},"roots":{}}}"#;
+
+fn parse(text: &str) -> Message {
+    Message::parse(text).unwrap()
+}
+
+/// What the steps send to the server, and to the client.
+fn sent(steps: &[Step]) -> (Vec<String>, Vec<String>) {
+    let (mut server, mut client) = (Vec::new(), Vec::new());
+    for step in steps {
+        match step {
+            Step::Server(message) => server.push(message.text().to_owned()),
+            Step::Client(message) => client.push(message.text().to_owned()),
+            Step::Cancel(id) => server.push(format!("cancel {id}")),
+            Step::Warn(_) | Step::Settled(_) | Step::GiveUp { .. } => {}
+        }
+    }
+    (server, client)
+}
+
+/// A modern client at a legacy server, past the handshake.
+struct Pair {
+    adapter: ModernToLegacy,
+    now: Instant,
+}
+
+impl Pair {
+    fn new() -> Pair {
+        let now = Instant::now();
+        let mut adapter = ModernToLegacy::new(7);
+        let discover = format!(r#"{{"id":0,"method":"server/discover","params":{{{META}}}}}"#);
+        let (asked, _) = sent(&adapter.client_says(now, parse(&discover)));
+        let mut pair = Pair { adapter, now };
+        let id = jsonrpc::member(&asked[0], "id").unwrap().to_owned();
+        let (_, told) = pair.answer(&id, r#""result":{"capabilities":{}}"#);
+        assert!(told[0].contains("supportedVersions"));
+        pair
+    }
+
+    /// The client calls a tool; gives the id the call has at the server.
+    fn call(&mut self, id: u32, more: &str) -> String {
+        let (server, _) = self.client(id, more);
+        jsonrpc::member(&server[0], "id").unwrap().to_owned()
+    }
+
+    fn client(&mut self, id: u32, more: &str) -> (Vec<String>, Vec<String>) {
+        let call =
+            format!(r#"{{"id":{id},"method":"tools/call","params":{{"name":"a"{more},{META}}}}}"#);
+        sent(&self.adapter.client_says(self.now, parse(&call)))
+    }
+
+    fn answer(&mut self, id: &str, body: &str) -> (Vec<String>, Vec<String>) {
+        let message = parse(&format!(r#"{{"id":{id},{body}}}"#));
+        let refused = false;
+        sent(
+            &self
+                .adapter
+                .hear(self.now, News::Answer { message, refused }),
+        )
+    }
+
+    /// The server asks for roots under this id.
+    fn ask(&mut self, id: &str, on: Option<&str>) -> (Vec<String>, Vec<String>) {
+        let message = parse(&format!(r#"{{"id":"{id}","method":"roots/list"}}"#));
+        let on = on.and_then(RequestId::from_text);
+        sent(&self.adapter.hear(self.now, News::Message { message, on }))
+    }
+
+    fn pass(&mut self, time: Duration) -> (Vec<String>, Vec<String>) {
+        self.now += time;
+        sent(&self.adapter.is_due(self.now))
+    }
+
+    /// The round the client is told of now: its `requestState` and the only key.
+    fn round(&mut self) -> (String, String) {
+        let (_, client) = self.pass(Duration::from_millis(20));
+        let part = |name| jsonrpc::member_at(&client[0], &["result", name]).unwrap();
+        let questions = jsonrpc::members(part("inputRequests"));
+        (part("requestState").to_owned(), questions[0].0.clone())
+    }
+}
+
+#[test]
+fn an_error_that_asks_for_a_visit_becomes_a_round_and_the_request_is_sent_again() {
+    let mut pair = Pair::new();
+    let wire = pair.call(1, "");
+    let error = r#""error":{"code":-32042,"message":"m","data":{"elicitations":[{"mode":"url","url":"https://a.test","message":"m","elicitationId":"e"}]}}"#;
+    let (_, client) = pair.answer(&wire, error);
+    assert!(client.is_empty());
+    let (state, key) = pair.round();
+    let retry =
+        format!(r#","requestState":{state},"inputResponses":{{"{key}":{{"action":"accept"}}}}"#);
+    let (server, _) = pair.client(2, &retry);
+    assert_eq!(
+        jsonrpc::member_at(&server[0], &["params"]),
+        Some(r#"{"name":"a"}"#)
+    );
+    let again = jsonrpc::member(&server[0], "id").unwrap().to_owned();
+    assert_ne!(again, wire);
+    let (_, client) = pair.answer(&again, r#""result":{"content":[]}"#);
+    assert!(client[0].starts_with(r#"{"id":2,"#), "{client:?}");
+    // Without addresses it is an error like others.
+    let wire = pair.call(3, "");
+    let (_, client) = pair.answer(&wire, r#""error":{"code":-32042,"message":"m"}"#);
+    assert!(client[0].contains("-32042"));
+}
+
+#[test]
+fn a_question_on_no_stream_belongs_to_the_last_request_and_one_without_a_request_is_refused() {
+    let mut pair = Pair::new();
+    let (server, _) = pair.ask("q0", None);
+    assert!(server[0].contains("-32601"), "{server:?}");
+    pair.call(1, "");
+    pair.call(2, "");
+    pair.ask("q1", None);
+    let (_, client) = pair.pass(Duration::from_millis(20));
+    assert!(client[0].contains(r#""id":2,"#), "{client:?}");
+}
+
+#[test]
+fn parked_requests_are_given_up_when_nobody_comes_back_or_they_are_too_many_or_too_large() {
+    let gives_up = |server: &[String], question: &str, wire: &str| {
+        assert!(
+            server[0].contains(question) && server[0].contains("error"),
+            "{server:?}"
+        );
+        assert_eq!(server.get(1), Some(&format!("cancel {wire}")));
+    };
+    let mut pair = Pair::new();
+    let first = pair.call(1, "");
+    pair.ask("q1", Some(&first));
+    let (state, _) = pair.round();
+    let (server, _) = pair.pass(Duration::from_secs(601));
+    gives_up(&server, "q1", &first);
+    let (_, client) = pair.client(2, &format!(r#","requestState":{state}"#));
+    assert!(client[0].contains("-32602"), "{client:?}");
+
+    let wires: Vec<String> = (10..75).map(|id| pair.call(id, "")).collect();
+    for (number, wire) in wires.iter().enumerate() {
+        pair.ask(&format!("n{number}"), Some(wire));
+        let (server, _) = pair.pass(Duration::from_millis(20));
+        match number {
+            64 => gives_up(&server, "n0", &wires[0]),
+            _ => assert!(server.is_empty(), "{number}"),
+        }
+    }
+
+    let mut pair = Pair::new();
+    let wires = [pair.call(1, ""), pair.call(2, "")];
+    for wire in &wires {
+        pair.ask(&format!("l{wire}").replace('"', ""), Some(wire));
+        pair.round();
+    }
+    let large = format!(r#""result":{{"content":"{}"}}"#, "x".repeat(40 << 20));
+    assert!(pair.answer(&wires[0], &large).0.is_empty());
+    // The older one goes; it is answered at the server, so there is nothing to cancel.
+    let (server, _) = pair.answer(&wires[1], &large);
+    assert_eq!(server.len(), 1, "{server:?}");
+}
+
+fn settings() -> Settings {
+    Settings {
+        server: "https://s.test/".to_owned(),
+        doctor: "mcp-remote-client https://a.test/mcp".to_owned(),
+        strategy: Strategy::HttpOnly,
+        remembered: None,
+        protocol: Protocol::Auto,
+        remembered_era: None,
+        ignore_tools: Vec::new(),
+        allow_tools: Vec::new(),
+        ping_interval: None,
+        request_timeout: None,
+        auth_timeout: Duration::from_secs(60),
+        headers_timeout: Some(Duration::from_secs(300)),
+        body_timeout: None,
+        body_timeout_on_streams: false,
+        seed: 1,
+    }
+}
+
+/// The requests that leave, and the lines for the client.
+fn drain(bridge: &mut Bridge) -> (Vec<(ExchangeId, String, RequestId)>, Vec<String>) {
+    let (mut opened, mut lines) = (Vec::new(), Vec::new());
+    while let Some(output) = bridge.poll() {
+        match output {
+            Output::Open(exchange, open) => {
+                if let Action::Post { message, .. } = open.action
+                    && let Kind::Request { id, method } = message.kind()
+                {
+                    opened.push((exchange, method.clone(), id.clone()));
+                }
+            }
+            Output::Client(message) => lines.push(message.text().to_owned()),
+            Output::Answer(text) => lines.push(text),
+            _ => {}
+        }
+    }
+    (opened, lines)
+}
+
+#[test]
+fn a_server_that_never_answers_the_probe_is_tried_with_the_older_handshake() {
+    use crate::bridge::{Content, Head, Progress};
+    let now = Instant::now();
+    let mut bridge = Bridge::new(settings(), now);
+    let discover =
+        format!(r#"{{"jsonrpc":"2.0","id":1,"method":"server/discover","params":{{{META}}}}}"#);
+    bridge.handle(now, Input::Client(Message::read(discover)));
+    let (opened, _) = drain(&mut bridge);
+    assert_eq!(opened[0].1, "server/discover");
+    let now = now + Duration::from_secs(15);
+    assert!(bridge.deadline().is_some_and(|at| at <= now));
+    bridge.handle(now, Input::Time);
+    let (opened, lines) = drain(&mut bridge);
+    assert!(lines.is_empty(), "{lines:?}");
+    let (exchange, method, id) = &opened[0];
+    assert_eq!(method, "initialize");
+    let head = Head {
+        session: None,
+        content: Content::Json,
+    };
+    bridge.handle(now, Input::Progress(*exchange, Progress::Opened(head)));
+    let parsed = Message::read(format!(
+        r#"{{"jsonrpc":"2.0","id":{id},"result":{{"protocolVersion":"2025-11-25","capabilities":{{}},"serverInfo":{{"name":"s"}}}}}}"#
+    ));
+    bridge.handle(
+        now,
+        Input::Progress(*exchange, Progress::Event { id: None, parsed }),
+    );
+    let (_, lines) = drain(&mut bridge);
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].contains("supportedVersions"));
+    // The first request is not waited for any longer, and whatever comes of it is nobody's.
+    let late = now + Duration::from_secs(40);
+    bridge.handle(late, Input::Time);
+    assert!(drain(&mut bridge).1.is_empty());
+}
+
+#[test]
+fn a_probe_is_not_given_longer_than_any_request_may_take() {
+    let now = Instant::now();
+    let mut bridge = Bridge::new(
+        Settings {
+            request_timeout: Some(Duration::from_secs(5)),
+            ..settings()
+        },
+        now,
+    );
+    let discover =
+        format!(r#"{{"jsonrpc":"2.0","id":1,"method":"server/discover","params":{{{META}}}}}"#);
+    bridge.handle(now, Input::Client(Message::read(discover)));
+    bridge.handle(now + Duration::from_secs(5), Input::Time);
+    let (_, lines) = drain(&mut bridge);
+    assert!(
+        lines.len() == 1 && lines[0].contains("within 5 s"),
+        "{lines:?}"
+    );
+}
