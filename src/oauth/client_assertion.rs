@@ -132,3 +132,73 @@ fn pem_block(text: &str) -> Option<(&str, Vec<u8>)> {
         rest = after;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ring::signature::{
+        ECDSA_P256_SHA256_FIXED, KeyPair, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey,
+    };
+
+    use super::*;
+    use crate::oauth::scripted_world::Scripted;
+
+    const RSA: &str = include_str!("../../tests/it/fixtures/rsa-key.pem");
+    const EC: &str = include_str!("../../tests/it/fixtures/ec-key.pem");
+
+    fn read(pem: &str) -> std::result::Result<Key, String> {
+        Key::from_pem(&Secret::new(pem))
+    }
+
+    fn verifies(key: &Key, text: &str, signature: &[u8]) -> bool {
+        let text = text.as_bytes();
+        match key {
+            Key::Es256(key) => {
+                UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, key.public_key().as_ref())
+                    .verify(text, signature)
+            }
+            Key::Rs256(key) => {
+                UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, key.public_key().as_ref())
+                    .verify(text, signature)
+            }
+        }
+        .is_ok()
+    }
+
+    #[test]
+    fn an_assertion_is_signed_with_the_kind_of_key_it_names() {
+        for (pem, algorithm) in [(RSA, "RS256"), (EC, "ES256")] {
+            let key = read(pem).unwrap();
+            let made = assertion(&Scripted::new(), &key, "c1", "https://as.test").unwrap();
+            let parts: Vec<&str> = made.expose().split('.').collect();
+            let decoded = |at: usize| URL_SAFE_NO_PAD.decode(parts[at]).unwrap();
+            let json = |at| serde_json::from_slice::<serde_json::Value>(&decoded(at)).unwrap();
+            assert_eq!(json(0)["alg"], algorithm);
+            let claims = json(1);
+            assert_eq!(claims["iss"], "c1");
+            assert_eq!(claims["sub"], "c1");
+            assert_eq!(claims["aud"], "https://as.test");
+            let life = claims["exp"].as_u64().unwrap() - claims["iat"].as_u64().unwrap();
+            assert!(life <= 300 && !claims["jti"].as_str().unwrap().is_empty());
+            let text = format!("{}.{}", parts[0], parts[1]);
+            assert!(verifies(&key, &text, &decoded(2)), "{algorithm}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_usable_key_is_refused_in_words() {
+        let block = |label: &str| format!("-----BEGIN {label}-----\nAAAA\n-----END {label}-----\n");
+        for (pem, says) in [
+            (String::new(), "no PEM block"),
+            (block("CERTIFICATE"), "no PEM block"),
+            (block("EC PRIVATE KEY"), "openssl pkcs8"),
+            (block("ENCRYPTED PRIVATE KEY"), "encrypted"),
+            (block("RSA PRIVATE KEY"), "refused"),
+            (block("PRIVATE KEY"), "refused"),
+        ] {
+            let why = read(&pem).unwrap_err();
+            assert!(why.contains(says), "{why}");
+        }
+        // Another block before it does no harm.
+        assert!(read(&format!("{}{RSA}", block("CERTIFICATE"))).is_ok());
+    }
+}
