@@ -10,7 +10,7 @@ use crate::support::TempDir;
 use crate::support::http::{Reply, Request, Server};
 use crate::support::mcp::{INITIALIZE, ordinary, result, server};
 use crate::support::process::Start;
-use crate::support::tls::{fixture, in_front_of};
+use crate::support::tls_front::{fixture, in_front_of};
 
 /// How a program of ours is started.
 struct Stage {
@@ -112,10 +112,10 @@ fn wrong_path() {
 #[test]
 fn expired_certificate() {
     // Nobody gets as far as the server behind it.
-    let address = in_front_of(([127, 0, 0, 1], 1).into(), "expired.pem");
+    let address = in_front_of(([127, 0, 0, 1], 1).into(), "expired.pem", false);
     let ca = fixture("ca.pem");
     let url = format!("https://{address}/mcp");
-    Stage::new(&[&url, "--ca-cert", ca.to_str().unwrap()]).says(
+    Stage::new(&[&url, "--ca-cert", &ca]).says(
         "tls",
         &format!("https://{address}: the certificate has expired (its owner must renew it, or this machine's clock is wrong)"),
     );
@@ -124,7 +124,7 @@ fn expired_certificate() {
 #[test]
 fn private_ca() {
     let server = server(listed);
-    let address = in_front_of(server.address, "server.pem");
+    let address = in_front_of(server.address, "server.pem", false);
     let url = format!("https://{address}/mcp");
     Stage::new(&[&url]).says(
         "tls",
@@ -132,7 +132,7 @@ fn private_ca() {
     );
     // The cure.
     let ca = fixture("ca.pem");
-    let args = [&*url, "--ca-cert", ca.to_str().unwrap()];
+    let args = [&*url, "--ca-cert", &ca];
     let mut bridge = Start::bridge(&args).go();
     bridge.handshake();
     bridge.finish();

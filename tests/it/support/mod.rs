@@ -9,7 +9,6 @@ pub mod mcp;
 pub mod process;
 pub mod sign_in;
 pub mod store;
-pub mod tls;
 pub mod tls_front;
 
 use std::path::PathBuf;
