@@ -140,6 +140,14 @@ impl Bridge {
         }
     }
 
+    /// Nobody listened to the server for a while.
+    pub(super) fn adapter_missed(&mut self, now: Instant) {
+        if let Adapter::ModernToLegacy(adapter) = &mut self.adapter {
+            let steps = adapter.missed();
+            self.take(now, steps);
+        }
+    }
+
     /// Whether somebody waits for an answer.
     pub(super) fn is_awaited(&self) -> bool {
         let at_server = self

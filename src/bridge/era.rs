@@ -4,7 +4,7 @@
 //! - Forward first, translate on refusal: the client's own first request is the probe of the server. Only what a server
 //!   of the other era refuses in its own way leads to a handshake of ours; if that is refused too, the first refusal stands.
 //! - HTTP+SSE is legacy. What was learned by translating is remembered, and forgotten when it proves wrong.
-//! - Nothing else leaves while the first request of a modern client is not answered.
+//! - Nothing else leaves while the first request of a modern client is not answered; a probe that never is, is refused.
 //!
 //! Flags: `--protocol`.
 //! Spec: MCP 2026-07-28 basic/versioning (Backward Compatibility), basic/transports/streamable-http (Backward

@@ -334,6 +334,13 @@ impl ModernToLegacy {
         steps.0
     }
 
+    /// The standing stream is back, without what was told in between.
+    pub(super) fn missed(&mut self) -> Vec<Step> {
+        let mut steps = Steps::default();
+        self.listeners.missed(&mut steps);
+        steps.0
+    }
+
     pub(super) fn due(&self) -> Option<Instant> {
         self.calls.due()
     }

@@ -76,7 +76,9 @@ impl Bridge {
                 }
             }
             Purpose::Standing => {
-                self.standing.opened(now);
+                if self.standing.opened(now) {
+                    self.adapter_missed(now);
+                }
                 self.standing_is_decided();
             }
             Purpose::Delivery => self.settle(now),

@@ -35,6 +35,8 @@ pub(super) struct Standing {
     failures: u32,
     /// Whether it was open in this session: then 404 means that the session is gone.
     opened_at: Option<Instant>,
+    /// It was open for some time, and ended.
+    was_lost: bool,
     /// It needs a sign-in, which the next request will bring about; since when.
     needs_sign_in: Option<Instant>,
 }
@@ -56,8 +58,11 @@ impl Standing {
         }
     }
 
-    pub(super) fn opened(&mut self, now: Instant) {
+    /// It is open; whether something may have been missed since it was open before. A server that ends it over and over
+    /// tells nothing on it.
+    pub(super) fn opened(&mut self, now: Instant) -> bool {
         self.opened_at = Some(now);
+        std::mem::take(&mut self.was_lost) && self.last_event.is_none()
     }
 
     /// Another exchange succeeded: a server that was away is back. At most once a second.
@@ -280,6 +285,7 @@ impl Bridge {
         let lived = self.standing.opened_at.is_some_and(|at| now >= at + LIVED);
         if lived {
             self.standing.failures = 0;
+            self.standing.was_lost = true;
         }
         let hopeless = matches!(end, End::Broken(_, Stage::Hopeless))
             || matches!(end, End::Broken(_, Stage::Answering)) && self.standing.opened_at.is_none();

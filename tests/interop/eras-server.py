@@ -1,6 +1,10 @@
-"""The small server of eras-server.mjs on Python's `mcp`: of sessions before 2.0, of both eras from there on."""
+"""The small server of eras-server.mjs on Python's `mcp`: of sessions before 2.0, of both eras from there on.
+
+Argument: `sse` for the transport of 2024-11-05, which is of sessions with every version.
+"""
 
 import asyncio
+import sys
 
 import uvicorn
 from pydantic import BaseModel
@@ -117,4 +121,5 @@ def greet(name: str) -> str:
 
 
 # Port 0: uvicorn prints the one it was given.
-uvicorn.run(server.streamable_http_app(), host="127.0.0.1", port=0)
+app = server.sse_app() if sys.argv[1:] == ["sse"] else server.streamable_http_app()
+uvicorn.run(app, host="127.0.0.1", port=0)

@@ -142,9 +142,10 @@ export async function eras() {
   // The newer one serves both eras; with the flag it is only spoken to in one.
   if (newer) servers.push({ name: 'Python server 2.x', start: () => startServer(newer, [local('eras-server.py')]), flags: ['--protocol', 'modern'] })
   if (older) servers.push({ name: 'Python server 1.x', start: () => startServer(older, [local('eras-server.py')]), changes: false })
-  const at = async ({ name, start, flags = [], changes }) => {
+  if (older) servers.push({ name: 'Python server 1.x on HTTP+SSE', start: () => startServer(older, [local('eras-server.py'), 'sse']), path: '/sse', changes: false })
+  const at = async ({ name, start, path = '/mcp', flags = [], changes }) => {
     const server = await start()
-    const url = `http://127.0.0.1:${server.port}/mcp`
+    const url = `http://127.0.0.1:${server.port}${path}`
     await list(`client 1.x, ${name}`, v1, url, flags, { modern: false, server, changes })
     await list(`client 2.x, ${name}`, v2, url, flags, { modern: true, server, changes })
     if (newer) await pythonList(`Python client 2.x, ${name}`, newer, changes === false ? 'auto-no-changes' : 'auto', url, flags)

@@ -5,8 +5,11 @@ mod random;
 use std::time::{Duration, Instant};
 
 use crate::bridge::adapter::{News, Step};
+use crate::bridge::legacy_to_modern::LegacyToModern;
 use crate::bridge::modern_to_legacy::ModernToLegacy;
-use crate::bridge::{Action, Bridge, ExchangeId, Input, Output, Settings};
+use crate::bridge::{
+    Action, Bridge, Content, End, ExchangeId, Head, Input, Output, Progress, Settings,
+};
 use crate::config::{Protocol, Strategy};
 use crate::jsonrpc::{self, Kind, Message, RequestId};
 
@@ -190,17 +193,20 @@ fn settings() -> Settings {
     }
 }
 
-/// The requests that leave, and the lines for the client.
+/// What leaves, and the lines for the client.
 fn drain(bridge: &mut Bridge) -> (Vec<(ExchangeId, String, RequestId)>, Vec<String>) {
     let (mut opened, mut lines) = (Vec::new(), Vec::new());
     while let Some(output) = bridge.poll() {
         match output {
             Output::Open(exchange, open) => {
-                if let Action::Post { message, .. } = open.action
-                    && let Kind::Request { id, method } = message.kind()
-                {
-                    opened.push((exchange, method.clone(), id.clone()));
-                }
+                let (method, id) = match &open.action {
+                    Action::Post { message, .. } => match message.kind() {
+                        Kind::Request { id, method } => (method.clone(), id.clone()),
+                        _ => (message.method().unwrap().to_owned(), RequestId::null()),
+                    },
+                    _ => ("GET".to_owned(), RequestId::null()),
+                };
+                opened.push((exchange, method, id));
             }
             Output::Client(message) => lines.push(message.text().to_owned()),
             Output::Answer(text) => lines.push(text),
@@ -212,7 +218,6 @@ fn drain(bridge: &mut Bridge) -> (Vec<(ExchangeId, String, RequestId)>, Vec<Stri
 
 #[test]
 fn a_server_that_never_answers_the_probe_is_tried_with_the_older_handshake() {
-    use crate::bridge::{Content, Head, Progress};
     let now = Instant::now();
     let mut bridge = Bridge::new(settings(), now);
     let discover =
@@ -267,4 +272,84 @@ fn a_probe_is_not_given_longer_than_any_request_may_take() {
         lines.len() == 1 && lines[0].contains("within 5 s"),
         "{lines:?}"
     );
+}
+
+#[test]
+fn a_standing_stream_that_is_back_without_event_ids_may_have_missed_something() {
+    let mut now = Instant::now();
+    let mut bridge = Bridge::new(
+        Settings {
+            protocol: Protocol::Legacy,
+            ..settings()
+        },
+        now,
+    );
+    let open = |content| {
+        Progress::Opened(Head {
+            session: None,
+            content,
+        })
+    };
+    let listen = format!(
+        r#"{{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen","params":{{"notifications":{{"toolsListChanged":true}},{META}}}}}"#
+    );
+    bridge.handle(now, Input::Client(Message::read(listen)));
+    let (opened, _) = drain(&mut bridge);
+    let (exchange, _, id) = opened[0].clone();
+    let parsed = Message::read(format!(
+        r#"{{"jsonrpc":"2.0","id":{id},"result":{{"protocolVersion":"2025-11-25","capabilities":{{"tools":{{"listChanged":true}}}}}}}}"#
+    ));
+    bridge.handle(now, Input::Progress(exchange, open(Content::Json)));
+    let event = Progress::Event { id: None, parsed };
+    bridge.handle(now, Input::Progress(exchange, event));
+    bridge.handle(
+        now,
+        Input::Progress(exchange, Progress::Ended(End::Complete)),
+    );
+    let (opened, lines) = drain(&mut bridge);
+    assert!(lines[0].contains("acknowledged"), "{lines:?}");
+    assert_eq!(opened[0].1, "notifications/initialized");
+    let exchange = opened[0].0;
+    bridge.handle(now, Input::Progress(exchange, open(Content::Nothing)));
+    bridge.handle(
+        now,
+        Input::Progress(exchange, Progress::Ended(End::Complete)),
+    );
+    for told in [0, 1, 0] {
+        let (opened, _) = drain(&mut bridge);
+        let (exchange, what, _) = &opened[0];
+        assert_eq!(what, "GET");
+        bridge.handle(now, Input::Progress(*exchange, open(Content::Stream)));
+        let (_, lines) = drain(&mut bridge);
+        assert_eq!(lines.len(), told, "{lines:?}");
+        assert!(lines.iter().all(|line| line.contains("list_changed")));
+        // The second one ends at once.
+        now += Duration::from_secs(if told == 0 { 60 } else { 0 });
+        bridge.handle(
+            now,
+            Input::Progress(*exchange, Progress::Ended(End::Complete)),
+        );
+        now += Duration::from_secs(9);
+        bridge.handle(now, Input::Time);
+    }
+}
+
+#[test]
+fn a_server_that_refuses_the_version_it_names_is_asked_once_more() {
+    let mut adapter = LegacyToModern::new("s".to_owned());
+    let now = Instant::now();
+    let initialize = r#"{"id":1,"method":"initialize","params":{"capabilities":{}}}"#;
+    let (mut server, _) = sent(&adapter.client_says(now, parse(initialize)));
+    for round in 0..2 {
+        assert!(server[0].contains("server/discover"), "{server:?}");
+        let id = jsonrpc::member(&server[0], "id").unwrap();
+        let message = parse(&format!(
+            r#"{{"id":{id},"error":{{"code":-32022,"message":"m","data":{{"supported":["2026-07-28"]}}}}}}"#
+        ));
+        let refused = true;
+        let (next, client) = sent(&adapter.hear(now, News::Answer { message, refused }));
+        assert_eq!(client.len(), round, "{client:?}");
+        server = next;
+    }
+    assert!(server.is_empty());
 }

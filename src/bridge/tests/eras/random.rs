@@ -364,7 +364,14 @@ impl World {
                 self.server_asked.insert(question.clone(), 0);
                 self.note(&format!(r#"{{"jsonrpc":"2.0","id":{question},"method":"roots/list"}}"#), stream);
             }
-            _ if modern => self.finish(&id, r#""result":{"resultType":"complete","content":[],"tools":[],"contents":[],"ttlMs":0,"cacheScope":"public"}"#.replace(if asks && method == "tools/call" { r#","ttlMs":0,"cacheScope":"public""# } else { "\0" }, "").as_str()),
+            _ if modern && method == "tools/call" => self.finish(
+                &id,
+                r#""result":{"resultType":"complete","content":[]}"#,
+            ),
+            _ if modern => self.finish(
+                &id,
+                r#""result":{"resultType":"complete","tools":[],"contents":[],"ttlMs":0,"cacheScope":"public"}"#,
+            ),
             _ => self.finish(&id, r#""result":{"content":[]}"#),
         }
     }
