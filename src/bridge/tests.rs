@@ -5,6 +5,7 @@ mod random;
 use std::time::{Duration, Instant};
 
 use super::adapter::{News, Step};
+use super::legacy_to_modern::LegacyToModern;
 use super::modern_to_legacy::ModernToLegacy;
 use super::{Action, Bridge, Content, End, ExchangeId, Head, Input, Output, Progress, Settings};
 use crate::config::{Protocol, Strategy};
@@ -328,4 +329,24 @@ fn a_standing_stream_that_is_back_without_event_ids_may_have_missed_something() 
         now += Duration::from_secs(9);
         bridge.handle(now, Input::Time);
     }
+}
+
+#[test]
+fn a_server_that_refuses_the_version_it_names_is_asked_once_more() {
+    let mut adapter = LegacyToModern::new("s".to_owned());
+    let now = Instant::now();
+    let initialize = r#"{"id":1,"method":"initialize","params":{"capabilities":{}}}"#;
+    let (mut server, _) = sent(&adapter.client_says(now, parse(initialize)));
+    for round in 0..2 {
+        assert!(server[0].contains("server/discover"), "{server:?}");
+        let id = jsonrpc::member(&server[0], "id").unwrap();
+        let message = parse(&format!(
+            r#"{{"id":{id},"error":{{"code":-32022,"message":"m","data":{{"supported":["2026-07-28"]}}}}}}"#
+        ));
+        let refused = true;
+        let (next, client) = sent(&adapter.hear(now, News::Answer { message, refused }));
+        assert_eq!(client.len(), round, "{client:?}");
+        server = next;
+    }
+    assert!(server.is_empty());
 }
