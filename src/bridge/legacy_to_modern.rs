@@ -30,6 +30,8 @@ pub(super) struct LegacyToModern {
     phase: Phase,
     identity: Identity,
     made: u64,
+    /// `server/discover` was sent a second time.
+    asked_again: bool,
     /// Requests at the server, by the id they have there.
     open: BTreeMap<RequestId, Call>,
     rounds: Rounds,
@@ -72,6 +74,7 @@ impl LegacyToModern {
             phase: Phase::Fresh,
             identity: Identity::default(),
             made: 0,
+            asked_again: false,
             open: BTreeMap::new(),
             rounds: Rounds::default(),
             subscriptions: Subscriptions::default(),

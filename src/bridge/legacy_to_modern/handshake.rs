@@ -1,8 +1,9 @@
 //! A legacy client's `initialize`, answered from a modern server's `server/discover`.
 //!
 //! - The client's identity and capabilities are taken from it, without what modern revisions do not know.
-//! - A server of versions that are not spoken here is named with them; one that refuses the request as legacy servers do
-//!   is left to another way; one that is away is an error, and the next `initialize` tries afresh.
+//! - A server that refuses the version it names is asked once more; one of versions that are not spoken here is named
+//!   with them; one that refuses the request as legacy servers do is left to another way; one that is away is an error,
+//!   and the next `initialize` tries afresh.
 //!
 //! Spec: MCP 2026-07-28 server/discover, basic/versioning; 2025-11-25 basic/lifecycle (Version Negotiation).
 
@@ -96,6 +97,18 @@ impl LegacyToModern {
         steps: &mut Steps,
     ) {
         let versions = errors::supported(answer);
+        let speaks_ours = versions.iter().any(|known| known == version::MODERN);
+        if errors::code(answer) == Some(errors::UNSUPPORTED_VERSION)
+            && speaks_ours
+            && !std::mem::replace(&mut self.asked_again, true)
+            && let Some(initialize) = waiting.front().cloned()
+        {
+            self.discover(initialize, steps);
+            if let Phase::Discovering(_, kept) = &mut self.phase {
+                *kept = waiting;
+            }
+            return;
+        }
         if errors::code(answer) == Some(errors::UNSUPPORTED_VERSION)
             && !version::has_legacy(&versions)
         {
