@@ -273,4 +273,30 @@ mod tests {
         world.sleep(std::time::Duration::from_secs(1));
         assert!(!begin("https://evil.test").is_resumed);
     }
+
+    #[test]
+    fn a_window_nobody_came_back_from_is_followed_by_another_only_after_an_hour() {
+        let world = Scripted::new();
+        let authorizer = scripted_world::authorizer(&world);
+        let wanted = Wanted {
+            redirect_uri: Some("http://localhost:1/cb"),
+            grant: "authorization_code",
+            scope: None,
+        };
+        let begin = || {
+            let discovered = discovered("https://as.test");
+            let client = Client::default();
+            authorizer.attempt(&discovered, &client, wanted, 1).unwrap()
+        };
+        authorizer.store.update_notes(|notes| {
+            notes.more.insert(WINDOW.to_owned(), world.now().into());
+        });
+        // The stored sign-in has run out; the hour has not.
+        world.sleep(std::time::Duration::from_secs(3_590));
+        let early = begin();
+        assert!(!early.is_resumed && !authorizer.may_open_window(&early));
+        authorizer.store.remove_pending_sign_in();
+        world.sleep(std::time::Duration::from_secs(11));
+        assert!(authorizer.may_open_window(&begin()));
+    }
 }
