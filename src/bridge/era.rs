@@ -3,6 +3,7 @@
 //! - The client's first message decides its era; each `initialize` decides it anew.
 //! - Forward first, translate on refusal: the client's own first request is the probe of the server. Only what a server
 //!   of the other era refuses in its own way leads to a handshake of ours; if that is refused too, the first refusal stands.
+//! - `--protocol auto` asks before a legacy client's `initialize`: a server that does not say that it is modern is given it.
 //! - HTTP+SSE is legacy. What was learned by translating is remembered, and forgotten when it proves wrong.
 //! - Nothing else leaves while the first request of a modern client is not answered; a probe that never is, is refused.
 //!
@@ -107,8 +108,9 @@ impl Bridge {
         let server = match self.settings.protocol {
             Protocol::Legacy => Some(Era::Legacy),
             Protocol::Modern => Some(Era::Modern),
-            Protocol::Auto if self.link.is_sse() => Some(Era::Legacy),
-            Protocol::Auto => self.eras.server.or(self.eras.remembered),
+            Protocol::Detect | Protocol::Auto if self.link.is_sse() => Some(Era::Legacy),
+            Protocol::Auto if client == Era::Legacy => self.eras.server.or(Some(Era::Modern)),
+            Protocol::Detect | Protocol::Auto => self.eras.server.or(self.eras.remembered),
         };
         match (client, server) {
             (Era::Legacy, Some(Era::Modern)) => self.adapt_to_modern(),
@@ -119,7 +121,8 @@ impl Bridge {
 
     fn adapt_to_modern(&mut self) {
         let server = self.settings.server.clone();
-        self.adapter = Adapter::LegacyToModern(Box::new(LegacyToModern::new(server)));
+        let asks = self.settings.protocol == Protocol::Auto && self.eras.server.is_none();
+        self.adapter = Adapter::LegacyToModern(Box::new(LegacyToModern::new(server, asks)));
     }
 
     fn adapt_to_legacy(&mut self) {
@@ -133,7 +136,7 @@ impl Bridge {
             && self.eras.server.is_none()
             && !self.eras.accepts
             && !self.eras.hopeless
-            && self.settings.protocol == Protocol::Auto;
+            && self.settings.protocol.finds_out();
         !probing || !self.requests.any(|open| open.state != State::Held)
     }
 
@@ -162,7 +165,8 @@ impl Bridge {
     pub(super) fn is_probing(&self) -> bool {
         matches!(self.adapter, Adapter::Same)
             && self.eras.server.is_none()
-            && self.settings.protocol == Protocol::Auto
+            && !self.eras.hopeless
+            && self.settings.protocol.finds_out()
             && !self.link.is_sse()
     }
 
@@ -185,7 +189,7 @@ impl Bridge {
         let undecided = matches!(self.adapter, Adapter::Same)
             && self.eras.server.is_none()
             && !self.eras.hopeless
-            && self.settings.protocol == Protocol::Auto;
+            && self.settings.protocol.finds_out();
         let client = self.eras.client.filter(|_| undecided)?;
         let method = self.requests.find(id)?.message.method()?.to_owned();
         (client == Era::Modern || method == "initialize").then_some((client, method))
@@ -240,10 +244,13 @@ impl Bridge {
 
     /// A server that does not answer the probe may know nothing of it, and the client does not wait for ever.
     pub(super) fn limit_probe(&mut self, now: Instant, id: &RequestId) {
-        if matches!(self.decides(id), Some((Era::Modern, _)))
-            && let Some(open) = self.requests.find(id)
-        {
-            let limit = now + PROBE_LIMIT;
+        let limit = match (self.decides(id), &self.adapter) {
+            (Some((Era::Modern, _)), _) => PROBE_LIMIT,
+            (None, Adapter::LegacyToModern(adapter)) if adapter.asks() => ASK_LIMIT,
+            _ => return,
+        };
+        if let Some(open) = self.requests.find(id) {
+            let limit = now + limit;
             open.deadline = Some(open.deadline.map_or(limit, |at| at.min(limit)));
         }
     }
@@ -315,9 +322,17 @@ impl Bridge {
     pub(super) fn era_of_sse(&mut self, now: Instant) {
         if matches!(self.adapter, Adapter::Same)
             && self.eras.client == Some(Era::Modern)
-            && self.settings.protocol == Protocol::Auto
+            && self.settings.protocol.finds_out()
         {
             self.adapt_to_legacy();
+            self.replay_waiting(now);
+        }
+    }
+
+    /// There is no HTTP+SSE, with which a modern server was ruled out: it is asked after all.
+    pub(super) fn era_of_http(&mut self, now: Instant) {
+        if self.eras.client == Some(Era::Legacy) && self.settings.protocol == Protocol::Auto {
+            self.client_is(now, Era::Legacy);
             self.replay_waiting(now);
         }
     }
@@ -342,3 +357,5 @@ impl Bridge {
 
 /// How long `server/discover` may take before a server is taken for one that does not know it.
 const PROBE_LIMIT: Duration = Duration::from_secs(15);
+/// How long it may take with `--protocol auto`, while the client's `initialize` waits (npm: 10 s).
+const ASK_LIMIT: Duration = Duration::from_secs(10);

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::adapter::{News, Step, Steps, cancelled, notification, request, response};
+use super::adapter::{News, Step, Steps, Word, cancelled, notification, request, response};
 use super::listeners::Listeners;
 use super::modern::LISTEN;
 use super::parked::{Call, LEVELS, Parked, level_number};
@@ -233,12 +233,12 @@ impl ModernToLegacy {
             News::Message { message, on } => {
                 self.server_message(now, message, on.as_ref(), &mut steps)
             }
-            News::Answer { message, refused } => {
+            News::Answer { message, word } => {
                 let Kind::Response { id, failed } = message.kind().clone() else {
                     return steps.0;
                 };
                 if matches!(&self.phase, Phase::Initializing(initialize, _) if *initialize == id) {
-                    self.handshaken(now, &message, failed, refused, &mut steps);
+                    self.handshaken(now, &message, failed, word, &mut steps);
                 } else if let Some(method) = self.own.remove(&id) {
                     if failed {
                         let words = crate::log::clean(&errors::words(&message), 200);
@@ -292,17 +292,18 @@ impl ModernToLegacy {
         now: Instant,
         answer: &Message,
         failed: bool,
-        refused: bool,
+        word: Word,
         steps: &mut Steps,
     ) {
         let Phase::Initializing(_, waiting) = std::mem::replace(&mut self.phase, Phase::Fresh)
         else {
             return;
         };
-        if failed && refused {
+        if failed && word == Word::Server {
             steps.0.push(Step::GiveUp {
                 waiting,
                 why: answer.clone(),
+                word,
             });
             return;
         }

@@ -11,6 +11,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::adapter::Word;
 use super::in_flight::State;
 use super::modern::LISTEN;
 use super::session::INITIALIZE_LIMIT;
@@ -357,7 +358,7 @@ impl Bridge {
             running.limit = Some((now + LINGER, Limit::Linger));
         }
         if !self.refreshed(now, id, Some(&message)) {
-            self.answer(message, true, open.adapted);
+            self.answer(message, Word::Server, open.adapted);
         }
     }
 

@@ -278,7 +278,8 @@ impl Bridge {
                     self.link = Link::Http {
                         settled: false,
                         may_fall_back: false,
-                    }
+                    };
+                    self.era_of_http(now);
                 }
                 Then::Fail => self.fail_all_held(&error),
             }

@@ -4,7 +4,7 @@ mod random;
 
 use std::time::{Duration, Instant};
 
-use crate::bridge::adapter::{News, Step};
+use crate::bridge::adapter::{News, Step, Word};
 use crate::bridge::legacy_to_modern::LegacyToModern;
 use crate::bridge::modern_to_legacy::ModernToLegacy;
 use crate::bridge::{
@@ -66,12 +66,8 @@ impl Pair {
 
     fn answer(&mut self, id: &str, body: &str) -> (Vec<String>, Vec<String>) {
         let message = parse(&format!(r#"{{"id":{id},{body}}}"#));
-        let refused = false;
-        sent(
-            &self
-                .adapter
-                .hear(self.now, News::Answer { message, refused }),
-        )
+        let word = Word::Other;
+        sent(&self.adapter.hear(self.now, News::Answer { message, word }))
     }
 
     /// The server asks for roots under this id.
@@ -179,7 +175,7 @@ fn settings() -> Settings {
         doctor: "mcp-remote-client https://a.test/mcp".to_owned(),
         strategy: Strategy::HttpOnly,
         remembered: None,
-        protocol: Protocol::Auto,
+        protocol: Protocol::Detect,
         remembered_era: None,
         ignore_tools: Vec::new(),
         allow_tools: Vec::new(),
@@ -251,6 +247,44 @@ fn a_server_that_never_answers_the_probe_is_tried_with_the_older_handshake() {
     let late = now + Duration::from_secs(40);
     bridge.handle(late, Input::Time);
     assert!(drain(&mut bridge).1.is_empty());
+}
+
+#[test]
+fn a_server_that_is_asked_first_and_says_nothing_is_given_initialize_and_may_still_be_modern() {
+    let mut now = Instant::now();
+    let settings = Settings {
+        protocol: Protocol::Auto,
+        ..settings()
+    };
+    let mut bridge = Bridge::new(settings, now);
+    let initialize = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}"#.to_owned();
+    bridge.handle(now, Input::Client(Message::read(initialize)));
+    let (opened, _) = drain(&mut bridge);
+    assert_eq!(opened[0].1, "server/discover");
+    now += Duration::from_secs(10);
+    assert_eq!(bridge.deadline(), Some(now));
+    bridge.handle(now, Input::Time);
+    let (opened, lines) = drain(&mut bridge);
+    assert!(lines.is_empty(), "{lines:?}");
+    let (exchange, method, id) = &opened[0];
+    assert_eq!(
+        (method.as_str(), id),
+        ("initialize", &RequestId::from_text("1").unwrap())
+    );
+    let head = Head {
+        session: None,
+        content: Content::Json,
+    };
+    bridge.handle(now, Input::Progress(*exchange, Progress::Opened(head)));
+    let parsed = Message::read(
+        r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32022,"message":"","data":{"supported":["2026-07-28"]}}}"#
+            .to_owned(),
+    );
+    let event = Progress::Event { id: None, parsed };
+    bridge.handle(now, Input::Progress(*exchange, event));
+    let (opened, lines) = drain(&mut bridge);
+    assert!(lines.is_empty(), "{lines:?}");
+    assert_eq!(opened[0].1, "server/discover");
 }
 
 #[test]
@@ -336,7 +370,7 @@ fn a_standing_stream_that_is_back_without_event_ids_may_have_missed_something() 
 
 #[test]
 fn a_server_that_refuses_the_version_it_names_is_asked_once_more() {
-    let mut adapter = LegacyToModern::new("s".to_owned());
+    let mut adapter = LegacyToModern::new("s".to_owned(), false);
     let now = Instant::now();
     let initialize = r#"{"id":1,"method":"initialize","params":{"capabilities":{}}}"#;
     let (mut server, _) = sent(&adapter.client_says(now, parse(initialize)));
@@ -346,8 +380,8 @@ fn a_server_that_refuses_the_version_it_names_is_asked_once_more() {
         let message = parse(&format!(
             r#"{{"id":{id},"error":{{"code":-32022,"message":"m","data":{{"supported":["2026-07-28"]}}}}}}"#
         ));
-        let refused = true;
-        let (next, client) = sent(&adapter.hear(now, News::Answer { message, refused }));
+        let word = Word::Server;
+        let (next, client) = sent(&adapter.hear(now, News::Answer { message, word }));
         assert_eq!(client.len(), round, "{client:?}");
         server = next;
     }
