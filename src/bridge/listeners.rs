@@ -52,6 +52,13 @@ const LISTS: [(&str, &str, &str); 3] = [
     ),
 ];
 const UPDATED: &str = "notifications/resources/updated";
+/// Whether a URI is the wanted one, or names something below it.
+fn is_part(uri: &str, wanted: &str) -> bool {
+    uri.strip_prefix(wanted).is_some_and(|rest| {
+        rest.is_empty() || wanted.ends_with('/') || rest.starts_with(['/', '?', '#'])
+    })
+}
+
 /// More subscriptions are not kept at once.
 const MOST: usize = 256;
 
@@ -131,7 +138,7 @@ impl Listeners {
                 false => listener
                     .resources
                     .iter()
-                    .any(|wanted| uri.starts_with(wanted.as_str())),
+                    .any(|wanted| is_part(&uri, wanted)),
             };
             if wants {
                 let id = listener.id.to_string();

@@ -138,6 +138,11 @@ impl ModernToLegacy {
             unsupported(&id, &version, steps);
             return;
         }
+        let level = meta::read(message, meta::LOG_LEVEL);
+        if level.is_some_and(|level| level_number(level).is_none()) {
+            steps.error(&id, errors::INVALID_PARAMS, "no such log level");
+            return;
+        }
         match method {
             "server/discover" => steps.result(&id, &results::discover(&self.initialized)),
             LISTEN => {

@@ -87,8 +87,13 @@ impl Subscriptions {
             );
             return false;
         }
+        if wanted && self.resources.len() >= MOST_RESOURCES {
+            let what = format!("more than {MOST_RESOURCES} resources are subscribed to");
+            steps.error(&id, INTERNAL, &what);
+            return false;
+        }
         let changed = match wanted {
-            true => self.resources.len() < MOST_RESOURCES && self.resources.insert(uri),
+            true => self.resources.insert(uri),
             false => self.resources.remove(&uri),
         };
         if changed {
@@ -249,5 +254,7 @@ fn tell(message: &Message, steps: &mut Steps) {
     }));
 }
 
+/// JSON-RPC: internal error.
+const INTERNAL: i64 = -32603;
 /// The code of errors made here, such as for a network that is away.
 const OURS: i64 = -32001;

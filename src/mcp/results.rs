@@ -2,8 +2,8 @@
 //!
 //! - For a legacy client: `resultType`, `ttlMs`, `cacheScope` and the server's identity are taken out. Its revisions know
 //!   only objects as structured content: other values stay in the text content, which servers send beside them.
-//! - For a modern client they are added; caching is left to it by a time to live of zero. The error for a missing
-//!   resource has another code.
+//! - For a modern client they are added; caching is left to it by a time to live of zero. The errors for a missing
+//!   resource, and for an address the client cannot be asked to visit, have other codes.
 //!
 //! Spec: MCP 2026-07-28 changelog, basic/index (Responses), server/utilities/caching, server/discover.
 
@@ -96,6 +96,14 @@ pub fn for_modern_client(method: &str, answer: &Message, server_info: Option<&st
     {
         let code = errors::INVALID_PARAMS.to_string();
         return answer.with_member("error", &jsonrpc::replace_member(error, "code", &code));
+    }
+    if errors::code(answer) == Some(errors::URL_ELICITATION)
+        && let Some(error) = answer.member("error")
+    {
+        let code = errors::MISSING_CAPABILITY.to_string();
+        let error = jsonrpc::replace_member(error, "code", &code);
+        let needed = r#"{"requiredCapabilities":{"elicitation":{"url":{}}}}"#;
+        return answer.with_member("error", &jsonrpc::replace_member(&error, "data", needed));
     }
     let Some(result) = answer.member("result").filter(|r| r.starts_with('{')) else {
         return answer.clone();
@@ -209,6 +217,12 @@ mod tests {
         assert_eq!(
             for_modern_client("resources/read", &missing, None).text(),
             r#"{"id":1,"error":{"code":-32602,"message":"no"}}"#
+        );
+        let visit =
+            parse(r#"{"id":1,"error":{"code":-32042,"message":"v","data":{"elicitations":[]}}}"#);
+        assert_eq!(
+            for_modern_client("tools/call", &visit, None).text(),
+            r#"{"id":1,"error":{"code":-32021,"message":"v","data":{"requiredCapabilities":{"elicitation":{"url":{}}}}}}"#
         );
     }
 

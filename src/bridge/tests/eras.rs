@@ -4,7 +4,7 @@ mod random;
 
 use std::time::{Duration, Instant};
 
-use crate::bridge::adapter::{News, Step, Word};
+use crate::bridge::adapter::{News, Step, Steps, Word};
 use crate::bridge::legacy_to_modern::LegacyToModern;
 use crate::bridge::modern_to_legacy::ModernToLegacy;
 use crate::bridge::{
@@ -110,10 +110,75 @@ fn an_error_that_asks_for_a_visit_becomes_a_round_and_the_request_is_sent_again(
     assert_ne!(again, wire);
     let (_, client) = pair.answer(&again, r#""result":{"content":[]}"#);
     assert!(client[0].starts_with(r#"{"id":2,"#), "{client:?}");
-    // Without addresses it is an error like others.
+    // Without addresses, or for a client that cannot be asked, it is an error of its own revision.
     let wire = pair.call(3, "");
     let (_, client) = pair.answer(&wire, r#""error":{"code":-32042,"message":"m"}"#);
-    assert!(client[0].contains("-32042"));
+    assert!(client[0].contains("-32021"), "{client:?}");
+    let plain = META.replace(r#""url":{}"#, "");
+    let call = format!(r#"{{"id":4,"method":"tools/call","params":{{"name":"a",{plain}}}}}"#);
+    let (server, _) = sent(&pair.adapter.client_says(pair.now, parse(&call)));
+    let wire = jsonrpc::member(&server[0], "id").unwrap().to_owned();
+    let (_, client) = pair.answer(&wire, error);
+    assert!(client[0].contains("requiredCapabilities"), "{client:?}");
+}
+
+#[test]
+fn a_log_level_that_does_not_exist_is_an_error() {
+    let mut pair = Pair::new();
+    let loud = META.replace(
+        r#""_meta":{"#,
+        r#""_meta":{"io.modelcontextprotocol/logLevel":"loud","#,
+    );
+    let call = format!(r#"{{"id":4,"method":"tools/call","params":{{"name":"a",{loud}}}}}"#);
+    let (server, client) = sent(&pair.adapter.client_says(pair.now, parse(&call)));
+    assert!(server.is_empty(), "{server:?}");
+    assert!(client[0].contains("-32602"), "{client:?}");
+}
+
+#[test]
+fn an_update_goes_to_whom_it_concerns() {
+    let mut listeners = crate::bridge::listeners::Listeners::default();
+    let mut steps = Steps::default();
+    let offers = r#"{"capabilities":{"resources":{"subscribe":true}}}"#;
+    for (id, uri) in [("1", "file:///a"), ("2", "file:///ab")] {
+        let listen = parse(&format!(
+            r#"{{"id":{id},"method":"subscriptions/listen","params":{{"notifications":{{"resourceSubscriptions":["{uri}"]}}}}}}"#
+        ));
+        listeners.open(
+            &RequestId::from_text(id).unwrap(),
+            &listen,
+            offers,
+            &mut steps,
+        );
+    }
+    for (uri, concerned) in [
+        ("file:///a", 1),
+        ("file:///a/b", 1),
+        ("file:///ab", 1),
+        ("file:///abc", 0),
+    ] {
+        let mut steps = Steps::default();
+        let method = "notifications/resources/updated";
+        let updated = parse(&format!(
+            r#"{{"method":"{method}","params":{{"uri":"{uri}"}}}}"#
+        ));
+        assert!(listeners.message(method, &updated, &mut steps));
+        assert_eq!(steps.0.len(), concerned, "{uri}");
+    }
+}
+
+#[test]
+fn a_subscription_too_many_is_refused() {
+    let mut subscriptions = crate::bridge::subscriptions::Subscriptions::default();
+    subscriptions.offered(r#"{"capabilities":{"resources":{"subscribe":true}}}"#);
+    let mut steps = Steps::default();
+    for number in 0..=10_000 {
+        let id = RequestId::from_string(&number.to_string());
+        subscriptions.set(id, format!("file:///{number}"), true, &mut steps);
+    }
+    let (_, client) = sent(&steps.0);
+    assert_eq!(client.len(), 1, "{client:?}");
+    assert!(client[0].contains("more than 10000"), "{client:?}");
 }
 
 #[test]
