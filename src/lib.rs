@@ -44,9 +44,10 @@
 //! `bridge/cancellation`. What may be tried again: `bridge/retry`. Redirects: `transport/redirect`.
 //! Sign-in: a file of `oauth` for each standard; `bridge/sign_in` holds back the requests that wait for it; `transport/fetch` is
 //! its world, `transport/reach` where documents may lead it.
-//! Protocol eras: `bridge/era` finds them out by `bridge/verdict`; `bridge/modern` and `bridge/tool_headers` hold what a modern
-//! server needs from either client; `bridge/legacy_to_modern` (with `mrtr`, `subscriptions`) and `bridge/modern_to_legacy` (with
-//! `parked`, `listeners`) are the adapters, pure, told and asked by `bridge/adapting`.
+//! Protocol eras: `bridge/era` finds them out by `bridge/verdict`, for as long as `bridge/probing` says; `bridge/modern` and
+//! `bridge/tool_headers` hold what a modern server needs from either client; `bridge/legacy_to_modern` (with `mrtr`,
+//! `subscriptions`) and `bridge/modern_to_legacy` (with `parked`, `listeners`) are the adapters, pure, told and asked by
+//! `bridge/adapting`.
 //!
 //! Different from the first design: a message holds a part of a budget until it is written (`flow`), because channels without
 //! a bound would grow with a client that does not read, and bounded ones would stop the main thread; all time limits but

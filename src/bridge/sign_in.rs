@@ -135,6 +135,7 @@ impl Bridge {
                         open.deadline = limit.map(|limit| now + limit);
                     }
                 }
+                self.notes_wait_anew(now);
                 self.send_awaiting(now);
                 self.standing_after_sign_in(now);
             }

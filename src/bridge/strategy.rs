@@ -110,6 +110,7 @@ impl Bridge {
             Link::Http { settled: false, .. } => {
                 !self.exchanges.values().any(|running| {
                     matches!(running.purpose, Purpose::Request(_) | Purpose::Delivery)
+                        && running.holds_back(now)
                 }) && !self
                     .requests
                     .any(|open| matches!(open.state, State::Paused(_)))

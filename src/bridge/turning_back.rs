@@ -78,6 +78,7 @@ impl Bridge {
             Why::Answered(answer) => self
                 .out
                 .push_back(Output::Client(answer.with_id(&first.id))),
+            Why::Silent => self.core_message(now, message),
             Why::Refused(refusal) => {
                 let falls_back = self.may_fall_back(refusal.status);
                 self.accept_request(now, first.id.clone(), Arc::new(message));
