@@ -55,8 +55,9 @@ pub(super) enum Limit {
 /// After its answer a stream may bring more for this long; a server should end it by itself.
 pub(super) const LINGER: Duration = Duration::from_secs(5);
 
-/// A message that has brought no answer for so long holds others back no longer.
-pub(super) const PATIENCE: Duration = Duration::from_secs(15);
+/// A message that has brought no answer for so long holds others back no longer. Clients give up their first question
+/// after ten seconds.
+pub(super) const PATIENCE: Duration = Duration::from_secs(8);
 
 impl Running {
     /// Whether the next message has to wait for what this one brings.

@@ -286,7 +286,7 @@ fn a_server_that_never_answers_the_probe_is_tried_with_the_older_handshake() {
     bridge.handle(now, Input::Client(Message::read(discover)));
     let (opened, _) = drain(&mut bridge);
     assert_eq!(opened[0].1, "server/discover");
-    let now = now + Duration::from_secs(15);
+    let now = now + Duration::from_secs(8);
     assert!(bridge.deadline().is_some_and(|at| at <= now));
     bridge.handle(now, Input::Time);
     let (opened, lines) = drain(&mut bridge);

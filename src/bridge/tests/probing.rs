@@ -44,7 +44,7 @@ fn a_first_request_that_brings_nothing_holds_the_others_back_for_a_while_only() 
     let call = bench.client(&request(1, "tools/call"));
     bench.handle(Input::Client(Message::read(request(2, "ping/pong"))));
     bench.handle(Input::Client(Message::read(request(3, "tools/list"))));
-    bench.wait(Duration::from_secs(14));
+    bench.wait(Duration::from_secs(7));
     assert_eq!(methods(&mut bench), Vec::<String>::new());
     bench.wait(Duration::from_secs(2));
     let (other, id) = bench.last_request().unwrap();
@@ -75,7 +75,7 @@ fn a_server_that_says_nothing_to_a_modern_request_is_tried_with_the_older_handsh
     let mut bench = Bench::new(Strategy::HttpFirst);
     bench.client(&request(1, "tools/list"));
     bench.posts();
-    bench.wait(Duration::from_secs(16));
+    bench.wait(Duration::from_secs(9));
     let (initialize, id) = bench.last_request().unwrap();
     assert!(id.contains("initialize"), "{id}");
     answer(&mut bench, initialize, &id, INITIALIZED);
@@ -91,7 +91,7 @@ fn a_server_that_was_only_slow_is_asked_again_without_a_limit() {
     let mut bench = Bench::new(Strategy::HttpFirst);
     bench.client(&request(1, "tools/list"));
     bench.posts();
-    bench.wait(Duration::from_secs(16));
+    bench.wait(Duration::from_secs(9));
     let (initialize, id) = bench.last_request().unwrap();
     let unsupported =
         r#""error":{"code":-32022,"message":"m","data":{"supported":["2026-07-28"]}}"#;
