@@ -138,6 +138,13 @@ impl ModernToLegacy {
             unsupported(&id, &version, steps);
             return;
         }
+        for key in [meta::PROTOCOL_VERSION, meta::CLIENT_CAPABILITIES] {
+            if meta::read(message, key).is_none() {
+                let what = format!("\"{key}\" is missing in \"_meta\"");
+                steps.error(&id, errors::INVALID_PARAMS, &what);
+                return;
+            }
+        }
         let level = meta::read(message, meta::LOG_LEVEL);
         if level.is_some_and(|level| level_number(level).is_none()) {
             steps.error(&id, errors::INVALID_PARAMS, "no such log level");

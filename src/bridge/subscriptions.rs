@@ -169,11 +169,26 @@ impl Subscriptions {
                         self.tell_missed(message, steps);
                     }
                 }
+                self.warn_of_unheard(message, steps);
                 self.answer_all(steps);
             }
             // It announces the end of a stream, which the client knows nothing of.
             Some("notifications/cancelled") => {}
             Some(_) | None => tell(message, steps),
+        }
+    }
+
+    /// A server may agree to less than it was asked for; a legacy client cannot be told.
+    fn warn_of_unheard(&self, acknowledged: &Message, steps: &mut Steps) {
+        let agreed = ["params", "notifications", "resourceSubscriptions"];
+        let agreed = jsonrpc::member_at(acknowledged.text(), &agreed)
+            .and_then(|list| serde_json::from_str::<BTreeSet<String>>(list).ok())
+            .unwrap_or_default();
+        if let Some(unheard) = self.resources.difference(&agreed).next() {
+            let uri = crate::log::clean(unheard, 200);
+            steps.0.push(Step::Warn(format!(
+                "the server does not tell of changes of \"{uri}\""
+            )));
         }
     }
 

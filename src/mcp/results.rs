@@ -26,13 +26,14 @@ pub enum ResultType {
 /// The `resultType` of an answer.
 pub fn result_type(answer: &Message) -> ResultType {
     let said = jsonrpc::member_at(answer.text(), &["result", "resultType"]);
-    match said.and_then(jsonrpc::string) {
-        None => ResultType::Complete,
-        Some(name) => match name.as_str() {
-            "complete" => ResultType::Complete,
-            "input_required" => ResultType::InputRequired,
-            _ => ResultType::Other(name),
-        },
+    let Some(said) = said else {
+        return ResultType::Complete;
+    };
+    let name = jsonrpc::string(said).unwrap_or_else(|| said.to_owned());
+    match name.as_str() {
+        "complete" => ResultType::Complete,
+        "input_required" => ResultType::InputRequired,
+        _ => ResultType::Other(name),
     }
 }
 
@@ -203,6 +204,25 @@ mod tests {
         assert_eq!(
             for_legacy_client("tools/call", &answer).text(),
             r#"{"id":1,"result":{"content":[],"ttlMs":5}}"#
+        );
+    }
+
+    #[test]
+    fn only_an_absent_type_of_a_result_means_that_it_is_complete() {
+        let of = |said: &str| result_type(&parse(&format!(r#"{{"id":1,"result":{{{said}}}}}"#)));
+        assert_eq!(of(""), ResultType::Complete);
+        assert_eq!(of(r#""resultType":"complete""#), ResultType::Complete);
+        assert_eq!(
+            of(r#""resultType":"input_required""#),
+            ResultType::InputRequired
+        );
+        assert_eq!(
+            of(r#""resultType":"task""#),
+            ResultType::Other("task".to_owned())
+        );
+        assert_eq!(
+            of(r#""resultType":null"#),
+            ResultType::Other("null".to_owned())
         );
     }
 

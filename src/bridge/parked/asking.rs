@@ -13,6 +13,11 @@ use crate::bridge::adapter::{Step, Steps, failure};
 use crate::jsonrpc::{self, Message, RequestId};
 use crate::mcp::errors;
 
+/// Only 2025-11-25 names elicitations.
+fn nameless(params: &str) -> String {
+    jsonrpc::without_member(params, "elicitationId")
+}
+
 impl Parked {
     /// The server asks something.
     pub(in crate::bridge) fn asked(
@@ -51,7 +56,7 @@ impl Parked {
             return;
         }
         self.made += 1;
-        let params = question.member("params").unwrap_or("{}");
+        let params = nameless(question.member("params").unwrap_or("{}"));
         let text = format!(
             "{{\"method\":{},\"params\":{params}}}",
             jsonrpc::quoted(&method)
@@ -82,7 +87,7 @@ impl Parked {
             .map(|params| {
                 format!(
                     "{{\"method\":\"elicitation/create\",\"params\":{}}}",
-                    params.get()
+                    nameless(params.get())
                 )
             })
             .collect();

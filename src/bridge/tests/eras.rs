@@ -98,7 +98,17 @@ fn an_error_that_asks_for_a_visit_becomes_a_round_and_the_request_is_sent_again(
     let error = r#""error":{"code":-32042,"message":"m","data":{"elicitations":[{"mode":"url","url":"https://a.test","message":"m","elicitationId":"e"}]}}"#;
     let (_, client) = pair.answer(&wire, error);
     assert!(client.is_empty());
-    let (state, key) = pair.round();
+    let (_, client) = pair.pass(Duration::from_millis(20));
+    let part = |name| jsonrpc::member_at(&client[0], &["result", name]).unwrap();
+    let (state, questions) = (
+        part("requestState"),
+        jsonrpc::members(part("inputRequests")),
+    );
+    let (key, question) = questions[0].clone();
+    assert_eq!(
+        question,
+        r#"{"method":"elicitation/create","params":{"mode":"url","url":"https://a.test","message":"m"}}"#
+    );
     let retry =
         format!(r#","requestState":{state},"inputResponses":{{"{key}":{{"action":"accept"}}}}"#);
     let (server, _) = pair.client(2, &retry);
@@ -136,6 +146,23 @@ fn a_log_level_that_does_not_exist_is_an_error() {
 }
 
 #[test]
+fn a_request_without_what_every_modern_one_declares_is_an_error() {
+    let mut pair = Pair::new();
+    for meta in [
+        "",
+        r#""_meta":{}"#,
+        r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}"#,
+        r#""_meta":{"io.modelcontextprotocol/clientCapabilities":{}}"#,
+    ] {
+        let list = format!(r#"{{"id":4,"method":"tools/list","params":{{{meta}}}}}"#);
+        let (server, client) = sent(&pair.adapter.client_says(pair.now, parse(&list)));
+        assert!(server.is_empty(), "{server:?}");
+        assert!(client[0].contains("-32602"), "{client:?}");
+        assert!(client[0].contains("is missing"), "{client:?}");
+    }
+}
+
+#[test]
 fn an_update_goes_to_whom_it_concerns() {
     let mut listeners = crate::bridge::listeners::Listeners::default();
     let mut steps = Steps::default();
@@ -165,6 +192,29 @@ fn an_update_goes_to_whom_it_concerns() {
         assert!(listeners.message(method, &updated, &mut steps));
         assert_eq!(steps.0.len(), concerned, "{uri}");
     }
+}
+
+#[test]
+fn a_resource_the_server_does_not_agree_to_watch_is_named() {
+    let warned = |agreed: &str| {
+        let mut subscriptions = crate::bridge::subscriptions::Subscriptions::default();
+        subscriptions.offered(r#"{"capabilities":{"resources":{"subscribe":true}}}"#);
+        let mut steps = Steps::default();
+        let id = RequestId::from_text("1").unwrap();
+        assert!(subscriptions.set(id.clone(), "file:///a".to_owned(), true, &mut steps));
+        subscriptions.open(Instant::now(), &id, &mut steps);
+        let acknowledged = parse(&format!(
+            r#"{{"method":"notifications/subscriptions/acknowledged","params":{{"notifications":{agreed}}}}}"#
+        ));
+        subscriptions.message(&id, &acknowledged, &mut steps);
+        let (_, client) = sent(&steps.0);
+        assert_eq!(client, [r#"{"jsonrpc":"2.0","id":1,"result":{}}"#]);
+        let said = |step: &Step| matches!(step, Step::Warn(text) if text.contains("file:///a"));
+        steps.0.iter().any(said)
+    };
+    assert!(warned("{}"));
+    assert!(warned(r#"{"resourceSubscriptions":["file:///b"]}"#));
+    assert!(!warned(r#"{"resourceSubscriptions":["file:///a"]}"#));
 }
 
 #[test]
