@@ -4,7 +4,7 @@
 //! - Forward first, translate on refusal: the client's own first request is the probe of the server. Only what a server
 //!   of the other era refuses in its own way leads to a handshake of ours; if that is refused too, the first refusal stands.
 //! - `--protocol auto` asks before a legacy client's `initialize`: a server that does not say that it is modern is given it.
-//! - HTTP+SSE is legacy. What was learned by translating is remembered, and forgotten when it proves wrong.
+//! - HTTP+SSE is legacy. What was learned by translating after a refusal is remembered, and forgotten when it proves wrong.
 //! - How long an answer is waited for is in `probing`.
 //!
 //! Flags: `--protocol`.
@@ -135,8 +135,10 @@ impl Bridge {
             return;
         }
         self.eras.server = Some(era);
+        // A server that was asked first may speak the older era as well.
+        let asked = self.settings.protocol == Protocol::Auto && self.eras.first.is_none();
         self.eras.first = None;
-        let translates = !matches!(self.adapter, Adapter::Same);
+        let translates = !matches!(self.adapter, Adapter::Same) && !(asked && era == Era::Modern);
         let stored = self.settings.remembered_era;
         self.eras.remembered = Some(era);
         if stored != Some(era) && (translates || stored.is_some()) {

@@ -65,6 +65,12 @@ fn a_server_of_both_eras_is_spoken_to_in_the_newer_one() {
     assert_eq!(client.connect()["serverInfo"]["name"], "both");
     client.process.finish();
     assert_eq!(server.log(), ["POST server/discover"]);
+    // That is not remembered for those who do not ask.
+    let home = client.process.home.clone();
+    let again = Start::bridge(&[&server.url("/mcp")]);
+    let mut client = Client::new(again.home(&home).go(), false);
+    assert_eq!(client.connect()["serverInfo"]["name"], "s");
+    client.process.finish();
 }
 
 #[test]
