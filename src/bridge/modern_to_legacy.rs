@@ -31,8 +31,8 @@ pub(super) struct ModernToLegacy {
     initialized: String,
     /// The level that was last asked for, as a number; lower sees more.
     level: Option<usize>,
-    /// Requests made here, and what they are for.
-    own: HashMap<RequestId, String>,
+    /// Requests made here, and what they are for: the method, and the resource.
+    own: HashMap<RequestId, (String, Option<String>)>,
 }
 
 #[derive(Debug)]
@@ -110,7 +110,7 @@ impl ModernToLegacy {
                     return;
                 };
                 if self.listeners.close(&id) {
-                    self.unsubscribe(steps);
+                    self.watch(steps);
                 } else if let Some(wire) = self.calls.cancel(&id) {
                     steps.0.push(Step::Cancel(wire));
                 }
@@ -154,7 +154,7 @@ impl ModernToLegacy {
             "server/discover" => steps.result(&id, &results::discover(&self.initialized)),
             LISTEN => {
                 self.listeners.open(&id, message, &self.initialized, steps);
-                self.subscribe(steps);
+                self.watch(steps);
             }
             _ if self.calls.resumes(message) => {
                 self.calls.resume(now, id, message, steps);
@@ -207,34 +207,24 @@ impl ModernToLegacy {
         self.ask(
             "logging/setLevel",
             &format!("{{\"level\":\"{name}\"}}"),
+            None,
             steps,
         );
     }
 
     /// A request of our own, whose answer only matters if it is an error.
-    fn ask(&mut self, method: &str, params: &str, steps: &mut Steps) {
+    fn ask(&mut self, method: &str, params: &str, uri: Option<String>, steps: &mut Steps) {
         let id = self.own_id("own");
         steps.server(request(&id, method, params));
-        self.own.insert(id, method.to_owned());
+        self.own.insert(id, (method.to_owned(), uri));
     }
 
-    fn subscribe(&mut self, steps: &mut Steps) {
-        for uri in self.listeners.newly_wanted() {
-            self.ask(
-                "resources/subscribe",
-                &format!("{{\"uri\":{}}}", jsonrpc::quoted(&uri)),
-                steps,
-            );
-        }
-    }
-
-    fn unsubscribe(&mut self, steps: &mut Steps) {
-        for uri in self.listeners.no_longer_wanted() {
-            self.ask(
-                "resources/unsubscribe",
-                &format!("{{\"uri\":{}}}", jsonrpc::quoted(&uri)),
-                steps,
-            );
+    /// Has the server watch what is wanted. Two requests for one resource are not under way at a time: they could arrive
+    /// in either order.
+    fn watch(&mut self, steps: &mut Steps) {
+        for (method, uri) in self.listeners.to_ask() {
+            let params = format!("{{\"uri\":{}}}", jsonrpc::quoted(&uri));
+            self.ask(method, &params, Some(uri), steps);
         }
     }
 
@@ -251,7 +241,11 @@ impl ModernToLegacy {
                 };
                 if matches!(&self.phase, Phase::Initializing(initialize, _) if *initialize == id) {
                     self.handshaken(now, &message, failed, word, &mut steps);
-                } else if let Some(method) = self.own.remove(&id) {
+                } else if let Some((method, uri)) = self.own.remove(&id) {
+                    if let Some(uri) = uri {
+                        self.listeners.asked(&uri);
+                        self.watch(&mut steps);
+                    }
                     if failed {
                         let words = crate::log::clean(&errors::words(&message), 200);
                         steps.0.push(Step::Warn(format!(
@@ -342,7 +336,7 @@ impl ModernToLegacy {
         let level = self.level.take();
         self.want_level(level, &mut steps);
         self.listeners.forget_subscribed();
-        self.subscribe(&mut steps);
+        self.watch(&mut steps);
         self.listeners.missed(&mut steps);
         steps.0
     }

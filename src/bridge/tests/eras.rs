@@ -41,13 +41,18 @@ struct Pair {
 
 impl Pair {
     fn new() -> Pair {
+        Pair::offering("{}")
+    }
+
+    fn offering(capabilities: &str) -> Pair {
         let now = Instant::now();
         let mut adapter = ModernToLegacy::new(7);
         let discover = format!(r#"{{"id":0,"method":"server/discover","params":{{{META}}}}}"#);
         let (asked, _) = sent(&adapter.client_says(now, parse(&discover)));
         let mut pair = Pair { adapter, now };
         let id = jsonrpc::member(&asked[0], "id").unwrap().to_owned();
-        let (_, told) = pair.answer(&id, r#""result":{"capabilities":{}}"#);
+        let result = format!(r#""result":{{"capabilities":{capabilities}}}"#);
+        let (_, told) = pair.answer(&id, &result);
         assert!(told[0].contains("supportedVersions"));
         pair
     }
@@ -192,6 +197,35 @@ fn an_update_goes_to_whom_it_concerns() {
         assert!(listeners.message(method, &updated, &mut steps));
         assert_eq!(steps.0.len(), concerned, "{uri}");
     }
+}
+
+#[test]
+fn a_resource_is_watched_once_for_all_who_want_it_and_questions_about_it_do_not_race() {
+    let mut pair = Pair::offering(r#"{"resources":{"subscribe":true}}"#);
+    let listen = |pair: &mut Pair, id: u32| {
+        let listen = format!(
+            r#"{{"id":{id},"method":"subscriptions/listen","params":{{"notifications":{{"resourceSubscriptions":["file:///a"]}},{META}}}}}"#
+        );
+        sent(&pair.adapter.client_says(pair.now, parse(&listen))).0
+    };
+    let close = |pair: &mut Pair, id: u32| {
+        let cancel =
+            format!(r#"{{"method":"notifications/cancelled","params":{{"requestId":{id}}}}}"#);
+        sent(&pair.adapter.client_says(pair.now, parse(&cancel))).0
+    };
+    let nothing = Vec::<String>::new();
+    let id = |text: &str| jsonrpc::member(text, "id").unwrap().to_owned();
+    let asked = listen(&mut pair, 1);
+    assert!(asked[0].contains("resources/subscribe"), "{asked:?}");
+    pair.answer(&id(&asked[0]), r#""result":{}"#);
+    assert_eq!(listen(&mut pair, 2), nothing);
+    assert_eq!(close(&mut pair, 1), nothing);
+    let asked = close(&mut pair, 2);
+    assert!(asked[0].contains("resources/unsubscribe"), "{asked:?}");
+    // Wanted again before that is answered: it is asked for afterwards.
+    assert_eq!(listen(&mut pair, 3), nothing);
+    let (asked, _) = pair.answer(&id(&asked[0]), r#""result":{}"#);
+    assert!(asked[0].contains("resources/subscribe"), "{asked:?}");
 }
 
 #[test]
