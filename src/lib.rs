@@ -34,7 +34,7 @@
 //! - stdout carries whole JSON-RPC lines and nothing else.
 //! - What no rule changes passes byte for byte.
 //! - Nothing is sent before the client's own first message; it is the probe for the transport and for the server's era.
-//! - Client and server of the same era cost no request of ours.
+//! - Client and server of the same era cost no request of ours, unless `--protocol auto` asks for one.
 //! - Only the files listed in `tests/it/tidy.rs` do IO; `bridge` depends on none of them.
 //! - Nothing the network sends can panic, hang or grow the process without bound.
 //!
