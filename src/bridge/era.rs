@@ -137,11 +137,11 @@ impl Bridge {
         self.eras.server = Some(era);
         // A server that was asked first may speak the older era as well.
         let asked = self.settings.protocol == Protocol::Auto && self.eras.first.is_none();
+        let shown = self.is_adapting() && (era == Era::Legacy || !asked);
         self.eras.first = None;
-        let translates = !matches!(self.adapter, Adapter::Same) && !(asked && era == Era::Modern);
-        let stored = self.settings.remembered_era;
         self.eras.remembered = Some(era);
-        if stored != Some(era) && (translates || stored.is_some()) {
+        let stored = self.settings.remembered_era;
+        if stored.map_or(shown, |stored| stored != era) {
             self.out.push_back(Output::Learned(era));
         }
     }
