@@ -17,7 +17,7 @@ use ureq::unversioned::transport::{Connector, RustlsConnector};
 use url::Url;
 
 use super::connect::Chain;
-use super::names::Names;
+use super::names::{AtConnect, Names};
 use super::probe::Stop;
 use super::reach::Zone;
 use super::{proxy_env, tls};
@@ -29,8 +29,6 @@ const INPUT_BUFFER: usize = HEADER_LIMIT + 1024;
 /// A header block that fills the whole buffer would look like a connection that was closed.
 const HEADER_LIMIT: usize = 32 * 1024;
 const OUTPUT_BUFFER: usize = 8 * 1024;
-/// Name resolution has its own limit: connecting has not begun.
-const RESOLVE_LIMIT: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_secs(4);
 
 /// Makes agents.
@@ -98,8 +96,8 @@ impl Agents {
     /// # Errors
     /// If the proxy for it cannot be used.
     pub(crate) fn reaching(&self, url: &Url, from: Option<Zone>) -> Result<Agent> {
-        let (config, chain, names) = self.parts(url, from)?;
-        Ok(Agent::with_parts(config, chain, names))
+        let (config, chain) = self.parts(url, from)?;
+        Ok(Agent::with_parts(config, chain, AtConnect))
     }
 
     /// An agent that connects to this server and stops there.
@@ -107,11 +105,11 @@ impl Agents {
     /// # Errors
     /// If the proxy for it cannot be used.
     pub(super) fn stopping(&self, url: &Url, stop: Stop) -> Result<Agent> {
-        let (config, chain, names) = self.parts(url, None)?;
-        Ok(Agent::with_parts(config, chain.chain(stop), names))
+        let (config, chain) = self.parts(url, None)?;
+        Ok(Agent::with_parts(config, chain.chain(stop), AtConnect))
     }
 
-    fn parts(&self, url: &Url, from: Option<Zone>) -> Result<(ureq::config::Config, Chain, Names)> {
+    fn parts(&self, url: &Url, from: Option<Zone>) -> Result<(ureq::config::Config, Chain)> {
         let roots = match self.prefer_additional.load(Ordering::Relaxed) {
             true => self.additional().unwrap_or(&self.built_in),
             false => &self.built_in,
@@ -128,7 +126,6 @@ impl Agents {
             .http_status_as_error(false)
             .max_redirects(0)
             .proxy(proxy)
-            .timeout_resolve(Some(RESOLVE_LIMIT))
             .timeout_connect(Some(self.http.connect_timeout))
             .ip_family(family)
             .tls_config(roots.config.clone())
@@ -138,8 +135,8 @@ impl Agents {
             .max_response_header_size(HEADER_LIMIT)
             .max_idle_age(IDLE)
             .build();
-        let chain = Chain::new(Arc::clone(&roots.connector));
-        Ok((config, chain, Names::reaching(from)))
+        let names = Names::reaching(from);
+        Ok((config, Chain::new(Arc::clone(&roots.connector), names)))
     }
 
     /// The server's certificate was not known: use the additional roots from now on. False if there are none.

@@ -19,9 +19,25 @@ use super::reach::Zone;
 /// Names to addresses.
 #[derive(Debug)]
 pub(super) struct Names {
-    resolver: DefaultResolver,
+    resolver: Box<dyn Resolver>,
     /// Addresses that a server in this zone may not lead us to are left out.
     from: Option<Zone>,
+}
+
+/// What ureq asks before each request, one on an open connection included: a look-up and a thread each time. The
+/// connector asks [`Names`] when it is time.
+#[derive(Debug)]
+pub(super) struct AtConnect;
+
+impl Resolver for AtConnect {
+    fn resolve(
+        &self,
+        _: &Uri,
+        _: &Config,
+        _: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        Ok(self.empty())
+    }
 }
 
 /// All addresses of a name are where the server that named it may not lead us.
@@ -83,8 +99,16 @@ impl Names {
     /// Names as a server in this zone may use them; `None`: all of them.
     pub(super) fn reaching(from: Option<Zone>) -> Names {
         Names {
-            resolver: DefaultResolver::default(),
+            resolver: Box::new(DefaultResolver::default()),
             from,
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn by(resolver: impl Resolver) -> Names {
+        Names {
+            resolver: Box::new(resolver),
+            from: None,
         }
     }
 
