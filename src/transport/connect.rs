@@ -162,6 +162,8 @@ impl<In: Transport> Connector<In> for Racing {
         Ok(Some(Either::B(Tcp {
             stream,
             buffers,
+            unsent: Vec::new(),
+            was_read: false,
             read_limit: None,
             write_limit: None,
         })))
@@ -231,8 +233,26 @@ pub(super) fn timed_out(error: io::Error) -> ureq::Error {
 struct Tcp {
     stream: Arc<TcpStream>,
     buffers: LazyBuffers,
+    /// The head of a request waits here for its body: both leave in one packet.
+    unsent: Vec<u8>,
+    /// Bytes came since ureq asked last whether the connection is open.
+    was_read: bool,
     read_limit: Option<Duration>,
     write_limit: Option<Duration>,
+}
+
+/// What is as long as this, or would make what waits as long, is sent at once.
+const MOST_UNSENT: usize = 8 * 1024;
+
+impl Tcp {
+    fn send_unsent(&mut self, timeout: &NextTimeout) -> Result<(), ureq::Error> {
+        if self.unsent.is_empty() {
+            return Ok(());
+        }
+        let sent = (&*self.stream).write_all(&self.unsent);
+        self.unsent.clear();
+        sent.map_err(|error| over(error, timeout))
+    }
 }
 
 impl Transport for Tcp {
@@ -246,6 +266,13 @@ impl Transport for Tcp {
             self.stream.set_write_timeout(limit)?;
             self.write_limit = limit;
         }
+        if self.unsent.len() + amount < MOST_UNSENT {
+            let output = self.buffers.output();
+            let output = output.get(..amount).unwrap_or(output);
+            self.unsent.extend_from_slice(output);
+            return Ok(());
+        }
+        self.send_unsent(&timeout)?;
         let output = self.buffers.output();
         let output = output.get(..amount).unwrap_or(output);
         (&*self.stream)
@@ -254,6 +281,7 @@ impl Transport for Tcp {
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
+        self.send_unsent(&timeout)?;
         let limit = timeout.not_zero().map(|limit| *limit);
         if limit != self.read_limit {
             self.stream.set_read_timeout(limit)?;
@@ -267,11 +295,16 @@ impl Transport for Tcp {
             }
         };
         self.buffers.input_appended(amount);
+        self.was_read = amount > 0;
         Ok(amount > 0)
     }
 
-    /// An idle connection has nothing to say: bytes or an end mean that it is over.
+    /// An idle connection has nothing to say: bytes or an end mean that it is over. ureq asks when an answer was read and
+    /// when the next request is to be sent; only then is the state of the connection worth the system calls.
     fn is_open(&mut self) -> bool {
+        if std::mem::take(&mut self.was_read) {
+            return true;
+        }
         let quiet = |stream: &TcpStream| -> io::Result<bool> {
             stream.set_nonblocking(true)?;
             let read = (&*stream).read(&mut [0]);
