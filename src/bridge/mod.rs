@@ -167,7 +167,11 @@ impl Bridge {
             Input::ClientClosed => self.close(now, true),
             Input::OutputClosed => self.close_unheard(now),
             Input::Stop => self.close(now, false),
-            Input::Progress(id, progress) => self.progress(now, id, progress),
+            Input::Progress(id, progress) => {
+                for progress in progress {
+                    self.progress(now, id, progress);
+                }
+            }
             Input::SignInUrl(url) => self.sign_in_url(url),
             Input::SignedIn(result) => self.signed_in(now, result),
             Input::Time => {}
@@ -318,7 +322,7 @@ impl Bridge {
 
 /// Whether this is an id of a request of ours.
 fn is_ours(id: &RequestId) -> bool {
-    id.as_string().is_some_and(|id| id.starts_with(OWN_PREFIX))
+    id.starts_with(OWN_PREFIX)
 }
 
 /// String ids that start so are ours.

@@ -79,6 +79,9 @@ impl Bridge {
     }
 
     pub(super) fn requests_due(&mut self, now: Instant) {
+        if self.requests.next_due().is_none_or(|at| at > now) {
+            return;
+        }
         for id in self
             .requests
             .ids_where(|open| open.deadline.is_some_and(|at| at <= now))

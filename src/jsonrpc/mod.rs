@@ -25,7 +25,7 @@ pub use members::{
 
 /// A JSON-RPC id of any JSON kind, kept as it was spelled. `1` and `"1"` are different ids.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RequestId(Box<str>);
+pub struct RequestId(Arc<str>);
 
 impl RequestId {
     /// The id `null`.
@@ -46,9 +46,9 @@ impl RequestId {
 
     /// The id whose JSON text this is. A string is spelled anew, so that escapes make no difference.
     pub fn from_raw(raw: &RawValue) -> RequestId {
-        match serde_json::from_str::<String>(raw.get()) {
-            Ok(text) => RequestId::from_string(&text),
-            Err(_) => RequestId(one_line(raw.get().to_owned()).into()),
+        match string(raw.get()) {
+            Some(text) => RequestId::from_string(&text),
+            None => RequestId(one_line(raw.get().to_owned()).into()),
         }
     }
 
@@ -67,7 +67,13 @@ impl RequestId {
 
     /// The string, if the id is one.
     pub fn as_string(&self) -> Option<String> {
-        serde_json::from_str(&self.0).ok()
+        string(&self.0)
+    }
+
+    /// Whether the id is a string that starts with this text, which needs no escapes.
+    pub fn starts_with(&self, text: &str) -> bool {
+        let inner = self.0.strip_prefix('"');
+        inner.is_some_and(|inner| inner.starts_with(text))
     }
 
     /// Whether JSON-RPC allows such an id: a string, a number or null.

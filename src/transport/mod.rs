@@ -196,28 +196,44 @@ impl Loop {
                 Inbox::Bridge(input) => input,
                 Inbox::Leave => return,
             };
-            let over = match &input {
-                Input::Progress(id, Progress::Refused(_) | Progress::Ended(_)) => Some(*id),
-                _ => None,
-            };
-            self.bridge.handle(Instant::now(), input);
-            if let Some(id) = over {
-                self.lanes.finished(id);
-            }
-            while let Some(output) = self.bridge.poll() {
-                if matches!(output, Output::Exit) {
-                    self.flush();
-                    if let Some(authorizer) = &self.authorizer {
-                        authorizer.settle(LAST_TOKENS);
-                    }
-                    return;
-                }
-                self.carry_out(output);
+            if !self.handle(input) {
+                return;
             }
         }
     }
 
+    /// Whether the session goes on.
+    fn handle(&mut self, input: Input) -> bool {
+        let over = match &input {
+            Input::Progress(id, news) => {
+                let is_last =
+                    |news: &Progress| matches!(news, Progress::Refused(_) | Progress::Ended(_));
+                news.last().is_some_and(is_last).then_some(*id)
+            }
+            _ => None,
+        };
+        self.bridge.handle(Instant::now(), input);
+        if let Some(id) = over {
+            self.lanes.finished(id);
+        }
+        while let Some(output) = self.bridge.poll() {
+            if matches!(output, Output::Exit) {
+                self.flush();
+                if let Some(authorizer) = &self.authorizer {
+                    authorizer.settle(LAST_TOKENS);
+                }
+                return false;
+            }
+            self.carry_out(output);
+        }
+        true
+    }
+
     fn wait(&self, news: &Receiver<Inbox>) -> Inbox {
+        // The time limits are looked through only when there is nothing else to do.
+        if let Ok(inbox) = news.try_recv() {
+            return inbox;
+        }
         let Some(at) = self.bridge.deadline() else {
             return news.recv().unwrap_or(Inbox::Leave);
         };

@@ -301,7 +301,7 @@ impl Simulation {
             self.open.remove(&id);
         }
         self.note(format!("news of {}: {progress:?}", id.0));
-        self.handle(Input::Progress(id, progress))
+        self.handle(Input::Progress(id, vec![progress]))
     }
 
     fn say(&mut self, line: &str) -> Check {
