@@ -106,6 +106,22 @@ impl Files {
         }
     }
 
+    /// When a file on the disk was last changed.
+    pub fn modified(&self, name: &str) -> Option<UnixMillis> {
+        let metadata = fs::symlink_metadata(self.path(name)?).ok()?;
+        let since = metadata.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+        u64::try_from(since.as_millis()).ok()
+    }
+
+    /// Makes a file look changed at this time; it is made if there is none.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub fn touch(&self, name: &str, now: UnixMillis) -> io::Result<()> {
+        let file = atomic::open_lock(&self.path_to_write(name)?)?;
+        file.set_modified(UNIX_EPOCH + Duration::from_millis(now))
+    }
+
     /// Replaces a file. If the disk refuses, the content is kept in memory.
     pub fn write(&self, name: &str, bytes: &[u8]) {
         let written = self
