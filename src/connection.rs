@@ -94,6 +94,7 @@ impl Connection {
                 signals: false,
                 settled: None,
                 person: None,
+                says_failures: true,
             };
             match transport::prepare(config, log, ends) {
                 Ok(run) => {
@@ -173,6 +174,7 @@ pub fn run(
         signals: false,
         settled: None,
         person: None,
+        says_failures: true,
     };
     transport::run_over(config, log, ends)
 }

@@ -73,6 +73,35 @@ fn without_a_browser_the_address_it_was_sent_to_is_pasted() {
 }
 
 #[test]
+fn the_address_to_open_comes_after_the_steps_before_it() {
+    let site = Site::start(|_| {});
+    let home = TempDir::new();
+    let both = home.0.join("terminal");
+    let terminal = std::fs::File::create(&both).unwrap();
+    let mut client = std::process::Command::new(env!("CARGO_BIN_EXE_mcp-remote-client"))
+        .args([&site.url(), "--no-browser"])
+        .env_clear()
+        .env("HOME", &home.0)
+        .stdin(std::process::Stdio::piped())
+        .stdout(terminal.try_clone().unwrap())
+        .stderr(terminal)
+        .spawn()
+        .unwrap();
+    let text = crate::support::browser::wait_until("the request to paste", || {
+        let text = std::fs::read_to_string(&both).unwrap();
+        text.contains("paste").then_some(text)
+    });
+    client.kill().unwrap();
+    client.wait().unwrap();
+    let at = |what: &str| {
+        text.find(what)
+            .unwrap_or_else(|| panic!("no {what}: {text}"))
+    };
+    assert!(at("registration  ") < at("response_type=code"), "{text}");
+    assert!(at("response_type=code") < at("paste"), "{text}");
+}
+
+#[test]
 fn a_pasted_refusal_ends_the_sign_in_with_its_reason() {
     let site = Site::start(|_| {});
     site.change(|rules| rules.denies = true);
