@@ -29,7 +29,7 @@ struct Inner {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Kind {
-    /// The command line is wrong.
+    /// The command line is wrong, or what a program that embeds the library asks for.
     Usage,
     /// A file or an environment variable is wrong.
     Config,

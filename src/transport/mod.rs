@@ -112,6 +112,8 @@ pub fn run_over(config: Config, log: Arc<Log>, ends: Ends) -> Result<()> {
 /// # Errors
 /// If it cannot start.
 pub(crate) fn prepare(config: Config, log: Arc<Log>, ends: Ends) -> Result<impl FnOnce()> {
+    let server = crate::url::shown(&config.server);
+    crate::url::check_server(&config.server, config.allow_http, &server)?;
     let (inbox, news) = channel();
     let (writer, lines) = channel();
     if ends.signals {
