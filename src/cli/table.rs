@@ -106,6 +106,15 @@ impl Group {
         Group::Client,
     ];
 
+    /// The order in the help of a program: what it alone knows stands first, not below what it shares.
+    pub fn in_help_of(program: Program) -> impl Iterator<Item = Group> {
+        let own = (program == Program::Client).then_some(Group::Client);
+        let shared = Group::ALL
+            .into_iter()
+            .filter(|group| *group != Group::Client);
+        own.into_iter().chain(shared)
+    }
+
     /// The heading.
     pub fn title(self) -> &'static str {
         match self {
