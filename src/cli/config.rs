@@ -364,10 +364,8 @@ fn expand_headers(
 /// A file error without operating system numbers.
 pub(super) fn plain(error: &std::io::Error) -> String {
     match error.kind() {
-        std::io::ErrorKind::NotFound => "no such file".to_owned(),
-        std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
         std::io::ErrorKind::InvalidData => "it is not UTF-8".to_owned(),
-        _ => error.to_string(),
+        _ => crate::error::plain(error),
     }
 }
 

@@ -18,6 +18,7 @@ use serde_json::Value;
 use super::atomic;
 use super::records::{Object, UnixMillis};
 use super::server_hash::ServerHash;
+use crate::error::plain;
 use crate::log::{Level, Log};
 
 /// The files `<dir>/<hash>_<name>`.
@@ -212,7 +213,7 @@ impl Files {
             Ok(content) => content,
             Err(error) => {
                 let shown = self.shown(name);
-                self.warn_once(name, &format!("cannot read \"{shown}\": {error}"));
+                self.warn_once(name, &format!("cannot read \"{shown}\": {}", plain(&error)));
                 None
             }
         }
@@ -248,17 +249,6 @@ impl Files {
             format!("\"{shown}\" is damaged: it is ignored")
         };
         self.warn_once(name, &text);
-    }
-}
-
-/// The usual reasons in words, without operating system numbers.
-fn plain(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        io::ErrorKind::ReadOnlyFilesystem => "the file system is read-only".to_owned(),
-        io::ErrorKind::StorageFull => "the disk is full".to_owned(),
-        io::ErrorKind::NotADirectory => "a part of the path is no directory".to_owned(),
-        _ => error.to_string(),
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::{CLIENT_INFO, DIR, DISCOVERY, NOTES, PENDING, Store, TOKENS, Tokens, USED};
 use super::{ServerHash, ServerNotes, UnixMillis};
 use super::{VERIFIER, id_token, import};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, plain};
 use crate::log::Log;
 
 /// A server that something is kept for.
@@ -52,7 +52,7 @@ impl Store {
             Ok(entries) => entries,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => {
-                let what = format!("cannot read \"{}\": {error}", dir.display());
+                let what = format!("cannot read \"{}\": {}", dir.display(), plain(&error));
                 return Err(Error::new(Kind::Store, what));
             }
         };
@@ -128,7 +128,8 @@ impl Store {
         match failed.first() {
             None => Ok(()),
             Some((name, error)) => {
-                let what = format!("cannot remove \"{}\": {error}", self.files.shown(name));
+                let shown = self.files.shown(name);
+                let what = format!("cannot remove \"{shown}\": {}", plain(error));
                 Err(Error::new(Kind::Store, what))
             }
         }

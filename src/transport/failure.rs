@@ -16,7 +16,7 @@ use super::names::OutOfReach;
 use super::proxy_env;
 use crate::bridge::Stage;
 use crate::config::Http;
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, plain};
 use crate::log::clean;
 use crate::url::{is_loopback, shown};
 
@@ -230,21 +230,6 @@ fn of_tls(reason: &str, url: &Url) -> Error {
             .with_hint("an http:// address may be meant");
     }
     tls(format!("TLS failed ({})", clean(reason, 200)))
-}
-
-/// An IO error in the words of its kind, without operating system numbers.
-fn plain(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
-        io::ErrorKind::ConnectionReset
-        | io::ErrorKind::ConnectionAborted
-        | io::ErrorKind::BrokenPipe => "connection reset".to_owned(),
-        io::ErrorKind::UnexpectedEof => "the connection was closed too early".to_owned(),
-        io::ErrorKind::HostUnreachable
-        | io::ErrorKind::NetworkUnreachable
-        | io::ErrorKind::AddrNotAvailable => "the network is unreachable".to_owned(),
-        _ => clean(&error.to_string(), 200),
-    }
 }
 
 /// What to do about a proxy that does not help.
