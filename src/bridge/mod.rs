@@ -315,6 +315,16 @@ impl Bridge {
         self.out.push_back(Output::Say(Level::Warn, text));
     }
 
+    /// A failure that whoever asked is answered with.
+    fn failed(&mut self, level: Level, text: String) {
+        let level = if self.settings.says_failures {
+            level
+        } else {
+            Level::Debug
+        };
+        self.out.push_back(Output::Say(level, text));
+    }
+
     fn debug(&mut self, text: String) {
         self.out.push_back(Output::Say(Level::Debug, text));
     }

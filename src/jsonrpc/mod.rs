@@ -19,6 +19,7 @@ use crate::error::{Error, Kind as ErrorKind};
 use crate::flow::Permit;
 use envelope::Envelope;
 use members::{for_each_member, one_line, trimmed};
+#[doc(hidden)]
 pub use members::{
     is_empty, member, member_at, members, quoted, replace_member, string, without_member,
 };
@@ -45,6 +46,7 @@ impl RequestId {
     }
 
     /// The id whose JSON text this is. A string is spelled anew, so that escapes make no difference.
+    #[doc(hidden)]
     pub fn from_raw(raw: &RawValue) -> RequestId {
         match string(raw.get()) {
             Some(text) => RequestId::from_string(&text),
@@ -53,6 +55,7 @@ impl RequestId {
     }
 
     /// The id of a message of which only the start is known, if it stands there.
+    #[doc(hidden)]
     pub fn near_start(text: &str) -> Option<RequestId> {
         let mut id = None;
         // The text ends in the middle: an error is expected, what came before it counts.
@@ -83,6 +86,7 @@ impl RequestId {
 
     /// Whether a peer that parsed and printed the number again may have made `other` of this id
     /// (`1.0` and `1`, or an integer beyond 2^53 that lost digits).
+    #[doc(hidden)]
     pub fn is_respelled(&self, other: &RequestId) -> bool {
         match (self.0.parse::<f64>(), other.0.parse::<f64>()) {
             (Ok(a), Ok(b)) => a == b,
@@ -151,6 +155,7 @@ impl Message {
     /// Reads one message or a batch (2025-03-26). A batch is taken apart; each part stands for itself.
     ///
     /// The text is taken over, so that a large message is held in memory once.
+    #[doc(hidden)]
     pub fn read(text: String) -> Result<Parsed, Malformed> {
         let text = trimmed(text);
         if text.starts_with('[') {
@@ -221,6 +226,7 @@ impl Message {
     }
 
     /// The same message with the id spelled differently; everything else keeps its bytes.
+    #[doc(hidden)]
     pub fn with_id(&self, id: &RequestId) -> Message {
         let kind = match &self.kind {
             Kind::Request { method, .. } => Kind::Request {
@@ -237,11 +243,13 @@ impl Message {
     }
 
     /// The same message with a top-level member replaced; everything else keeps its bytes.
+    #[doc(hidden)]
     pub fn with_member(&self, name: &str, value: &str) -> Message {
         self.changed(self.kind.clone(), replace_member(&self.text, name, value))
     }
 
     /// The same message without a top-level member that says nothing about its kind; everything else keeps its bytes.
+    #[doc(hidden)]
     pub fn without(&self, name: &str) -> Message {
         self.changed(self.kind.clone(), without_member(&self.text, name))
     }
@@ -254,6 +262,7 @@ impl Message {
     }
 
     /// The message, without its part of a budget: it is kept for longer than the budget is meant for.
+    #[doc(hidden)]
     pub fn released(mut self) -> Message {
         self.permit = None;
         self
@@ -270,6 +279,7 @@ impl Message {
 
 /// What one line held.
 #[derive(Debug)]
+#[doc(hidden)]
 pub enum Parsed {
     /// One message.
     One(Message),
@@ -308,6 +318,7 @@ impl Malformed {
     }
 
     /// JSON, but not a message.
+    #[doc(hidden)]
     pub fn invalid(id: Option<RequestId>, reason: &str) -> Malformed {
         Malformed {
             id,

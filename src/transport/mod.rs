@@ -46,7 +46,7 @@ pub use crate::oauth::sign_out::SignedOut;
 use crate::secret::Secret;
 use crate::store::Store;
 use fetch::Outside;
-pub use fetch::{Found, Person};
+pub use fetch::{Found, News, Person};
 use lane::Lanes;
 pub use probe::{name_not_found, not_connected, proxy_of, status_of_lost_session, try_tls};
 use stdio::Line;
@@ -77,6 +77,7 @@ pub fn run(config: Config, log: Arc<Log>) -> Result<()> {
         signals: true,
         settled: None,
         person: None,
+        says_failures: true,
     };
     run_over(config, log, ends)
 }
@@ -93,6 +94,8 @@ pub struct Ends {
     pub settled: Option<Sender<Transport>>,
     /// The person at the terminal, if one runs this by hand.
     pub person: Option<Person>,
+    /// Whether failures of requests are said on stderr, too: a host may show nobody the error it is answered.
+    pub says_failures: bool,
 }
 
 /// The same over any reader and writer.
@@ -109,6 +112,8 @@ pub fn run_over(config: Config, log: Arc<Log>, ends: Ends) -> Result<()> {
 /// # Errors
 /// If it cannot start.
 pub(crate) fn prepare(config: Config, log: Arc<Log>, ends: Ends) -> Result<impl FnOnce()> {
+    let server = crate::url::shown(&config.server);
+    crate::url::check_server(&config.server, config.allow_http, &server)?;
     let (inbox, news) = channel();
     let (writer, lines) = channel();
     if ends.signals {
@@ -124,7 +129,8 @@ pub(crate) fn prepare(config: Config, log: Arc<Log>, ends: Ends) -> Result<impl 
         _ => None,
     };
     let era = store.notes().era.as_deref().and_then(Era::from_name);
-    let settings = Settings::new(&config, remembered, era, seed());
+    let mut settings = Settings::new(&config, remembered, era, seed());
+    settings.says_failures = ends.says_failures;
     let limit = config.message_limit;
     let agents = Arc::new(agent::Agents::new(&config)?);
     let outside = Outside {

@@ -189,6 +189,7 @@ fn settings() -> Settings {
         headers_timeout: Some(Duration::from_secs(300)),
         body_timeout: None,
         body_timeout_on_streams: false,
+        says_failures: true,
         seed: 1,
     }
 }

@@ -100,6 +100,7 @@ fn settings(rng: &mut Rng) -> Settings {
         headers_timeout: seconds(rng, &[0, 20, 300]),
         body_timeout: seconds(rng, &[0, 20, 300]),
         body_timeout_on_streams: rng.chance(30),
+        says_failures: true,
         seed: rng.next(),
     }
 }
