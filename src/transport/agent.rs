@@ -17,9 +17,9 @@ use ureq::unversioned::transport::{Connector, RustlsConnector};
 use url::Url;
 
 use super::connect::Chain;
-use super::names::Names;
+use super::names::{Names, Use};
 use super::probe::Stop;
-use super::reach::Zone;
+use super::reach::{Seen, Zone};
 use super::{proxy_env, tls};
 use crate::config::{Config, Http};
 use crate::error::Result;
@@ -42,6 +42,7 @@ pub(crate) struct Agents {
     additional: OnceLock<Option<Roots>>,
     /// The built-in roots did not know the server's certificate; the additional ones are used from now on.
     prefer_additional: AtomicBool,
+    server: Arc<Seen>,
 }
 
 /// A TLS configuration with the sessions it can resume.
@@ -82,24 +83,31 @@ impl Agents {
             built_in,
             additional: OnceLock::new(),
             prefer_additional: AtomicBool::new(false),
+            server: Arc::default(),
         })
     }
 
-    /// An agent for requests to this server.
+    /// An agent for requests to the MCP server.
     ///
     /// # Errors
     /// If the proxy for it cannot be used.
     pub(crate) fn agent(&self, url: &Url) -> Result<Agent> {
-        self.reaching(url, None)
+        let (config, chain, names) = self.parts(url, Use::Server(Arc::clone(&self.server)))?;
+        Ok(Agent::with_parts(config, chain, names))
     }
 
-    /// The same for an address that a document named: only where a server in this zone may lead us.
+    /// An agent for an address that a document named: only where a server in this zone may lead us; `None`: anywhere.
     ///
     /// # Errors
     /// If the proxy for it cannot be used.
     pub(crate) fn reaching(&self, url: &Url, from: Option<Zone>) -> Result<Agent> {
-        let (config, chain, names) = self.parts(url, from)?;
+        let (config, chain, names) = self.parts(url, from.map_or(Use::Ours, Use::LedFrom))?;
         Ok(Agent::with_parts(config, chain, names))
+    }
+
+    /// Where the MCP server is: in the least private of these zones and of those it was found in before.
+    pub(super) fn zone_of_server(&self, zones: impl Iterator<Item = Zone>) -> Zone {
+        self.server.with(zones)
     }
 
     /// An agent that connects to this server and stops there.
@@ -107,11 +115,11 @@ impl Agents {
     /// # Errors
     /// If the proxy for it cannot be used.
     pub(super) fn stopping(&self, url: &Url, stop: Stop) -> Result<Agent> {
-        let (config, chain, names) = self.parts(url, None)?;
+        let (config, chain, names) = self.parts(url, Use::Ours)?;
         Ok(Agent::with_parts(config, chain.chain(stop), names))
     }
 
-    fn parts(&self, url: &Url, from: Option<Zone>) -> Result<(ureq::config::Config, Chain, Names)> {
+    fn parts(&self, url: &Url, use_of: Use) -> Result<(ureq::config::Config, Chain, Names)> {
         let roots = match self.prefer_additional.load(Ordering::Relaxed) {
             true => self.additional().unwrap_or(&self.built_in),
             false => &self.built_in,
@@ -123,7 +131,10 @@ impl Agents {
         };
         let proxy = proxy_env::proxy_for(url, &self.http.proxy)?;
         // The names that are resolved here are the proxy's then, which the person has chosen.
-        let from = from.filter(|_| proxy.is_none());
+        let use_of = match &proxy {
+            Some(_) => Use::Ours,
+            None => use_of,
+        };
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -139,7 +150,7 @@ impl Agents {
             .max_idle_age(IDLE)
             .build();
         let chain = Chain::new(Arc::clone(&roots.connector));
-        Ok((config, chain, Names::reaching(from)))
+        Ok((config, chain, Names::new(use_of)))
     }
 
     /// The server's certificate was not known: use the additional roots from now on. False if there are none.

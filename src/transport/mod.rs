@@ -133,7 +133,6 @@ pub(crate) fn prepare(config: Config, log: Arc<Log>, ends: Ends) -> Result<impl 
         log: Arc::clone(&log),
         inbox: Some(inbox.clone()),
         person: ends.person,
-        zone: Mutex::default(),
     };
     let authorizer = authorizer(outside, Arc::clone(&store))?;
     let shared = Arc::new(exchange::Shared {
@@ -304,7 +303,6 @@ pub fn revoke(config: &Config, store: Arc<Store>, log: Arc<Log>) -> Result<Signe
         log,
         inbox: None,
         person: None,
-        zone: Mutex::default(),
     };
     match authorizer(outside, store)? {
         Some(authorizer) => authorizer.revoke(),

@@ -18,7 +18,7 @@ use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, RustlsConnector, Transport,
 };
 
-use super::names::Names;
+use super::names::{Names, Use};
 
 use crate::config::Http;
 use crate::error::{Error, Kind, Result};
@@ -144,7 +144,7 @@ fn is_usable(client_cert: &ClientCert) -> bool {
         .tls_config(built_in(Some(client_cert)))
         .build();
     let chain = Nowhere.chain(RustlsConnector::default());
-    let agent = ureq::Agent::with_parts(config, chain, Names::reaching(None));
+    let agent = ureq::Agent::with_parts(config, chain, Names::new(Use::Ours));
     // The words of the panic would puzzle a person. No other thread of ours runs this early.
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
