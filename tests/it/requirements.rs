@@ -280,6 +280,11 @@ const TABLE: &[Promise] = &[
             "an_unknown_token_type_is_refused",
             "a_refresh_token_that_is_not_replaced_is_kept",
             "the_newest_token_is_on_disk_before_it_is_used",
+            "a_refresh_killed_at_any_change_leaves_the_old_or_the_new_tokens_and_no_lease",
+            "a_sign_in_killed_at_any_change_leaves_the_old_or_the_new_tokens_and_can_be_made_again",
+            "a_first_sign_in_killed_after_its_code_was_redeemed_is_not_lost_to_tidying_up",
+            "a_sign_out_killed_at_any_change_is_not_undone_by_the_store_of_an_older_version",
+            "the_store_of_an_older_version_is_taken_over_whole_although_the_first_try_was_killed",
         ],
     ),
     promise(
@@ -387,6 +392,9 @@ const TABLE: &[Promise] = &[
             "addresses_that_only_the_inside_can_reach_are_not_asked",
             "a_redirect_of_metadata_into_the_network_is_not_followed",
             "nobody_leads_us_to_a_more_private_place_than_their_own",
+            "the_address_that_was_checked_is_the_one_that_is_used",
+            "where_the_server_was_found_counts_although_its_name_has_moved_since",
+            "a_server_that_was_public_when_it_answered_leads_nowhere_inside_after_its_name_has_moved",
         ],
     ),
     promise(
