@@ -28,7 +28,10 @@ use crate::error::Result;
 const INPUT_BUFFER: usize = HEADER_LIMIT + 1024;
 /// A header block that fills the whole buffer would look like a connection that was closed.
 const HEADER_LIMIT: usize = 32 * 1024;
-const OUTPUT_BUFFER: usize = 8 * 1024;
+/// A header of ours must fit into it.
+const OUTPUT_BUFFER: usize = LONGEST_HEADER + 1024;
+/// Servers take 8 to 16 KiB; a token with many groups in it may be that long.
+pub(super) const LONGEST_HEADER: usize = 32 * 1024;
 /// Name resolution has its own limit: connecting has not begun.
 const RESOLVE_LIMIT: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_secs(4);

@@ -14,7 +14,7 @@ use ureq::http::{Request, Response, header};
 use ureq::{Agent, Body};
 use url::Url;
 
-use super::agent::Agents;
+use super::agent::{Agents, LONGEST_HEADER};
 use super::cookies::Jar;
 use super::lane::{AgentSlot, Slot};
 use super::{Inbox, answer, failure, redirect, streamable_http};
@@ -253,6 +253,13 @@ fn send_once(
         .method(method(&exchange.action))
         .uri(url.as_str());
     for (name, value) in &headers {
+        let length = name.len() + value.expose().len();
+        if length > LONGEST_HEADER {
+            let what = format!(
+                "the header \"{name}\" would be {length} bytes long, which no server takes"
+            );
+            return Err((Error::new(Kind::Config, what), Stage::Hopeless));
+        }
         request = request.header(name, value.expose());
     }
     // An address or a header that HTTP cannot carry will not do better the next time.
