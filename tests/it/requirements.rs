@@ -234,6 +234,8 @@ const TABLE: &[Promise] = &[
         "a panic becomes answers",
         &[
             "a_panic_in_a_lane_becomes_the_end_of_its_exchange",
+            "a_panic_of_the_bridge_answers_all_that_is_owed_and_goes_on",
+            "a_reader_or_writer_that_panics_ends_the_bridge",
             "files_are_short_begin_with_what_they_are_and_do_not_panic",
         ],
     ),
