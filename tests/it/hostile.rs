@@ -49,6 +49,9 @@ fn all_to_one(flags: &[&str], spoilt: Vec<(Wanted, String)>) {
         };
         assert_eq!(answer["id"], 7, "{shown:?}: {answer}");
         assert!([is, Answer].contains(wanted), "{shown:?}: {answer}");
+        if *wanted == Result {
+            assert_eq!(answer["result"], json!({}), "{shown:?}");
+        }
         let next = bridge.ask("8");
         assert_eq!(
             next,
