@@ -15,7 +15,7 @@ use crate::oauth::challenge::Challenge;
 
 /// Names one HTTP exchange. Never used again, so that late news of a closed exchange is recognised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ExchangeId(pub(super) u64);
+pub struct ExchangeId(pub(crate) u64);
 
 /// The id of a server-sent event, for `Last-Event-ID`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -44,6 +44,8 @@ pub(crate) mod server_metadata;
 mod siblings;
 mod sign_in;
 pub(crate) mod sign_out;
+#[cfg(test)]
+mod tests;
 pub(crate) mod token;
 mod under_way;
 pub mod world;

@@ -107,6 +107,15 @@ impl Store {
     /// If a file cannot be removed; the others are removed nevertheless.
     pub fn forget(&self) -> Result<()> {
         let imported_from = self.notes().imported_from;
+        let stays = imported_from.is_some() || self.has_older_stores();
+        if stays {
+            // First: a process that is killed in the middle must not have the tokens there taken over again.
+            let notes = ServerNotes {
+                imported_from: imported_from.or(Some(String::new())),
+                ..ServerNotes::default()
+            };
+            self.files.write_object(NOTES, &notes.to_object());
+        }
         let mut names: Vec<String> = vec![TOKENS, CLIENT_INFO, PENDING, NOTES, USED]
             .into_iter()
             .map(str::to_owned)
@@ -114,17 +123,11 @@ impl Store {
         for beginning in [VERIFIER, DISCOVERY, TOKENS, CLIENT_INFO, PENDING, NOTES] {
             names.extend(self.files.names(beginning));
         }
+        names.retain(|name| !(stays && name == NOTES));
         let failed: Vec<(&String, std::io::Error)> = names
             .iter()
             .filter_map(|name| Some((name, self.files.remove(name).err()?)))
             .collect();
-        if imported_from.is_some() || self.has_older_stores() {
-            let notes = ServerNotes {
-                imported_from: imported_from.or(Some(String::new())),
-                ..ServerNotes::default()
-            };
-            self.files.write_object(NOTES, &notes.to_object());
-        }
         match failed.first() {
             None => Ok(()),
             Some((name, error)) => {

@@ -14,6 +14,8 @@
 //! Not done here: no decision about a sign-in or a refresh; no encryption.
 
 mod atomic;
+#[cfg(test)]
+pub(crate) mod crash;
 mod files;
 pub(crate) mod id_token;
 mod import;

@@ -17,9 +17,9 @@ use ureq::unversioned::transport::{Connector, RustlsConnector};
 use url::Url;
 
 use super::connect::Chain;
-use super::names::{AtConnect, Names};
+use super::names::{AtConnect, Names, Use};
 use super::probe::Stop;
-use super::reach::Zone;
+use super::reach::{Seen, Zone};
 use super::{proxy_env, tls};
 use crate::config::{Config, Http};
 use crate::error::Result;
@@ -28,7 +28,10 @@ use crate::error::Result;
 const INPUT_BUFFER: usize = HEADER_LIMIT + 1024;
 /// A header block that fills the whole buffer would look like a connection that was closed.
 const HEADER_LIMIT: usize = 32 * 1024;
-const OUTPUT_BUFFER: usize = 8 * 1024;
+/// A header of ours must fit into it.
+const OUTPUT_BUFFER: usize = LONGEST_HEADER + 1024;
+/// Servers take 8 to 16 KiB; a token with many groups in it may be that long.
+pub(super) const LONGEST_HEADER: usize = 32 * 1024;
 const IDLE: Duration = Duration::from_secs(4);
 
 /// Makes agents.
@@ -40,6 +43,7 @@ pub(crate) struct Agents {
     additional: OnceLock<Option<Roots>>,
     /// The built-in roots did not know the server's certificate; the additional ones are used from now on.
     prefer_additional: AtomicBool,
+    server: Arc<Seen>,
 }
 
 /// A TLS configuration with the sessions it can resume.
@@ -80,24 +84,31 @@ impl Agents {
             built_in,
             additional: OnceLock::new(),
             prefer_additional: AtomicBool::new(false),
+            server: Arc::default(),
         })
     }
 
-    /// An agent for requests to this server.
+    /// An agent for requests to the MCP server.
     ///
     /// # Errors
     /// If the proxy for it cannot be used.
     pub(crate) fn agent(&self, url: &Url) -> Result<Agent> {
-        self.reaching(url, None)
+        let (config, chain) = self.parts(url, Use::Server(Arc::clone(&self.server)))?;
+        Ok(Agent::with_parts(config, chain, AtConnect))
     }
 
-    /// The same for an address that a document named: only where a server in this zone may lead us.
+    /// An agent for an address that a document named: only where a server in this zone may lead us; `None`: anywhere.
     ///
     /// # Errors
     /// If the proxy for it cannot be used.
     pub(crate) fn reaching(&self, url: &Url, from: Option<Zone>) -> Result<Agent> {
-        let (config, chain) = self.parts(url, from)?;
+        let (config, chain) = self.parts(url, from.map_or(Use::Ours, Use::LedFrom))?;
         Ok(Agent::with_parts(config, chain, AtConnect))
+    }
+
+    /// Where the MCP server is: in the least private of these zones and of those it was found in before.
+    pub(super) fn zone_of_server(&self, zones: impl Iterator<Item = Zone>) -> Zone {
+        self.server.with(zones)
     }
 
     /// An agent that connects to this server and stops there.
@@ -105,11 +116,11 @@ impl Agents {
     /// # Errors
     /// If the proxy for it cannot be used.
     pub(super) fn stopping(&self, url: &Url, stop: Stop) -> Result<Agent> {
-        let (config, chain) = self.parts(url, None)?;
+        let (config, chain) = self.parts(url, Use::Ours)?;
         Ok(Agent::with_parts(config, chain.chain(stop), AtConnect))
     }
 
-    fn parts(&self, url: &Url, from: Option<Zone>) -> Result<(ureq::config::Config, Chain)> {
+    fn parts(&self, url: &Url, use_of: Use) -> Result<(ureq::config::Config, Chain)> {
         let roots = match self.prefer_additional.load(Ordering::Relaxed) {
             true => self.additional().unwrap_or(&self.built_in),
             false => &self.built_in,
@@ -121,7 +132,10 @@ impl Agents {
         };
         let proxy = proxy_env::proxy_for(url, &self.http.proxy)?;
         // The names that are resolved here are the proxy's then, which the person has chosen.
-        let from = from.filter(|_| proxy.is_none());
+        let use_of = match &proxy {
+            Some(_) => Use::Ours,
+            None => use_of,
+        };
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -135,7 +149,7 @@ impl Agents {
             .max_response_header_size(HEADER_LIMIT)
             .max_idle_age(IDLE)
             .build();
-        let names = Names::reaching(from);
+        let names = Names::new(use_of);
         Ok((config, Chain::new(Arc::clone(&roots.connector), names)))
     }
 

@@ -49,9 +49,8 @@ pub(super) fn accepted(
         .headers()
         .get(streamable_http::SESSION)
         .and_then(|value| value.to_str().ok());
-    // It is sent back as a header: what no header can carry is no session id.
     let session = session
-        .filter(|id| !id.is_empty() && id.len() <= 8192)
+        .filter(|id| fits_a_header(id))
         .map(|id| SessionId(id.into()));
     reporter.report(Progress::Opened(Head { session, content }));
     match content {
@@ -70,6 +69,11 @@ pub(super) fn accepted(
         Content::Json => read_json(shared, url, content_type.as_deref(), response, reporter),
         Content::Stream => read_stream(shared, exchange, url, response, reporter),
     }
+}
+
+/// Ids are sent back as headers: what no header can carry, or no server would take, is none.
+fn fits_a_header(id: &str) -> bool {
+    !id.is_empty() && id.len() <= 8192 && header::HeaderValue::from_str(id).is_ok()
 }
 
 /// A body that nobody needs is read only if it is short and its length is known, so that the connection can be used again.
@@ -241,7 +245,8 @@ fn report_item(
         sse::Item::Retry(retry) => return reporter.report(Progress::Retry(retry)),
         sse::Item::Event(event) => event,
     };
-    let id = event.id.map(EventId);
+    let id = event.id.filter(|id| id.is_empty() || fits_a_header(id));
+    let id = id.map(EventId);
     if event.data.is_empty() {
         if let Some(id) = id {
             reporter.report(Progress::EventId(id));

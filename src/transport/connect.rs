@@ -332,7 +332,7 @@ mod tests {
     use ureq::config::Config;
     use ureq::http::Uri;
 
-    use super::super::names::AtConnect;
+    use super::super::names::{AtConnect, Use};
 
     /// A resolver that knows one address, and counts how often it was asked.
     #[derive(Debug)]
@@ -369,7 +369,7 @@ mod tests {
             }
         });
         let asked = Arc::new(AtomicUsize::new(0));
-        let names = Names::by(Counting(address, Arc::clone(&asked)));
+        let names = Names::by(Counting(address, Arc::clone(&asked)), Use::Ours);
         let chain = Chain::new(Arc::default(), names);
         let config = ureq::Agent::config_builder().proxy(None).build();
         let agent = ureq::Agent::with_parts(config, chain, AtConnect);

@@ -15,7 +15,7 @@ use ureq::http::{HeaderMap, HeaderValue, Request, Response, header};
 use ureq::{Agent, Body};
 use url::Url;
 
-use super::agent::Agents;
+use super::agent::{Agents, LONGEST_HEADER};
 use super::cookies::Jar;
 use super::lane::{AgentSlot, Slot};
 use super::{Inbox, answer, failure, redirect, streamable_http};
@@ -250,6 +250,15 @@ fn send_once(
         (Error::new(Kind::Config, what), Stage::Hopeless)
     };
     let headers = headers(shared, exchange, url, bearer).map_err(hopeless)?;
+    for (name, value) in &headers {
+        let length = name.as_str().len() + value.len();
+        if length > LONGEST_HEADER {
+            let what = format!(
+                "the header \"{name}\" would be {length} bytes long, which no server takes"
+            );
+            return Err((Error::new(Kind::Config, what), Stage::Hopeless));
+        }
+    }
     let request = Request::builder()
         .method(method(&exchange.action))
         .uri(url.as_str());

@@ -40,8 +40,6 @@ pub(super) struct Outside {
     pub(super) inbox: Option<Sender<Inbox>>,
     /// The person at the terminal, if there is one.
     pub(super) person: Option<Person>,
-    /// The least private zone the server was found in.
-    pub(super) zone: Mutex<Option<Zone>>,
 }
 
 /// A person who runs a sign-in by hand, at a terminal.
@@ -247,8 +245,7 @@ impl Outside {
         })
     }
 
-    /// The least private zone the server is or was in: whoever keeps its name could add any address to it. It is asked for
-    /// each time, because names move.
+    /// The least private zone the server is or was in. Its name is asked for each time, because names move.
     fn zone_of_server(&self) -> Zone {
         let server = &self.config.server;
         if crate::url::is_loopback(server) {
@@ -259,11 +256,8 @@ impl Outside {
         let port = server.port_or_known_default().unwrap_or(443);
         // A name that only a proxy can resolve is not in a network of ours.
         let addresses = (host, port).to_socket_addrs().into_iter().flatten();
-        let zones: Vec<Zone> = addresses.map(|address| Zone::of(address.ip())).collect();
-        let mut known = self.zone.lock().unwrap_or_else(PoisonError::into_inner);
-        let zone = Zone::least_private(zones.into_iter().chain(*known));
-        *known = Some(zone);
-        zone
+        self.agents
+            .zone_of_server(addresses.map(|address| Zone::of(address.ip())))
     }
 }
 
@@ -343,4 +337,33 @@ fn read(url: &Url, response: Response<Body>) -> Result<Fetched> {
         retry_after,
         body: Secret::new(String::from_utf8_lossy(&body)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::LogConfig;
+
+    #[test]
+    fn a_server_that_was_public_when_it_answered_leads_nowhere_inside_after_its_name_has_moved() {
+        // Where its name points now.
+        let server = Url::parse("https://10.0.0.1/mcp").unwrap();
+        let config = Config::new(server);
+        let silent = LogConfig {
+            silent: true,
+            ..LogConfig::default()
+        };
+        let outside = Outside {
+            agents: Arc::new(Agents::new(&config).unwrap()),
+            log: Arc::new(Log::open(silent).unwrap()),
+            config,
+            inbox: None,
+            person: None,
+        };
+        assert_eq!(outside.zone_of_server(), Zone::Private);
+        outside.agents.zone_of_server([Zone::Public].into_iter());
+        let inside = Fetch::document(Url::parse("https://10.0.0.2/metadata").unwrap());
+        let refused = outside.fetch(&inside).unwrap_err();
+        assert!(refused.what().contains("is not asked"), "{refused}");
+    }
 }

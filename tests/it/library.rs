@@ -49,6 +49,38 @@ fn ask(connection: &Connection, id: u32, method: &str, params: Value) -> Value {
     }
 }
 
+/// What a library's user brings may panic.
+struct Broken;
+
+impl std::io::Read for Broken {
+    fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+        panic!("on purpose")
+    }
+}
+
+impl Write for Broken {
+    fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+        panic!("on purpose")
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_reader_or_writer_that_panics_ends_the_bridge() {
+    let server = tools();
+    let home = TempDir::new();
+    let url = server.url("/mcp");
+    mcp_remote::run(config(&url, &home), Broken, Vec::new()).unwrap();
+    // Its input never ends: only the broken output can end the bridge.
+    let (input, mut to) = std::io::pipe().unwrap();
+    writeln!(to, "{INITIALIZE}").unwrap();
+    mcp_remote::run(config(&url, &home), input, Broken).unwrap();
+    drop(to);
+}
+
 #[test]
 fn a_connection_lists_and_calls_a_tool() {
     let server = tools();

@@ -10,6 +10,7 @@ mod eras_loss;
 mod eras_matrix;
 mod failures;
 mod grants;
+mod hostile;
 mod http_sse;
 mod instances;
 mod library;

@@ -19,6 +19,7 @@ const URL: &str = "https://mcp.example.com/mcp";
 /// Commands that are run elsewhere: by `scripts/check`, or by whoever runs this test.
 const ELSEWHERE: &[&str] = &[
     "scripts/soak",
+    "scripts/fuzz",
     "scripts/demo",
     "scripts/check",
     "scripts/interop",

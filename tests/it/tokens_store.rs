@@ -219,8 +219,11 @@ fn the_directory_of_the_environment_is_used() {
 fn a_link_in_the_place_of_a_file_leads_nowhere() {
     let site = Site::start(|_| {});
     let home = Arc::new(TempDir::new());
+    // Were it read, it would do.
     let target = home.0.join("precious");
-    std::fs::write(&target, "precious").unwrap();
+    let text = r#"{"access_token":"precious","token_type":"Bearer"}"#;
+    std::fs::write(&target, text).unwrap();
+    site.add_access_token("precious", "");
     write(&home, &site.url(), "tokens.json", "{}");
     for name in ["tokens.json", "client_info.json", "server.json"] {
         let link = path(&home, &site.url(), name);
@@ -231,7 +234,7 @@ fn a_link_in_the_place_of_a_file_leads_nowhere() {
     let mut process = start(&site, &[]).browser(&browser).home(&home).go();
     sign_in(&mut process, &browser);
     process.finish();
-    assert_eq!(std::fs::read_to_string(&target).unwrap(), "precious");
+    assert_eq!(std::fs::read_to_string(&target).unwrap(), text);
 }
 
 #[test]

@@ -31,6 +31,11 @@ impl Gate {
         self.0.1.notify_all();
     }
 
+    /// Whether it has happened.
+    pub fn is_open(&self) -> bool {
+        *self.0.0.lock().unwrap()
+    }
+
     /// Waits for it.
     pub fn wait(&self) {
         assert!(self.wait_for(LIMIT), "what was waited for did not happen");

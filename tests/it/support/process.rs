@@ -40,8 +40,13 @@ impl Start {
     /// The bridge under a limit of the shell, such as `-n 20`.
     #[cfg(unix)]
     pub fn limited(limit: &str, args: &[&str]) -> Start {
+        Start::limited_program(limit, env!("CARGO_BIN_EXE_mcp-remote"), args)
+    }
+
+    /// The same with a copy of the program.
+    #[cfg(unix)]
+    pub fn limited_program(limit: &str, program: &str, args: &[&str]) -> Start {
         let script = format!("ulimit {limit} && exec \"$0\" \"$@\"");
-        let program = env!("CARGO_BIN_EXE_mcp-remote");
         let words = [&["-c", script.as_str(), program], args].concat();
         Start::program("/bin/sh", &words)
     }
@@ -89,6 +94,13 @@ impl Start {
     /// With this browser.
     pub fn browser(self, browser: &Browser) -> Start {
         self.env("BROWSER", &browser.command())
+    }
+
+    /// As this user, which only root can ask for.
+    #[cfg(unix)]
+    pub fn user(mut self, id: u32) -> Start {
+        std::os::unix::process::CommandExt::uid(&mut self.command, id);
+        self
     }
 
     /// With stderr in this file.
