@@ -134,7 +134,12 @@ impl Bridge {
                     self.keep_alive.pending = None;
                 }
             }
-            Purpose::EndSession => self.session_ended(),
+            Purpose::EndSession => {
+                if let End::Broken(error, _) = end {
+                    self.debug(format!("the session was not ended: {}", error.what()));
+                }
+                self.session_ended();
+            }
         }
     }
 

@@ -23,6 +23,8 @@ const DEFAULT_RETRY: Duration = Duration::from_secs(1);
 const LEAST_RETRY: Duration = Duration::from_millis(50);
 /// A stream that needs a sign-in is not tried more often than this without one.
 const SIGN_IN_RETRY: Duration = Duration::from_secs(30);
+/// A server that asks for more is tried again nevertheless: it may have been somebody else's answer.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 /// A stream that lived this long was no failure.
 const LIVED: Duration = Duration::from_secs(5);
 
@@ -312,6 +314,7 @@ impl Bridge {
                 .backoff
                 .pause(failures, first, retry::MOST_FOR_STREAMS.max(first)),
         };
-        self.standing.state = StandingState::Paused(now + retry_after.unwrap_or(pause));
+        let pause = retry_after.unwrap_or(pause).min(LONGEST_PAUSE);
+        self.standing.state = StandingState::Paused(now + pause);
     }
 }

@@ -186,19 +186,19 @@ impl Authorizer {
                 }
                 Err(failure) => Err(failure),
             };
-            if !matches!(result, Ok(None)) {
-                self.forget(&attempt);
-            }
             let failure = match result {
-                Ok(tokens) => {
-                    if let Some((tokens, _under_way)) = tokens {
-                        registration::bind(&self.store, &discovered, &client);
-                        self.finish(tokens, &discovered, wanted.scope, challenge);
-                    }
+                Ok(Some((tokens, _under_way))) => {
+                    registration::bind(&self.store, &discovered, &client);
+                    self.finish(tokens, &discovered, wanted.scope, challenge);
+                    // Only now: the code is redeemed, and a process that is killed here has its tokens.
+                    self.forget(&attempt);
                     return Ok(browser);
                 }
+                // Another instance has the tokens; what it began is its own to forget.
+                Ok(None) => return Ok(browser),
                 Err(failure) => failure,
             };
+            self.forget(&attempt);
             if tries < 3
                 && client.origin.is_replaceable()
                 && self.needs_other_client(&failure, wanted)
@@ -302,7 +302,7 @@ fn in_words(challenge: &Challenge) -> String {
 }
 
 /// How long the tokens last, and whether they can be renewed.
-fn life_in_words(tokens: &Tokens) -> String {
+pub(super) fn life_in_words(tokens: &Tokens) -> String {
     let life = match tokens.expires_in {
         Some(seconds) => format!("the token lasts {seconds} s"),
         None => "the token does not say how long it lasts".to_owned(),

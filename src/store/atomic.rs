@@ -15,6 +15,13 @@ use std::time::{Duration, SystemTime};
 use rand::TryRng;
 use rand::rngs::SysRng;
 
+#[cfg(test)]
+use super::crash::before_change;
+
+/// Tests end the process here.
+#[cfg(not(test))]
+fn before_change() {}
+
 /// 1 MiB: a larger file is none of ours.
 pub const SIZE_LIMIT: u64 = 1024 * 1024;
 
@@ -60,6 +67,7 @@ pub fn read(path: &Path) -> io::Result<Option<Content>> {
 /// If anything on the way fails; the old file is then untouched.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = write_temporary(path, bytes)?;
+    before_change();
     if let Err(error) = fs::rename(&temporary, path) {
         fs::remove_file(&temporary).ok();
         return Err(error);
@@ -78,7 +86,9 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
 pub fn create(path: &Path, bytes: &[u8]) -> io::Result<bool> {
     let temporary = write_temporary(path, bytes)?;
     // A hard link appears with its content. With an exclusive create, npm could read the file while it is still empty.
+    before_change();
     let linked = fs::hard_link(&temporary, path);
+    before_change();
     fs::remove_file(&temporary).ok();
     match linked {
         Ok(()) => Ok(true),
@@ -93,6 +103,7 @@ pub fn create(path: &Path, bytes: &[u8]) -> io::Result<bool> {
 /// # Errors
 /// If it cannot be renamed.
 pub fn set_aside(path: &Path, judged: &[u8], aside: &Path) -> io::Result<()> {
+    before_change();
     fs::rename(path, aside)?;
     let moved = read(aside)
         .ok()
@@ -111,6 +122,7 @@ pub fn set_aside(path: &Path, judged: &[u8], aside: &Path) -> io::Result<()> {
 /// # Errors
 /// If it cannot be removed.
 pub fn remove(path: &Path) -> io::Result<bool> {
+    before_change();
     Ok(not_found_is_none(fs::remove_file(path))?.is_some())
 }
 
@@ -119,6 +131,7 @@ pub fn remove(path: &Path) -> io::Result<bool> {
 /// # Errors
 /// If it cannot be made.
 pub fn make_dir(dir: &Path) -> io::Result<()> {
+    before_change();
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
@@ -147,6 +160,7 @@ pub fn open_lock(path: &Path) -> io::Result<File> {
     {
         return Err(io::Error::other("it is no regular file"));
     }
+    before_change();
     owner_only(OpenOptions::new().create(true).write(true)).open(path)
 }
 
@@ -197,11 +211,13 @@ fn write_temporary(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
 
 /// `create_new` follows no symbolic link and takes over no file of another.
 fn create_in_place(path: &Path, bytes: &[u8]) -> io::Result<bool> {
+    before_change();
     let mut file = match owner_only(OpenOptions::new().create_new(true).write(true)).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
         Err(error) => return Err(error),
     };
+    before_change();
     if let Err(error) = file.write_all(bytes).and_then(|()| file.sync_all()) {
         drop(file);
         fs::remove_file(path).ok();

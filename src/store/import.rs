@@ -24,7 +24,7 @@ pub fn import(config: &Config, store: &Store) {
         return;
     };
     let exists = |name| store.files.path(name).is_some_and(|path| path.exists());
-    if exists(TOKENS) || exists(CLIENT_INFO) {
+    if exists(CLIENT_INFO) {
         return;
     }
     let found = candidates(base, config)
@@ -34,6 +34,10 @@ pub fn import(config: &Config, store: &Store) {
         return;
     };
     if store.notes().imported_from.is_some() {
+        return;
+    }
+    // The same tokens, and nothing else: a process was killed while it took them over.
+    if exists(TOKENS) && store.tokens().as_ref() != Some(&tokens) {
         return;
     }
     store.files.write_object(TOKENS, &tokens.to_object());

@@ -17,9 +17,9 @@ use ureq::unversioned::transport::{Connector, RustlsConnector};
 use url::Url;
 
 use super::connect::Chain;
-use super::names::Names;
+use super::names::{AtConnect, Names, Use};
 use super::probe::Stop;
-use super::reach::Zone;
+use super::reach::{Seen, Zone};
 use super::{proxy_env, tls};
 use crate::config::{Config, Http};
 use crate::error::Result;
@@ -28,9 +28,10 @@ use crate::error::Result;
 const INPUT_BUFFER: usize = HEADER_LIMIT + 1024;
 /// A header block that fills the whole buffer would look like a connection that was closed.
 const HEADER_LIMIT: usize = 32 * 1024;
-const OUTPUT_BUFFER: usize = 8 * 1024;
-/// Name resolution has its own limit: connecting has not begun.
-const RESOLVE_LIMIT: Duration = Duration::from_secs(10);
+/// A header of ours must fit into it.
+const OUTPUT_BUFFER: usize = LONGEST_HEADER + 1024;
+/// Servers take 8 to 16 KiB; a token with many groups in it may be that long.
+pub(super) const LONGEST_HEADER: usize = 32 * 1024;
 const IDLE: Duration = Duration::from_secs(4);
 
 /// Makes agents.
@@ -42,6 +43,7 @@ pub(crate) struct Agents {
     additional: OnceLock<Option<Roots>>,
     /// The built-in roots did not know the server's certificate; the additional ones are used from now on.
     prefer_additional: AtomicBool,
+    server: Arc<Seen>,
 }
 
 /// A TLS configuration with the sessions it can resume.
@@ -82,24 +84,31 @@ impl Agents {
             built_in,
             additional: OnceLock::new(),
             prefer_additional: AtomicBool::new(false),
+            server: Arc::default(),
         })
     }
 
-    /// An agent for requests to this server.
+    /// An agent for requests to the MCP server.
     ///
     /// # Errors
     /// If the proxy for it cannot be used.
     pub(crate) fn agent(&self, url: &Url) -> Result<Agent> {
-        self.reaching(url, None)
+        let (config, chain) = self.parts(url, Use::Server(Arc::clone(&self.server)))?;
+        Ok(Agent::with_parts(config, chain, AtConnect))
     }
 
-    /// The same for an address that a document named: only where a server in this zone may lead us.
+    /// An agent for an address that a document named: only where a server in this zone may lead us; `None`: anywhere.
     ///
     /// # Errors
     /// If the proxy for it cannot be used.
     pub(crate) fn reaching(&self, url: &Url, from: Option<Zone>) -> Result<Agent> {
-        let (config, chain, names) = self.parts(url, from)?;
-        Ok(Agent::with_parts(config, chain, names))
+        let (config, chain) = self.parts(url, from.map_or(Use::Ours, Use::LedFrom))?;
+        Ok(Agent::with_parts(config, chain, AtConnect))
+    }
+
+    /// Where the MCP server is: in the least private of these zones and of those it was found in before.
+    pub(super) fn zone_of_server(&self, zones: impl Iterator<Item = Zone>) -> Zone {
+        self.server.with(zones)
     }
 
     /// An agent that connects to this server and stops there.
@@ -107,11 +116,11 @@ impl Agents {
     /// # Errors
     /// If the proxy for it cannot be used.
     pub(super) fn stopping(&self, url: &Url, stop: Stop) -> Result<Agent> {
-        let (config, chain, names) = self.parts(url, None)?;
-        Ok(Agent::with_parts(config, chain.chain(stop), names))
+        let (config, chain) = self.parts(url, Use::Ours)?;
+        Ok(Agent::with_parts(config, chain.chain(stop), AtConnect))
     }
 
-    fn parts(&self, url: &Url, from: Option<Zone>) -> Result<(ureq::config::Config, Chain, Names)> {
+    fn parts(&self, url: &Url, use_of: Use) -> Result<(ureq::config::Config, Chain)> {
         let roots = match self.prefer_additional.load(Ordering::Relaxed) {
             true => self.additional().unwrap_or(&self.built_in),
             false => &self.built_in,
@@ -123,12 +132,14 @@ impl Agents {
         };
         let proxy = proxy_env::proxy_for(url, &self.http.proxy)?;
         // The names that are resolved here are the proxy's then, which the person has chosen.
-        let from = from.filter(|_| proxy.is_none());
+        let use_of = match &proxy {
+            Some(_) => Use::Ours,
+            None => use_of,
+        };
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
             .proxy(proxy)
-            .timeout_resolve(Some(RESOLVE_LIMIT))
             .timeout_connect(Some(self.http.connect_timeout))
             .ip_family(family)
             .tls_config(roots.config.clone())
@@ -138,8 +149,8 @@ impl Agents {
             .max_response_header_size(HEADER_LIMIT)
             .max_idle_age(IDLE)
             .build();
-        let chain = Chain::new(Arc::clone(&roots.connector));
-        Ok((config, chain, Names::reaching(from)))
+        let names = Names::new(use_of);
+        Ok((config, Chain::new(Arc::clone(&roots.connector), names)))
     }
 
     /// The server's certificate was not known: use the additional roots from now on. False if there are none.

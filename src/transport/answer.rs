@@ -49,10 +49,9 @@ pub(super) fn accepted(
         .headers()
         .get(streamable_http::SESSION)
         .and_then(|value| value.to_str().ok());
-    // It is sent back as a header: what no header can carry is no session id.
     let session = session
-        .filter(|id| !id.is_empty() && id.len() <= 8192)
-        .map(|id| SessionId(id.to_owned()));
+        .filter(|id| fits_a_header(id))
+        .map(|id| SessionId(id.into()));
     reporter.report(Progress::Opened(Head { session, content }));
     match content {
         Content::Nothing => {
@@ -72,6 +71,11 @@ pub(super) fn accepted(
     }
 }
 
+/// Ids are sent back as headers: what no header can carry, or no server would take, is none.
+fn fits_a_header(id: &str) -> bool {
+    !id.is_empty() && id.len() <= 8192 && header::HeaderValue::from_str(id).is_ok()
+}
+
 /// A body that nobody needs is read only if it is short and its length is known, so that the connection can be used again.
 /// A 202 without a length would never end.
 fn drain(response: Response<Body>) {
@@ -87,6 +91,9 @@ fn drain(response: Response<Body>) {
     }
 }
 
+/// So many bytes of an answer are kept, to be quoted if it is no message.
+const QUOTED: usize = 800;
+
 fn read_json(
     shared: &Arc<Shared>,
     url: &Url,
@@ -95,13 +102,15 @@ fn read_json(
     reporter: &Reporter,
 ) -> Attempt<Progress> {
     let text = read_body(url, response, shared.config.message_limit, Some(reporter))?;
-    let start = clean(text.trim_start().lines().next().unwrap_or_default(), 200);
     let size = text.len();
+    let start = text.as_bytes().get(..QUOTED.min(size)).map(<[u8]>::to_vec);
     let parsed = match Message::read(text) {
         Ok(parsed) => parsed,
         Err(malformed) => {
             let kind = clean(content_type.unwrap_or("no content type"), 80);
             let error = |what| Error::new(Kind::PeerMisbehaved, what);
+            let start = String::from_utf8_lossy(&start.unwrap_or_default()).into_owned();
+            let start = clean(start.trim_start().lines().next().unwrap_or_default(), 200);
             if start.is_empty() {
                 let what = format!("{} answered with an empty body ({kind})", shown(url));
                 return Err((error(what), Stage::Answering));
@@ -114,7 +123,7 @@ fn read_json(
             return Err((error(what).with_detail(start), Stage::Answering));
         }
     };
-    reporter.report(Progress::Event {
+    reporter.hold(Progress::Event {
         id: None,
         parsed: Ok(held(shared, parsed, size)),
     });
@@ -236,7 +245,8 @@ fn report_item(
         sse::Item::Retry(retry) => return reporter.report(Progress::Retry(retry)),
         sse::Item::Event(event) => event,
     };
-    let id = event.id.map(EventId);
+    let id = event.id.filter(|id| id.is_empty() || fits_a_header(id));
+    let id = id.map(EventId);
     if event.data.is_empty() {
         if let Some(id) = id {
             reporter.report(Progress::EventId(id));

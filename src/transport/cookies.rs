@@ -31,6 +31,8 @@ struct Cookie {
 /// RFC 6265 6.1 asks for at least these.
 const MOST_COOKIES: usize = 50;
 const LONGEST: usize = 4096;
+/// Together; servers that set more refuse what they would be sent.
+const LONGEST_HEADER: usize = 8192;
 
 impl Jar {
     /// Takes a `Set-Cookie` of an answer from this address; `now` in seconds since 1970.
@@ -84,6 +86,9 @@ impl Jar {
 
     /// The `Cookie` header for a request to this address.
     pub(super) fn header(&self, to: &Url, now: u64) -> Option<Secret> {
+        if self.cookies.is_empty() {
+            return None;
+        }
         let origin = to.origin();
         let mut fitting: Vec<&Cookie> = self
             .cookies
@@ -95,11 +100,17 @@ impl Jar {
             .collect();
         // Longer paths first (5.4, step 2).
         fitting.sort_by_key(|cookie| std::cmp::Reverse(cookie.path.len()));
-        let pairs: Vec<String> = fitting
-            .iter()
-            .map(|cookie| format!("{}={}", cookie.name, cookie.value.expose()))
-            .collect();
-        (!pairs.is_empty()).then(|| Secret::new(pairs.join("; ")))
+        let mut header = String::new();
+        for cookie in fitting {
+            let pair = format!("{}={}", cookie.name, cookie.value.expose());
+            if header.len() + pair.len() <= LONGEST_HEADER {
+                header = match header.is_empty() {
+                    true => pair,
+                    false => format!("{header}; {pair}"),
+                };
+            }
+        }
+        (!header.is_empty()).then(|| Secret::new(header))
     }
 }
 

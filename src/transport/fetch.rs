@@ -40,15 +40,22 @@ pub(super) struct Outside {
     pub(super) inbox: Option<Sender<Inbox>>,
     /// The person at the terminal, if there is one.
     pub(super) person: Option<Person>,
-    /// The least private zone the server was found in.
-    pub(super) zone: Mutex<Option<Zone>>,
 }
 
 /// A person who runs a sign-in by hand, at a terminal.
 pub struct Person {
-    found: Sender<Found>,
+    news: Sender<News>,
     /// Lines of stdin, read once an address has been asked for.
     pasted: Mutex<Option<Receiver<String>>>,
+}
+
+/// What a person is told, in the order it happens.
+#[derive(Debug)]
+pub enum News {
+    /// A step of the sign-in was done.
+    Found(Found),
+    /// A line for stderr, such as the address to open: it must not overtake the steps before it.
+    Said(Level, String),
 }
 
 /// What a step of the sign-in found.
@@ -64,9 +71,9 @@ pub struct Found {
 
 impl Person {
     /// A person who is told each step.
-    pub fn new(found: Sender<Found>) -> Person {
+    pub fn new(news: Sender<News>) -> Person {
         Person {
-            found,
+            news,
             pasted: Mutex::default(),
         }
     }
@@ -130,11 +137,17 @@ impl World for Outside {
     }
 
     fn say(&self, level: Level, text: &str) {
-        self.log.say(level, text);
+        match &self.person {
+            Some(person) if level > Level::Debug => {
+                // Whoever wanted to know may have given up.
+                person.news.send(News::Said(level, text.to_owned())).ok();
+            }
+            _ => self.log.say(level, text),
+        }
     }
 
     fn show_url(&self, url: &Url, text: &str) {
-        self.log.say(Level::Info, text);
+        self.say(Level::Info, text);
         let told = Inbox::Bridge(Input::SignInUrl(url.to_string()));
         // The inbox is closed only when the process is leaving.
         self.inbox.as_ref().map(|inbox| inbox.send(told).ok());
@@ -149,8 +162,8 @@ impl World for Outside {
         self.log.say(Level::Debug, &format!("{step}: {what}"));
         if let Some(person) = &self.person {
             let (what, at) = (what.to_owned(), Instant::now());
-            // Whoever wanted to know may have given up.
-            person.found.send(Found { step, what, at }).ok();
+            let found = News::Found(Found { step, what, at });
+            person.news.send(found).ok();
         }
     }
 
@@ -232,8 +245,7 @@ impl Outside {
         })
     }
 
-    /// The least private zone the server is or was in: whoever keeps its name could add any address to it. It is asked for
-    /// each time, because names move.
+    /// The least private zone the server is or was in. Its name is asked for each time, because names move.
     fn zone_of_server(&self) -> Zone {
         let server = &self.config.server;
         if crate::url::is_loopback(server) {
@@ -244,11 +256,8 @@ impl Outside {
         let port = server.port_or_known_default().unwrap_or(443);
         // A name that only a proxy can resolve is not in a network of ours.
         let addresses = (host, port).to_socket_addrs().into_iter().flatten();
-        let zones: Vec<Zone> = addresses.map(|address| Zone::of(address.ip())).collect();
-        let mut known = self.zone.lock().unwrap_or_else(PoisonError::into_inner);
-        let zone = Zone::least_private(zones.into_iter().chain(*known));
-        *known = Some(zone);
-        zone
+        self.agents
+            .zone_of_server(addresses.map(|address| Zone::of(address.ip())))
     }
 }
 
@@ -328,4 +337,33 @@ fn read(url: &Url, response: Response<Body>) -> Result<Fetched> {
         retry_after,
         body: Secret::new(String::from_utf8_lossy(&body)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::LogConfig;
+
+    #[test]
+    fn a_server_that_was_public_when_it_answered_leads_nowhere_inside_after_its_name_has_moved() {
+        // Where its name points now.
+        let server = Url::parse("https://10.0.0.1/mcp").unwrap();
+        let config = Config::new(server);
+        let silent = LogConfig {
+            silent: true,
+            ..LogConfig::default()
+        };
+        let outside = Outside {
+            agents: Arc::new(Agents::new(&config).unwrap()),
+            log: Arc::new(Log::open(silent).unwrap()),
+            config,
+            inbox: None,
+            person: None,
+        };
+        assert_eq!(outside.zone_of_server(), Zone::Private);
+        outside.agents.zone_of_server([Zone::Public].into_iter());
+        let inside = Fetch::document(Url::parse("https://10.0.0.2/metadata").unwrap());
+        let refused = outside.fetch(&inside).unwrap_err();
+        assert!(refused.what().contains("is not asked"), "{refused}");
+    }
 }

@@ -4,14 +4,18 @@
 
 use std::time::Duration;
 
-/// The time to wait that a `Retry-After` asks for; a date that has passed asks for none.
+/// The time to wait that a `Retry-After` asks for, a year at most; a date that has passed asks for none.
 pub(super) fn parse_retry_after(value: &str, now: u64) -> Option<Duration> {
     let value = value.trim();
-    if let Ok(seconds) = value.parse::<u64>() {
-        return Some(Duration::from_secs(seconds));
-    }
-    parse_http_date(value).map(|at| Duration::from_secs(at.saturating_sub(now)))
+    let seconds = match value.parse::<u64>() {
+        Ok(seconds) => seconds,
+        Err(_) => parse_http_date(value)?.saturating_sub(now),
+    };
+    Some(Duration::from_secs(seconds.min(LONGEST)))
 }
+
+/// More than this added to the time of now may be more than a clock can tell.
+const LONGEST: u64 = 365 * 86_400;
 
 /// Seconds since 1970. Reads all three formats and the dashes that cookies use, by what each word looks like.
 pub(super) fn parse_http_date(text: &str) -> Option<u64> {

@@ -7,6 +7,7 @@
 //! ```
 //!
 //! [`run`] owns the bridge; everything else reports to its one inbox. No lock is taken around the bridge's state.
+//! A panic of the reader or the writer is the end of its side; one of the bridge is answered (`owed`) and ends the process.
 
 mod agent;
 mod answer;
@@ -19,6 +20,7 @@ mod http_date;
 mod http_sse;
 mod lane;
 mod names;
+mod owed;
 mod probe;
 mod proxy_env;
 mod reach;
@@ -29,7 +31,7 @@ mod streamable_http;
 mod tls;
 
 use std::io::{BufReader, Read, Write};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -46,8 +48,9 @@ pub use crate::oauth::sign_out::SignedOut;
 use crate::secret::Secret;
 use crate::store::Store;
 use fetch::Outside;
-pub use fetch::{Found, Person};
+pub use fetch::{Found, News, Person};
 use lane::Lanes;
+use owed::Owed;
 pub use probe::{name_not_found, not_connected, proxy_of, status_of_lost_session, try_tls};
 use stdio::Line;
 
@@ -77,6 +80,7 @@ pub fn run(config: Config, log: Arc<Log>) -> Result<()> {
         signals: true,
         settled: None,
         person: None,
+        says_failures: true,
     };
     run_over(config, log, ends)
 }
@@ -93,6 +97,8 @@ pub struct Ends {
     pub settled: Option<Sender<Transport>>,
     /// The person at the terminal, if one runs this by hand.
     pub person: Option<Person>,
+    /// Whether failures of requests are said on stderr, too: a host may show nobody the error it is answered.
+    pub says_failures: bool,
 }
 
 /// The same over any reader and writer.
@@ -109,6 +115,8 @@ pub fn run_over(config: Config, log: Arc<Log>, ends: Ends) -> Result<()> {
 /// # Errors
 /// If it cannot start.
 pub(crate) fn prepare(config: Config, log: Arc<Log>, ends: Ends) -> Result<impl FnOnce()> {
+    let server = crate::url::shown(&config.server);
+    crate::url::check_server(&config.server, config.allow_http, &server)?;
     let (inbox, news) = channel();
     let (writer, lines) = channel();
     if ends.signals {
@@ -124,7 +132,8 @@ pub(crate) fn prepare(config: Config, log: Arc<Log>, ends: Ends) -> Result<impl 
         _ => None,
     };
     let era = store.notes().era.as_deref().and_then(Era::from_name);
-    let settings = Settings::new(&config, remembered, era, seed());
+    let mut settings = Settings::new(&config, remembered, era, seed());
+    settings.says_failures = ends.says_failures;
     let limit = config.message_limit;
     let agents = Arc::new(agent::Agents::new(&config)?);
     let outside = Outside {
@@ -133,7 +142,6 @@ pub(crate) fn prepare(config: Config, log: Arc<Log>, ends: Ends) -> Result<impl 
         log: Arc::clone(&log),
         inbox: Some(inbox.clone()),
         person: ends.person,
-        zone: Mutex::default(),
     };
     let authorizer = authorizer(outside, Arc::clone(&store))?;
     let shared = Arc::new(exchange::Shared {
@@ -155,15 +163,13 @@ pub(crate) fn prepare(config: Config, log: Arc<Log>, ends: Ends) -> Result<impl 
     let to_reader = inbox.clone();
     spawn("reader", move || {
         let budget = Budget::new(limit.saturating_mul(2));
-        stdio::read_lines(
-            BufReader::with_capacity(64 * 1024, ends.input),
-            limit,
-            &budget,
-            &to_reader,
-        );
+        let input = BufReader::with_capacity(64 * 1024, ends.input);
+        let read = || stdio::read_lines(input, limit, &budget, &to_reader);
+        unless_it_panics(read, &to_reader, Input::ClientClosed);
     })?;
     spawn("writer", move || {
-        stdio::write_lines(ends.output, &lines, &inbox)
+        let write = || stdio::write_lines(ends.output, &lines, &inbox);
+        unless_it_panics(write, &inbox, Input::OutputClosed);
     })?;
     let looped = Loop {
         bridge: Bridge::new(settings, Instant::now()),
@@ -174,6 +180,7 @@ pub(crate) fn prepare(config: Config, log: Arc<Log>, ends: Ends) -> Result<impl 
         authorizer,
         to_sign_in,
         settled: ends.settled,
+        owed: Owed::default(),
     };
     Ok(move || looped.run(&news))
 }
@@ -187,37 +194,66 @@ struct Loop {
     authorizer: Option<Arc<Authorizer>>,
     to_sign_in: Sender<Inbox>,
     settled: Option<Sender<Transport>>,
+    owed: Owed,
 }
 
 impl Loop {
     fn run(mut self, news: &Receiver<Inbox>) {
+        let served = catch_unwind(AssertUnwindSafe(|| self.serve(news)));
+        if let Err(panic) = served {
+            for error in self.owed.errors() {
+                drop(self.writer.send(Line::Answer(error)));
+            }
+            self.flush();
+            resume_unwind(panic);
+        }
+    }
+
+    fn serve(&mut self, news: &Receiver<Inbox>) {
         loop {
             let input = match self.wait(news) {
                 Inbox::Bridge(input) => input,
                 Inbox::Leave => return,
             };
-            let over = match &input {
-                Input::Progress(id, Progress::Refused(_) | Progress::Ended(_)) => Some(*id),
-                _ => None,
-            };
-            self.bridge.handle(Instant::now(), input);
-            if let Some(id) = over {
-                self.lanes.finished(id);
-            }
-            while let Some(output) = self.bridge.poll() {
-                if matches!(output, Output::Exit) {
-                    self.flush();
-                    if let Some(authorizer) = &self.authorizer {
-                        authorizer.settle(LAST_TOKENS);
-                    }
-                    return;
-                }
-                self.carry_out(output);
+            if !self.handle(input) {
+                return;
             }
         }
     }
 
+    /// Whether the session goes on.
+    fn handle(&mut self, input: Input) -> bool {
+        let over = match &input {
+            Input::Progress(id, news) => {
+                let is_last =
+                    |news: &Progress| matches!(news, Progress::Refused(_) | Progress::Ended(_));
+                news.last().is_some_and(is_last).then_some(*id)
+            }
+            _ => None,
+        };
+        self.owed.came(&input);
+        self.bridge.handle(Instant::now(), input);
+        if let Some(id) = over {
+            self.lanes.finished(id);
+        }
+        while let Some(output) = self.bridge.poll() {
+            if matches!(output, Output::Exit) {
+                self.flush();
+                if let Some(authorizer) = &self.authorizer {
+                    authorizer.settle(LAST_TOKENS);
+                }
+                return false;
+            }
+            self.carry_out(output);
+        }
+        true
+    }
+
     fn wait(&self, news: &Receiver<Inbox>) -> Inbox {
+        // The time limits are looked through only when there is nothing else to do.
+        if let Ok(inbox) = news.try_recv() {
+            return inbox;
+        }
         let Some(at) = self.bridge.deadline() else {
             return news.recv().unwrap_or(Inbox::Leave);
         };
@@ -229,6 +265,7 @@ impl Loop {
     }
 
     fn carry_out(&mut self, output: Output) {
+        self.owed.goes(&output);
         match output {
             // The writer is gone only after it reported that stdout is closed.
             Output::Client(message) => drop(self.writer.send(Line::Message(message))),
@@ -304,7 +341,6 @@ pub fn revoke(config: &Config, store: Arc<Store>, log: Arc<Log>) -> Result<Signe
         log,
         inbox: None,
         person: None,
-        zone: Mutex::default(),
     };
     match authorizer(outside, store)? {
         Some(authorizer) => authorizer.revoke(),
@@ -349,6 +385,14 @@ fn watch_signals(inbox: Sender<Inbox>, log: &Log) {
     }
 }
 
+/// Runs a side of the client; if it panics, that side has ended.
+fn unless_it_panics(body: impl FnOnce(), inbox: &Sender<Inbox>, ended: Input) {
+    if catch_unwind(AssertUnwindSafe(body)).is_err() {
+        // The receiver is gone only when the process is leaving anyway.
+        inbox.send(Inbox::Bridge(ended)).ok();
+    }
+}
+
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<()> {
     let started = std::thread::Builder::new()
         .name(name.to_owned())
@@ -368,4 +412,82 @@ fn seed() -> u64 {
     rand::rngs::SysRng
         .try_next_u64()
         .unwrap_or(u64::from(std::process::id()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bridge::{End, EventId, ExchangeId};
+    use crate::config::LogConfig;
+    use crate::jsonrpc::Message;
+
+    /// A bridge with this inbox, and what it says to the client.
+    fn looped(inbox: Sender<Inbox>) -> (Loop, Receiver<Line>) {
+        let config = Config::new(url::Url::parse("http://127.0.0.1:1/mcp").unwrap());
+        let silent = LogConfig {
+            silent: true,
+            ..LogConfig::default()
+        };
+        let log = Arc::new(Log::open(silent).unwrap());
+        let settings = Settings::new(&config, None, None, 0);
+        let shared = exchange::Shared {
+            agents: Arc::new(agent::Agents::new(&config).unwrap()),
+            authorizer: None,
+            cookies: Mutex::default(),
+            log: Arc::clone(&log),
+            budget: Budget::new(SERVER_BUDGET),
+            config: config.clone(),
+        };
+        let (writer, lines) = channel();
+        let looped = Loop {
+            bridge: Bridge::new(settings, Instant::now()),
+            lanes: Lanes::new(Arc::new(shared), inbox.clone()),
+            writer,
+            store: Arc::new(Store::for_config(&config, Arc::clone(&log))),
+            log,
+            authorizer: None,
+            to_sign_in: inbox,
+            settled: None,
+            owed: Owed::default(),
+        };
+        (looped, lines)
+    }
+
+    #[test]
+    fn a_panic_of_the_bridge_answers_all_that_is_owed_and_goes_on() {
+        let (inbox, news) = channel();
+        let (looped, lines) = looped(inbox.clone());
+        let line = |text: &str| Input::Client(Message::read(text.to_owned()));
+        let progress = |news| Input::Progress(ExchangeId(1), vec![news]);
+        for input in [
+            line(r#"{"id":1,"method":"a"}"#),
+            line(r#"[{"id":"1","method":"b"},{"id":2,"method":"c"},{"method":"n"}]"#),
+            // Nothing that came from the network would be so long: no clock can tell when it is over.
+            progress(Progress::Retry(Duration::MAX)),
+            progress(Progress::EventId(EventId("e".to_owned()))),
+            progress(Progress::Event {
+                id: None,
+                parsed: Message::read(r#"{"id":2,"result":0}"#.to_owned()),
+            }),
+            progress(Progress::Ended(End::Complete)),
+        ] {
+            inbox.send(Inbox::Bridge(input)).unwrap();
+        }
+        inbox.send(Inbox::Leave).unwrap();
+        let panicked = catch_unwind(AssertUnwindSafe(|| looped.run(&news)));
+        assert!(panicked.is_err());
+        let mut ids: Vec<String> = lines
+            .try_iter()
+            .filter_map(|line| match line {
+                Line::Message(message) => Some(message.text().to_owned()),
+                Line::Answer(text) => Some(text),
+                Line::Flush(_) => None,
+            })
+            .map(|text| serde_json::from_str::<serde_json::Value>(&text).unwrap())
+            .filter(|message| message["method"].is_null())
+            .map(|answer| answer["id"].to_string())
+            .collect();
+        ids.sort();
+        assert_eq!(ids, ["\"1\"", "1", "2"]);
+    }
 }

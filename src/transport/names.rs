@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 use ureq::config::Config;
 use ureq::http::Uri;
@@ -14,14 +15,40 @@ use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver
 use ureq::unversioned::transport::NextTimeout;
 
 use super::connect::NotConnected;
-use super::reach::Zone;
+use super::reach::{Seen, Zone};
 
 /// Names to addresses.
 #[derive(Debug)]
 pub(super) struct Names {
-    resolver: DefaultResolver,
-    /// Addresses that a server in this zone may not lead us to are left out.
-    from: Option<Zone>,
+    resolver: Box<dyn Resolver>,
+    use_of: Use,
+}
+
+/// What the addresses are wanted for.
+#[derive(Debug)]
+pub(super) enum Use {
+    /// Requests of ours to where the person wants them.
+    Ours,
+    /// Requests to the MCP server: where it is found is noted.
+    Server(Arc<Seen>),
+    /// Requests to an address that a document named: those that a server in this zone may not lead us to are left out.
+    LedFrom(Zone),
+}
+
+/// What ureq asks before each request, one on an open connection included: a look-up and a thread each time. The
+/// connector asks [`Names`] when it is time.
+#[derive(Debug)]
+pub(super) struct AtConnect;
+
+impl Resolver for AtConnect {
+    fn resolve(
+        &self,
+        _: &Uri,
+        _: &Config,
+        _: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        Ok(self.empty())
+    }
 }
 
 /// All addresses of a name are where the server that named it may not lead us.
@@ -64,7 +91,7 @@ impl Resolver for Names {
             _ => {
                 let found = self.resolver.resolve(uri, config, timeout);
                 let found = found.map_err(unresolved)?;
-                return self.within_reach(self.in_turns(&found));
+                return self.judged(self.in_turns(&found));
             }
         };
         let mut addresses = self.empty();
@@ -75,22 +102,35 @@ impl Resolver for Names {
         if addresses.is_empty() {
             return Err(unresolved(ureq::Error::HostNotFound));
         }
-        self.within_reach(addresses)
+        self.judged(addresses)
     }
 }
 
 impl Names {
-    /// Names as a server in this zone may use them; `None`: all of them.
-    pub(super) fn reaching(from: Option<Zone>) -> Names {
+    /// Names for this use.
+    pub(super) fn new(use_of: Use) -> Names {
         Names {
-            resolver: DefaultResolver::default(),
-            from,
+            resolver: Box::new(DefaultResolver::default()),
+            use_of,
         }
     }
 
-    fn within_reach(&self, found: ResolvedSocketAddrs) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let Some(from) = self.from else {
-            return Ok(found);
+    #[cfg(test)]
+    pub(super) fn by(resolver: impl Resolver, use_of: Use) -> Names {
+        Names {
+            resolver: Box::new(resolver),
+            use_of,
+        }
+    }
+
+    fn judged(&self, found: ResolvedSocketAddrs) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let from = match &self.use_of {
+            Use::Ours => return Ok(found),
+            Use::Server(seen) => {
+                seen.with(found.iter().map(|address| Zone::of(address.ip())));
+                return Ok(found);
+            }
+            Use::LedFrom(zone) => zone,
         };
         let mut addresses = self.empty();
         found
@@ -140,7 +180,74 @@ fn unresolved(error: ureq::Error) -> ureq::Error {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::sync::Mutex;
+
+    use super::super::connect::Chain;
+    use super::super::failure;
     use super::*;
+
+    /// A name that has another address each time it is asked for.
+    #[derive(Debug)]
+    struct Moving(Mutex<Vec<SocketAddr>>);
+
+    impl Resolver for Moving {
+        fn resolve(
+            &self,
+            _: &Uri,
+            _: &Config,
+            _: NextTimeout,
+        ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+            let mut addresses = self.empty();
+            addresses.push(self.0.lock().unwrap().remove(0));
+            Ok(addresses)
+        }
+    }
+
+    /// What `http://moving.test/` answers, whose name has these addresses one after the other.
+    fn ask(use_of: Use, addresses: &[SocketAddr]) -> Result<(), ureq::Error> {
+        let names = Names::by(Moving(Mutex::new(addresses.to_vec())), use_of);
+        let chain = Chain::new(Arc::default(), names);
+        let agent = ureq::Agent::with_parts(Config::default(), chain, AtConnect);
+        agent.get("http://moving.test/").call().map(drop)
+    }
+
+    #[test]
+    fn the_address_that_was_checked_is_the_one_that_is_used() {
+        let inside = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = inside.local_addr().unwrap();
+        let public = SocketAddr::from(([8, 8, 8, 8], 80));
+        // Had anybody asked again after the check, it would have been for the second one.
+        let refused = ask(Use::LedFrom(Zone::Public), &[address, public]).unwrap_err();
+        assert!(failure::is_out_of_reach(&refused), "{refused}");
+        inside.set_nonblocking(true).unwrap();
+        assert!(inside.accept().is_err(), "it was called");
+        inside.set_nonblocking(false).unwrap();
+        let answering = std::thread::spawn(move || {
+            let mut stream = inside.accept().unwrap().0;
+            stream.read_exact(&mut [0; 4]).unwrap();
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+                .unwrap();
+            stream.read_to_end(&mut Vec::new()).ok();
+        });
+        ask(Use::LedFrom(Zone::Loopback), &[address, public]).unwrap();
+        answering.join().unwrap();
+    }
+
+    #[test]
+    fn where_the_server_was_found_counts_although_its_name_has_moved_since() {
+        let bound = TcpListener::bind("127.0.0.1:0").unwrap();
+        let gone = bound.local_addr().unwrap();
+        drop(bound);
+        let seen = Arc::new(Seen::default());
+        // Nobody is there; the address was used nevertheless.
+        assert!(ask(Use::Server(Arc::clone(&seen)), &[gone]).is_err());
+        assert_eq!(seen.with([Zone::Special].into_iter()), Zone::Loopback);
+        assert_eq!(seen.with([Zone::Public].into_iter()), Zone::Public);
+        assert_eq!(seen.with([Zone::Private].into_iter()), Zone::Public);
+    }
 
     #[test]
     fn the_families_take_turns() {
@@ -148,7 +255,7 @@ mod tests {
             .iter()
             .map(|a| a.parse().unwrap())
             .collect();
-        let order: Vec<String> = Names::reaching(None)
+        let order: Vec<String> = Names::new(Use::Ours)
             .in_turns(&found)
             .iter()
             .map(ToString::to_string)

@@ -7,9 +7,13 @@
 //! - this machine only if the server is on it;
 //! - private networks only if the server is in one or on this machine.
 //!
+//! Whoever keeps the server's name can add any address to it, and move it between our looks: the server is where the least
+//! private address is that its name has had in this process.
+//!
 //! Spec: RFC 9728 7.7, MCP 2026-07-28 basic/authorization/security-considerations (SSRF); RFC 6890, RFC 6598, RFC 4193, RFC 6052.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::{Mutex, PoisonError};
 
 /// How private an address is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -50,6 +54,20 @@ impl Zone {
             Zone::Loopback => self == Zone::Loopback,
             Zone::Special => self == Zone::Special,
         }
+    }
+}
+
+/// The least private zone somebody was found in so far.
+#[derive(Debug, Default)]
+pub(crate) struct Seen(Mutex<Option<Zone>>);
+
+impl Seen {
+    /// The least private of these and of all before.
+    pub(crate) fn with(&self, zones: impl Iterator<Item = Zone>) -> Zone {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let zone = Zone::least_private(zones.chain(*seen));
+        *seen = Some(zone);
+        zone
     }
 }
 

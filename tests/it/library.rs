@@ -49,6 +49,38 @@ fn ask(connection: &Connection, id: u32, method: &str, params: Value) -> Value {
     }
 }
 
+/// What a library's user brings may panic.
+struct Broken;
+
+impl std::io::Read for Broken {
+    fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+        panic!("on purpose")
+    }
+}
+
+impl Write for Broken {
+    fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+        panic!("on purpose")
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_reader_or_writer_that_panics_ends_the_bridge() {
+    let server = tools();
+    let home = TempDir::new();
+    let url = server.url("/mcp");
+    mcp_remote::run(config(&url, &home), Broken, Vec::new()).unwrap();
+    // Its input never ends: only the broken output can end the bridge.
+    let (input, mut to) = std::io::pipe().unwrap();
+    writeln!(to, "{INITIALIZE}").unwrap();
+    mcp_remote::run(config(&url, &home), input, Broken).unwrap();
+    drop(to);
+}
+
 #[test]
 fn a_connection_lists_and_calls_a_tool() {
     let server = tools();
@@ -145,4 +177,29 @@ fn the_bridge_runs_over_any_reader_and_writer() {
         lines.next().is_none(),
         "the writer is closed with the session"
     );
+}
+
+#[test]
+fn plain_http_to_another_machine_needs_leave() {
+    let home = TempDir::new();
+    for (url, expected) in [
+        (
+            "http://a.test/mcp?key=hush",
+            "\"http://a.test/mcp\" is not encrypted",
+        ),
+        (
+            "ftp://a.test/",
+            "\"ftp://a.test/\" must begin with https://, not ftp:",
+        ),
+    ] {
+        let refused = Connection::open(config(url, &home)).unwrap_err();
+        assert_eq!(refused.kind(), mcp_remote::error::Kind::Usage);
+        assert_eq!(refused.what(), expected);
+        let nothing = std::io::empty();
+        let refused = mcp_remote::run(config(url, &home), nothing, Vec::new()).unwrap_err();
+        assert_eq!(refused.what(), expected);
+    }
+    let mut config = config("http://a.test/mcp", &home);
+    config.allow_http = true;
+    Connection::open(config).unwrap().close();
 }

@@ -11,6 +11,7 @@ mod eras_loss;
 mod eras_matrix;
 mod failures;
 mod grants;
+mod hostile;
 mod http_sse;
 mod instances;
 mod library;

@@ -19,6 +19,7 @@ const URL: &str = "https://mcp.example.com/mcp";
 /// Commands that are run elsewhere: by `scripts/check`, or by whoever runs this test.
 const ELSEWHERE: &[&str] = &[
     "scripts/soak",
+    "scripts/fuzz",
     "scripts/demo",
     "scripts/check",
     "scripts/interop",
@@ -31,7 +32,7 @@ const ELSEWHERE: &[&str] = &[
     "docker build -f scripts/Dockerfile -t mcp-remote .",
     "docker run -i --rm mcp-remote https://mcp.example.com/mcp",
     "cargo test --locked",
-    "cargo build --release --locked",
+    "cargo install --locked --path .",
     "cargo doc --open",
 ];
 

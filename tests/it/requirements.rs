@@ -28,6 +28,8 @@ const TABLE: &[Promise] = &[
             "a_reset_a_close_or_a_stall_at_any_point_of_an_answer_is_one_error",
             "a_request_that_comes_on_the_way_out_is_answered_and_not_sent",
             "a_renewal_whose_answer_never_comes_ends_in_errors",
+            "events_that_mean_harm_are_one_answer_and_spoil_no_other",
+            "an_event_id_that_no_header_can_carry_ends_in_one_error",
             "a_request_id_in_use_is_refused_and_free_again_after_its_answer",
         ],
     ),
@@ -66,6 +68,7 @@ const TABLE: &[Promise] = &[
         "a bad line is answered, an odd line is read",
         &[
             "a_bad_line_is_answered_and_the_next_one_works",
+            "bytes_that_no_client_would_send_are_answered_and_the_next_line_works",
             "a_byte_order_mark_and_a_last_line_without_an_end_are_accepted",
             "every_line_end_a_bom_and_a_missing_end_are_accepted_in_any_chunks",
         ],
@@ -104,6 +107,7 @@ const TABLE: &[Promise] = &[
         "the server's own requests reach the client, and their answers the server",
         &[
             "requests_of_the_server_and_their_answers_pass_both_ways",
+            "a_request_of_the_server_under_an_id_of_the_clients_confuses_neither",
             "a_server_request_on_the_standing_stream_is_not_lost_to_an_early_call",
             "answers_for_a_server_that_is_away_do_not_pile_up",
         ],
@@ -125,6 +129,7 @@ const TABLE: &[Promise] = &[
             "interim_answers_chunk_extensions_and_trailers_are_understood",
             "a_body_ended_by_the_connection_is_whole",
             "compressed_answers_are_read",
+            "an_answer_that_breaks_the_rules_of_http_is_one_answer_and_spoils_no_other",
             "a_length_that_is_a_lie_is_one_answer_and_spoils_no_other",
         ],
     ),
@@ -177,6 +182,7 @@ const TABLE: &[Promise] = &[
         &[
             "a_busy_server_is_asked_again_when_it_says",
             "a_server_busy_for_long_is_told_at_once",
+            "a_time_to_wait_beyond_any_clock_ends_nothing",
             "a_server_that_starts_late_is_waited_for",
             "without_a_server_the_client_is_told_and_the_process_stays",
         ],
@@ -196,6 +202,7 @@ const TABLE: &[Promise] = &[
         "what a peer sends without end costs bounded memory and time",
         &[
             "endless_headers_are_one_error",
+            "cookies_in_any_number_do_not_end_what_a_server_takes",
             "endless_lines_and_bodies_end_at_the_limit_and_cost_no_more_than_it",
             "comments_without_end_cost_no_memory_and_the_answer_after_them_counts",
             "a_compressed_bomb_ends_at_the_limit_and_costs_no_more_than_it",
@@ -227,6 +234,8 @@ const TABLE: &[Promise] = &[
         "a panic becomes answers",
         &[
             "a_panic_in_a_lane_becomes_the_end_of_its_exchange",
+            "a_panic_of_the_bridge_answers_all_that_is_owed_and_goes_on",
+            "a_reader_or_writer_that_panics_ends_the_bridge",
             "files_are_short_begin_with_what_they_are_and_do_not_panic",
         ],
     ),
@@ -236,6 +245,7 @@ const TABLE: &[Promise] = &[
         &[
             "under_random_schedules_every_request_is_answered_once_and_nothing_is_left",
             "a_sign_in_is_over_after_ten_minutes_and_when_the_clock_jumped",
+            "after_a_night_streams_are_open_again_tokens_refreshed_once_and_nobody_is_asked",
             "expired_tokens_that_npm_wrote_are_refreshed_without_a_browser",
         ],
     ),
@@ -249,6 +259,7 @@ const TABLE: &[Promise] = &[
             "damaged_files_are_set_aside_with_a_warning",
             "a_failed_write_leaves_the_old_file_and_nothing_else",
             "without_file_descriptors_each_request_is_answered_and_later_ones_work",
+            "without_threads_each_request_is_answered_and_later_ones_work",
         ],
     ),
     promise(
@@ -280,6 +291,11 @@ const TABLE: &[Promise] = &[
             "an_unknown_token_type_is_refused",
             "a_refresh_token_that_is_not_replaced_is_kept",
             "the_newest_token_is_on_disk_before_it_is_used",
+            "a_refresh_killed_at_any_change_leaves_the_old_or_the_new_tokens_and_no_lease",
+            "a_sign_in_killed_at_any_change_leaves_the_old_or_the_new_tokens_and_can_be_made_again",
+            "a_first_sign_in_killed_after_its_code_was_redeemed_is_not_lost_to_tidying_up",
+            "a_sign_out_killed_at_any_change_is_not_undone_by_the_store_of_an_older_version",
+            "the_store_of_an_older_version_is_taken_over_whole_although_the_first_try_was_killed",
         ],
     ),
     promise(
@@ -387,6 +403,9 @@ const TABLE: &[Promise] = &[
             "addresses_that_only_the_inside_can_reach_are_not_asked",
             "a_redirect_of_metadata_into_the_network_is_not_followed",
             "nobody_leads_us_to_a_more_private_place_than_their_own",
+            "the_address_that_was_checked_is_the_one_that_is_used",
+            "where_the_server_was_found_counts_although_its_name_has_moved_since",
+            "a_server_that_was_public_when_it_answered_leads_nowhere_inside_after_its_name_has_moved",
         ],
     ),
     promise(

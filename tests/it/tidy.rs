@@ -50,7 +50,13 @@ const MARKS: &[&str] = &[
 ];
 
 /// Compiled for tests only.
-const TEST_ONLY: &[&str] = &["tests.rs", "test_dir.rs", "scripted_world.rs", "random.rs"];
+const TEST_ONLY: &[&str] = &[
+    "tests.rs",
+    "test_dir.rs",
+    "crash.rs",
+    "scripted_world.rs",
+    "random.rs",
+];
 
 /// Packages in Cargo.lock; more is more to trust.
 const MOST_PACKAGES: usize = 160;

@@ -1,11 +1,11 @@
 //! Staying signed in: refresh ahead of time and on 401, one at a time, and never a browser without need.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::TempDir;
 use crate::support::authorization_server::Site;
 use crate::support::browser::{Browser, wait_until};
 use crate::support::http::Reply;
@@ -13,6 +13,7 @@ use crate::support::mcp::INITIALIZE;
 use crate::support::process::Process;
 use crate::support::sign_in::{bridge, error_of, says, sign_in, signed_in, start, works};
 use crate::support::store;
+use crate::support::{Gate, TempDir};
 
 /// Signed in, and then the access token is refused.
 fn expired(site: &Site, browser: &Browser, args: &[&str]) -> Process {
@@ -67,6 +68,59 @@ fn a_token_that_worked_is_refreshed_again_however_short_it_lived() {
     process.finish();
     assert_eq!(browser.urls().len(), 1);
     assert_eq!(site.grants("refresh_token").len(), 2);
+}
+
+/// The process is stopped as a sleeping machine stops it. What a night does to it has happened when it wakes up.
+#[cfg(unix)]
+#[test]
+fn after_a_night_streams_are_open_again_tokens_refreshed_once_and_nobody_is_asked() {
+    let site = Site::start(|_| {});
+    let browser = Browser::new();
+    let (morning, streams) = (Gate::default(), Arc::new(AtomicUsize::new(0)));
+    let (to_stream, opened) = (morning.clone(), Arc::clone(&streams));
+    let accepted = Arc::new(Mutex::new(Vec::new()));
+    let token = Arc::clone(&accepted);
+    site.on("/mcp", move |request, reply| {
+        let is_stream = request.method == "GET";
+        if is_stream && request.header("authorization").is_some() {
+            let bearer = request.header("authorization").map(str::to_owned);
+            let yesterday = token.lock().unwrap().first() == Some(&bearer);
+            if to_stream.is_open() && yesterday {
+                return false;
+            }
+            token.lock().unwrap().push(bearer);
+            opened.fetch_add(1, Ordering::SeqCst);
+            reply.sse();
+            reply.chunk(": good evening\n\n");
+            if to_stream.is_open() {
+                reply.event(r#"{"jsonrpc":"2.0","method":"notifications/good_morning"}"#);
+                reply.wait_until_peer_leaves();
+            } else {
+                to_stream.wait();
+                reply.hang_up();
+            }
+        }
+        is_stream
+    });
+    let mut process = signed_in(&site, &browser, &[]);
+    wait_until("the first stream", || {
+        (streams.load(Ordering::SeqCst) == 1).then_some(())
+    });
+    works(&mut process);
+    process.signal("STOP");
+    site.expire_access_tokens();
+    morning.open();
+    // The server has closed its streams when the machine wakes up.
+    Gate::default().wait_for(Duration::from_secs(2));
+    process.signal("CONT");
+    // Nothing is asked by the client: the stream comes back by itself, with another token.
+    assert_eq!(process.recv()["method"], "notifications/good_morning");
+    works(&mut process);
+    process.finish();
+    assert_eq!(site.grants("refresh_token").len(), 1);
+    assert_eq!(browser.urls().len(), 1);
+    let tokens = accepted.lock().unwrap();
+    assert!(tokens.len() == 2 && tokens[0] != tokens[1], "{tokens:?}");
 }
 
 #[test]

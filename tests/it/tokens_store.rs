@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::support::TempDir;
 use crate::support::authorization_server::Site;
 use crate::support::browser::Browser;
-use crate::support::process::Process;
+use crate::support::process::{Process, Start};
 use crate::support::sign_in::{says, sign_in, signed_in, start, works};
 use crate::support::store::{self, dir, files, path, read, write};
 
@@ -43,7 +43,14 @@ fn tokens_that_npm_wrote_are_used_without_a_browser() {
         &site,
         r#"{"access_token":"npm-token","token_type":"bearer"}"#,
     );
+    let list = || {
+        let mut client = Start::client(&["--list"]).home(&home).go();
+        client.recv_raw()
+    };
+    // npm does not note the address; the first use does.
+    assert!(list().contains("stored by npm"), "{}", list());
     quietly(&site, &home);
+    assert!(list().starts_with(&site.url()), "{}", list());
     assert_eq!(site.sign_in_log(), [] as [String; 0]);
 }
 
@@ -212,8 +219,11 @@ fn the_directory_of_the_environment_is_used() {
 fn a_link_in_the_place_of_a_file_leads_nowhere() {
     let site = Site::start(|_| {});
     let home = Arc::new(TempDir::new());
+    // Were it read, it would do.
     let target = home.0.join("precious");
-    std::fs::write(&target, "precious").unwrap();
+    let text = r#"{"access_token":"precious","token_type":"Bearer"}"#;
+    std::fs::write(&target, text).unwrap();
+    site.add_access_token("precious", "");
     write(&home, &site.url(), "tokens.json", "{}");
     for name in ["tokens.json", "client_info.json", "server.json"] {
         let link = path(&home, &site.url(), name);
@@ -224,7 +234,7 @@ fn a_link_in_the_place_of_a_file_leads_nowhere() {
     let mut process = start(&site, &[]).browser(&browser).home(&home).go();
     sign_in(&mut process, &browser);
     process.finish();
-    assert_eq!(std::fs::read_to_string(&target).unwrap(), "precious");
+    assert_eq!(std::fs::read_to_string(&target).unwrap(), text);
 }
 
 #[test]

@@ -7,6 +7,7 @@ pub mod faulty;
 pub mod http;
 pub mod mcp;
 pub mod process;
+pub mod proxy;
 pub mod sign_in;
 pub mod store;
 pub mod tls_front;
@@ -28,6 +29,11 @@ impl Gate {
     pub fn open(&self) {
         *self.0.0.lock().unwrap() = true;
         self.0.1.notify_all();
+    }
+
+    /// Whether it has happened.
+    pub fn is_open(&self) -> bool {
+        *self.0.0.lock().unwrap()
     }
 
     /// Waits for it.

@@ -40,8 +40,13 @@ impl Start {
     /// The bridge under a limit of the shell, such as `-n 20`.
     #[cfg(unix)]
     pub fn limited(limit: &str, args: &[&str]) -> Start {
+        Start::limited_program(limit, env!("CARGO_BIN_EXE_mcp-remote"), args)
+    }
+
+    /// The same with a copy of the program.
+    #[cfg(unix)]
+    pub fn limited_program(limit: &str, program: &str, args: &[&str]) -> Start {
         let script = format!("ulimit {limit} && exec \"$0\" \"$@\"");
-        let program = env!("CARGO_BIN_EXE_mcp-remote");
         let words = [&["-c", script.as_str(), program], args].concat();
         Start::program("/bin/sh", &words)
     }
@@ -60,6 +65,27 @@ impl Start {
         }
     }
 
+    /// Run by a user whom permissions stop: nobody, if this is root.
+    #[cfg(unix)]
+    pub fn unprivileged(self) -> Start {
+        use std::os::unix::fs::MetadataExt;
+        if std::fs::metadata(&self.home.0).unwrap().uid() != 0 {
+            return self;
+        }
+        let setpriv = ["/usr/bin/setpriv", "/bin/setpriv"];
+        let setpriv = setpriv.iter().find(|path| Path::new(path).exists());
+        // The build directory may be closed to others.
+        let program = self.home.0.join("program");
+        std::fs::copy(self.command.get_program(), &program).unwrap();
+        let mut command = Command::new(setpriv.expect("setpriv, to be somebody else than root"));
+        command
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"])
+            .arg(program)
+            .args(self.command.get_args())
+            .env_clear();
+        Start { command, ..self }
+    }
+
     pub fn env(mut self, name: &str, value: &str) -> Start {
         self.command.env(name, value);
         self
@@ -68,6 +94,13 @@ impl Start {
     /// With this browser.
     pub fn browser(self, browser: &Browser) -> Start {
         self.env("BROWSER", &browser.command())
+    }
+
+    /// As this user, which only root can ask for.
+    #[cfg(unix)]
+    pub fn user(mut self, id: u32) -> Start {
+        std::os::unix::process::CommandExt::uid(&mut self.command, id);
+        self
     }
 
     /// With stderr in this file.
@@ -249,13 +282,10 @@ impl Process {
     /// Sends a signal by its name.
     #[cfg(unix)]
     pub fn signal(&self, name: &str) {
-        assert!(
-            Command::new("kill")
-                .args(["-s", name, &self.pid().to_string()])
-                .status()
-                .unwrap()
-                .success()
-        );
+        // The shell's own kill: a small system has no program of that name.
+        let kill = format!("kill -s {name} {}", self.pid());
+        let status = Command::new("/bin/sh").args(["-c", &kill]).status();
+        assert!(status.unwrap().success());
     }
 
     /// Waits until it has left.

@@ -1,0 +1,60 @@
+//! What the client is owed: the ids it has asked under and has no answer to. Kept beside the bridge, for the case that the
+//! bridge itself panics: then each of them is answered with an error, and the process ends.
+//!
+//! Spec: JSON-RPC 2.0 section 5 (every request is answered, with its own id).
+
+use std::collections::BTreeSet;
+
+use crate::bridge::{Input, Output};
+use crate::error::{Error, Kind};
+use crate::jsonrpc::{self, Message, Parsed, RequestId};
+
+/// The ids without an answer.
+#[derive(Debug, Default)]
+pub(super) struct Owed(BTreeSet<RequestId>);
+
+impl Owed {
+    /// Something came, perhaps from the client.
+    pub(super) fn came(&mut self, input: &Input) {
+        match input {
+            Input::Client(Ok(Parsed::One(message))) => self.asked(message),
+            Input::Client(Ok(Parsed::Batch(parts))) => parts
+                .iter()
+                .flatten()
+                .for_each(|message| self.asked(message)),
+            _ => {}
+        }
+    }
+
+    fn asked(&mut self, message: &Message) {
+        if let jsonrpc::Kind::Request { id, .. } = message.kind() {
+            self.0.insert(id.clone());
+        }
+    }
+
+    /// Something goes, perhaps to the client.
+    pub(super) fn goes(&mut self, output: &Output) {
+        match output {
+            Output::Client(message) => self.answered(message),
+            // Made here, and rare.
+            Output::Answer(text) => {
+                if let Ok(message) = Message::parse(text) {
+                    self.answered(&message);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn answered(&mut self, message: &Message) {
+        if let jsonrpc::Kind::Response { id, .. } = message.kind() {
+            self.0.remove(id);
+        }
+    }
+
+    /// An error for each.
+    pub(super) fn errors(&self) -> Vec<String> {
+        let error = Error::new(Kind::Bug, "mcp-remote panicked; please report this");
+        self.0.iter().map(|id| error.to_json_rpc(id)).collect()
+    }
+}
