@@ -45,7 +45,8 @@ pub struct Config {
     pub cookies: bool,
     /// Which of several sign-ins to this server is meant (`--profile`); `None`: the one that npm's version knows, too.
     pub profile: Option<String>,
-    /// Where the credential files live: `$MCP_REMOTE_CONFIG_DIR`, else `~/.mcp-auth`; `None` if there is no home.
+    /// Where the credential files live; the programs use `$MCP_REMOTE_CONFIG_DIR`, else `~/.mcp-auth`. `None`: a sign-in is kept
+    /// in memory and ends with the connection.
     pub store_dir: Option<PathBuf>,
     /// Sign-in.
     pub oauth: OAuth,

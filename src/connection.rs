@@ -76,7 +76,8 @@ impl Connection {
     /// Makes the connection ready. The server is not spoken to before the first message.
     ///
     /// # Errors
-    /// If the configuration cannot be used (a certificate file, a proxy variable, a log file), or no thread can be started.
+    /// If the configuration cannot be used (plain http without [`Config::allow_http`], a certificate file, a proxy variable, a
+    /// log file), or no thread can be started.
     pub fn open(config: Config) -> Result<Connection> {
         let pipe = || {
             std::io::pipe()
@@ -94,6 +95,7 @@ impl Connection {
                 signals: false,
                 settled: None,
                 person: None,
+                says_failures: true,
             };
             match transport::prepare(config, log, ends) {
                 Ok(run) => {
@@ -173,6 +175,7 @@ pub fn run(
         signals: false,
         settled: None,
         person: None,
+        says_failures: true,
     };
     transport::run_over(config, log, ends)
 }

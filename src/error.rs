@@ -8,9 +8,10 @@
 //! Spec: JSON-RPC 2.0 section 5.1 (error object).
 //! Not done here: no text from an error is ever searched for words; branch on `kind`.
 
-use std::fmt;
+use std::{fmt, io};
 
 use crate::jsonrpc::RequestId;
+use crate::log::clean;
 
 /// A failure: its kind, one sentence and a hint. As small as a pointer, because every result has room for one.
 #[derive(Clone)]
@@ -29,7 +30,7 @@ struct Inner {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Kind {
-    /// The command line is wrong.
+    /// The command line is wrong, or what a program that embeds the library asks for.
     Usage,
     /// A file or an environment variable is wrong.
     Config,
@@ -193,6 +194,33 @@ impl fmt::Debug for Error {
 
 impl std::error::Error for Error {}
 
+/// An error of the operating system in the words of its kind, without numbers.
+pub(crate) fn plain(error: &io::Error) -> String {
+    use io::ErrorKind;
+    let words = match error.kind() {
+        ErrorKind::NotFound => "no such file",
+        ErrorKind::PermissionDenied => "permission denied",
+        ErrorKind::IsADirectory => "it is a directory",
+        ErrorKind::NotADirectory => "a part of the path is no directory",
+        ErrorKind::ReadOnlyFilesystem => "the file system is read-only",
+        ErrorKind::StorageFull => "the disk is full",
+        ErrorKind::ConnectionRefused => "connection refused",
+        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => {
+            "connection reset"
+        }
+        ErrorKind::UnexpectedEof => "the connection was closed too early",
+        ErrorKind::HostUnreachable
+        | ErrorKind::NetworkUnreachable
+        | ErrorKind::AddrNotAvailable => "the network is unreachable",
+        _ => {
+            let text = error.to_string();
+            let text = text.split(" (os error ").next().unwrap_or_default();
+            return clean(text, 200);
+        }
+    };
+    words.to_owned()
+}
+
 /// The result of anything that fails with an [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -207,6 +235,20 @@ mod tests {
         assert_eq!(
             error.to_json_rpc(&RequestId::from_text("1").unwrap()),
             r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32001,"message":"mcp-remote: https://a.test/mcp answered 503","data":{"httpStatus":503,"retryAfter":7}}}"#
+        );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_operating_system_speaks_in_words() {
+        for (number, words) in [(2, "no such file"), (13, "permission denied")] {
+            assert_eq!(plain(&io::Error::from_raw_os_error(number)), words);
+        }
+        let other = plain(&io::Error::from_raw_os_error(33));
+        assert!(!other.contains("os error") && !other.is_empty(), "{other}");
+        assert_eq!(
+            plain(&io::Error::other("it is no regular file")),
+            "it is no regular file"
         );
     }
 

@@ -6,14 +6,21 @@
 //!
 //! Not done here: no counting of messages; small ones cost little, large ones are what must not pile up.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// How many bytes may be under way.
 #[derive(Debug)]
 pub struct Budget {
     limit: usize,
-    used: Mutex<usize>,
+    state: Mutex<State>,
     freed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    used: usize,
+    /// Producers that wait: without one, nobody need be woken, which is a system call for each message.
+    waiting: usize,
 }
 
 /// A part of a budget; given back when dropped.
@@ -28,37 +35,42 @@ impl Budget {
     pub fn new(limit: usize) -> Arc<Budget> {
         Arc::new(Budget {
             limit,
-            used: Mutex::new(0),
+            state: Mutex::default(),
             freed: Condvar::new(),
         })
     }
 
     /// Waits until `size` bytes fit, or nothing else is under way.
     pub fn take(self: &Arc<Self>, size: usize) -> Permit {
-        let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut used = self
-            .freed
-            .wait_while(used, |used| {
-                *used > 0 && used.saturating_add(size) > self.limit
-            })
-            .unwrap_or_else(PoisonError::into_inner);
-        *used = used.saturating_add(size);
+        let mut state = self.state();
+        while state.used > 0 && state.used.saturating_add(size) > self.limit {
+            state.waiting += 1;
+            state = self
+                .freed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+            state.waiting -= 1;
+        }
+        state.used = state.used.saturating_add(size);
+        drop(state);
         Permit {
             budget: Arc::clone(self),
             size,
         }
     }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let mut used = self
-            .budget
-            .used
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        *used = used.saturating_sub(self.size);
-        self.budget.freed.notify_all();
+        let mut state = self.budget.state();
+        state.used = state.used.saturating_sub(self.size);
+        if state.waiting > 0 {
+            self.budget.freed.notify_all();
+        }
     }
 }
 
@@ -88,6 +100,6 @@ mod tests {
     fn a_message_larger_than_the_budget_passes_alone() {
         let budget = Budget::new(10);
         drop(budget.take(1000));
-        assert_eq!(*budget.used.lock().unwrap(), 0);
+        assert_eq!(budget.state().used, 0);
     }
 }

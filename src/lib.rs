@@ -71,7 +71,9 @@ pub mod jsonrpc;
 pub mod log;
 #[doc(hidden)]
 pub mod mcp;
+#[doc(hidden)]
 pub mod oauth;
+#[doc(hidden)]
 pub mod secret;
 #[doc(hidden)]
 pub mod store;

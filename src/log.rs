@@ -15,7 +15,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::config::LogConfig;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, plain};
 
 /// How important a line is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,7 +52,7 @@ impl Log {
             let file = append_to(path).map_err(|e| {
                 Error::new(
                     Kind::Config,
-                    format!("cannot open log file \"{}\": {e}", path.display()),
+                    format!("cannot open log file \"{}\": {}", path.display(), plain(&e)),
                 )
             })?;
             files.push(file);
@@ -81,7 +81,11 @@ impl Log {
             }
             Err(e) => self.say(
                 Level::Warn,
-                &format!("cannot write the debug file \"{}\": {e}", path.display()),
+                &format!(
+                    "cannot write the debug file \"{}\": {}",
+                    path.display(),
+                    plain(&e)
+                ),
             ),
         }
     }

@@ -6,6 +6,9 @@
 use url::Host;
 pub use url::Url;
 
+use crate::error::{Error, Kind};
+use crate::log::clean;
+
 /// Whether two URLs have the same scheme, host and port.
 pub fn same_origin(a: &Url, b: &Url) -> bool {
     a.origin().is_tuple() && a.origin() == b.origin()
@@ -35,13 +38,33 @@ pub fn shown(url: &Url) -> String {
     url.to_string()
 }
 
+/// Refuses an MCP server that tokens must not be sent to; `typed` is the address as it may be repeated.
+///
+/// # Errors
+/// If it is neither https, nor http on this machine or with leave.
+pub fn check_server(url: &Url, allow_http: bool, typed: &str) -> crate::error::Result<()> {
+    match url.scheme() {
+        "https" => Ok(()),
+        "http" if allow_http || is_loopback(url) => Ok(()),
+        "http" => {
+            let what = format!("\"{}\" is not encrypted", clean(&shown(url), 200));
+            let hint = "use https, or --allow-http on a network you trust";
+            Err(Error::new(Kind::Usage, what).with_hint(hint))
+        }
+        other => {
+            let what = format!("\"{typed}\" must begin with https://, not {other}:");
+            Err(Error::new(Kind::Usage, what))
+        }
+    }
+}
+
 /// An address from a document of the network: https, or http on this machine or where `allow_http` says so; no user
 /// information; nothing that the parser left unescaped.
 ///
 /// # Errors
 /// Why it is refused, in words that follow the name of the thing.
 pub fn from_network(text: &str, allow_http: bool) -> Result<Url, String> {
-    let shown_text = crate::log::clean(text, 200);
+    let shown_text = clean(text, 200);
     let url = Url::parse(text).map_err(|e| format!("\"{shown_text}\" is no address ({e})"))?;
     let secure =
         url.scheme() == "https" || url.scheme() == "http" && (allow_http || is_loopback(&url));

@@ -23,7 +23,7 @@ pub struct EventId(pub String);
 
 /// The value of `Mcp-Session-Id`.
 #[derive(Clone, PartialEq, Eq)]
-pub struct SessionId(pub String);
+pub struct SessionId(pub Arc<str>);
 
 impl std::fmt::Debug for SessionId {
     // Whoever holds the id can speak in the session.
@@ -43,8 +43,8 @@ pub enum Input {
     OutputClosed,
     /// A signal asks the process to end.
     Stop,
-    /// News of an exchange.
-    Progress(ExchangeId, Progress),
+    /// News of an exchange, in order.
+    Progress(ExchangeId, Vec<Progress>),
     /// The address a person must open to sign in.
     SignInUrl(String),
     /// The sign-in that was asked for has ended.

@@ -167,7 +167,11 @@ impl Bridge {
             Input::ClientClosed => self.close(now, true),
             Input::OutputClosed => self.close_unheard(now),
             Input::Stop => self.close(now, false),
-            Input::Progress(id, progress) => self.progress(now, id, progress),
+            Input::Progress(id, progress) => {
+                for progress in progress {
+                    self.progress(now, id, progress);
+                }
+            }
             Input::SignInUrl(url) => self.sign_in_url(url),
             Input::SignedIn(result) => self.signed_in(now, result),
             Input::Time => {}
@@ -311,6 +315,16 @@ impl Bridge {
         self.out.push_back(Output::Say(Level::Warn, text));
     }
 
+    /// A failure that whoever asked is answered with.
+    fn failed(&mut self, level: Level, text: String) {
+        let level = if self.settings.says_failures {
+            level
+        } else {
+            Level::Debug
+        };
+        self.out.push_back(Output::Say(level, text));
+    }
+
     fn debug(&mut self, text: String) {
         self.out.push_back(Output::Say(Level::Debug, text));
     }
@@ -318,7 +332,7 @@ impl Bridge {
 
 /// Whether this is an id of a request of ours.
 fn is_ours(id: &RequestId) -> bool {
-    id.as_string().is_some_and(|id| id.starts_with(OWN_PREFIX))
+    id.starts_with(OWN_PREFIX)
 }
 
 /// String ids that start so are ours.

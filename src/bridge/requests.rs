@@ -20,6 +20,7 @@ use super::{
 };
 use crate::error::{Error, Kind};
 use crate::jsonrpc::{Message, RequestId};
+use crate::log::Level;
 
 impl Bridge {
     /// A request of the client or of its adapter.
@@ -79,6 +80,9 @@ impl Bridge {
     }
 
     pub(super) fn requests_due(&mut self, now: Instant) {
+        if self.requests.next_due().is_none_or(|at| at > now) {
+            return;
+        }
         for id in self
             .requests
             .ids_where(|open| open.deadline.is_some_and(|at| at <= now))
@@ -374,10 +378,8 @@ impl Bridge {
             return;
         }
         if !open.cancelled {
-            self.warn(format!(
-                "\"{}\" failed: {error}",
-                open.message.method().unwrap_or_default()
-            ));
+            let method = open.message.method().unwrap_or_default();
+            self.failed(Level::Warn, format!("\"{method}\" failed: {error}"));
             self.answer_error(id, &error, open.adapted);
         }
     }

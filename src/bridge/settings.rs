@@ -39,6 +39,8 @@ pub struct Settings {
     pub body_timeout: Option<Duration>,
     /// Whether the body timeout holds for event streams too.
     pub body_timeout_on_streams: bool,
+    /// Whether a failed request is said on stderr, as well as answered.
+    pub says_failures: bool,
     /// Makes the pauses of this instance its own.
     pub seed: u64,
 }
@@ -71,6 +73,7 @@ impl Settings {
             headers_timeout: config.http.headers_timeout,
             body_timeout: config.http.body_timeout,
             body_timeout_on_streams: config.http.body_timeout_on_streams,
+            says_failures: true,
             seed,
         }
     }

@@ -17,6 +17,7 @@ use super::in_flight::State;
 use super::{Bridge, Output};
 use crate::error::{Error, Kind, Result};
 use crate::jsonrpc::RequestId;
+use crate::log::Level;
 use crate::oauth::challenge::Challenge;
 
 /// The sign-in that is under way.
@@ -144,10 +145,7 @@ impl Bridge {
                     Some(_) => error,
                     None => error.with_hint(format!("to sign in: {doctor}")),
                 };
-                self.out.push_back(Output::Say(
-                    crate::log::Level::Error,
-                    format!("not signed in: {error}"),
-                ));
+                self.failed(Level::Error, format!("not signed in: {error}"));
                 self.fail_all_held(&error);
                 self.fail_awaiting(&error);
                 self.drop_deliveries("there is no sign-in");

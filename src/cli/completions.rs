@@ -57,7 +57,7 @@ fn bash(program: Program) -> String {
                 choices.join(" ")
             )
         } else if is_file(flag) {
-            "COMPREPLY=($(compgen -f -- \"$cur\")); return".to_owned()
+            "local IFS=$'\\n'; COMPREPLY=($(compgen -f -- \"$cur\")); return".to_owned()
         } else {
             "return".to_owned()
         };
@@ -68,19 +68,19 @@ fn bash(program: Program) -> String {
         .collect();
     let (function, name) = (function(program), program.name());
     format!(
-        "# bash completion for {name}\n{function}() {{\n  local cur=${{COMP_WORDS[COMP_CWORD]}} prev=${{COMP_WORDS[COMP_CWORD-1]}}\n  COMPREPLY=()\n  case $prev in\n{cases}  esac\n  COMPREPLY=($(compgen -W '{}' -- \"$cur\"))\n}}\ncomplete -o filenames -F {function} {name}\n",
+        "# bash completion for {name}\n{function}() {{\n  local cur=${{COMP_WORDS[COMP_CWORD]}} prev=${{COMP_WORDS[COMP_CWORD-1]}}\n  COMPREPLY=()\n  # bash takes --flag=value for three words.\n  if [[ $cur == = ]]; then cur=; elif [[ $prev == = ]]; then prev=${{COMP_WORDS[COMP_CWORD-2]}}; fi\n  case $prev in\n{cases}  esac\n  COMPREPLY=($(compgen -W '{}' -- \"$cur\"))\n}}\ncomplete -o filenames -F {function} {name}\n",
         names.join(" ")
     )
 }
 
 fn zsh(program: Program) -> String {
-    let quoted = |text: &str| text.replace('\'', "'\\''");
     let described = |text: &str| {
-        quoted(text)
-            .replace('\\', "\\\\")
+        text.replace('\\', "\\\\")
             .replace('[', "\\[")
             .replace(']', "\\]")
             .replace(':', "\\:")
+            // Last: the backslash of the shell's quoting is not one of the text.
+            .replace('\'', "'\\''")
     };
     let mut lines = String::new();
     for flag in flags(program) {
@@ -106,7 +106,10 @@ fn zsh(program: Program) -> String {
         }
     }
     let name = program.name();
-    format!("#compdef {name}\n_arguments \\\n{lines}  '1:URL: ' \\\n  '2:callback port: '\n")
+    // Without the guards zsh would take what begins with "-" for an address, and complete no option.
+    format!(
+        "#compdef {name}\n_arguments \\\n{lines}  '1:URL:_guard \"^-*\" URL' \\\n  '2:callback port:_guard \"^-*\" \"callback port\"'\n"
+    )
 }
 
 fn fish(program: Program) -> String {

@@ -20,7 +20,6 @@ use crate::config::{Config, LogConfig, Protocol, ProxyVariables, Strategy};
 use crate::error::{Error, Kind, Result};
 use crate::log::clean;
 use crate::secret::Secret;
-use crate::url::is_loopback;
 
 /// The configuration, and what was ignored on the way to it.
 #[derive(Debug)]
@@ -178,21 +177,10 @@ fn server(typed: &Typed, needs_server: bool) -> Result<Url> {
         usage(format!("\"{}\" is no URL: {e}", unparsed(text)))
             .with_hint("it must look like https://host/mcp")
     })?;
-    let shown = clean(&crate::url::shown(&url), 200);
-    match url.scheme() {
-        "https" => Ok(url),
-        "about" if typed.url.is_none() => Ok(url),
-        "http" if is_loopback(&url) || typed.has("--allow-http") => Ok(url),
-        "http" => Err(usage(format!("\"{shown}\" is not encrypted"))
-            .with_hint("use https, or --allow-http on a network you trust")),
-        other => {
-            let what = format!(
-                "\"{}\" must begin with https://, not {other}:",
-                unparsed(text)
-            );
-            Err(usage(what))
-        }
+    if typed.url.is_some() {
+        crate::url::check_server(&url, typed.has("--allow-http"), &unparsed(text))?;
     }
+    Ok(url)
 }
 
 /// An address that cannot be taken apart, without what may be a password or a key.
@@ -376,10 +364,8 @@ fn expand_headers(
 /// A file error without operating system numbers.
 pub(super) fn plain(error: &std::io::Error) -> String {
     match error.kind() {
-        std::io::ErrorKind::NotFound => "no such file".to_owned(),
-        std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
         std::io::ErrorKind::InvalidData => "it is not UTF-8".to_owned(),
-        _ => error.to_string(),
+        _ => crate::error::plain(error),
     }
 }
 

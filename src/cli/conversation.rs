@@ -20,14 +20,15 @@ use serde_json::{Value, json};
 use crate::bridge::Transport;
 use crate::config::Config;
 use crate::log::{Log, clean};
-use crate::transport::{self, Ends, Found, Person};
+use crate::transport::{self, Ends, Found, News, Person};
 
 /// A bridge and the two pipes to it.
 pub struct Conversation {
     to: Option<PipeWriter>,
     lines: Receiver<String>,
     settled: Receiver<Transport>,
-    found: Receiver<Found>,
+    news: Receiver<News>,
+    log: Arc<Log>,
     /// How long an answer may take.
     pub limit: Duration,
     asked: u64,
@@ -120,17 +121,19 @@ impl Conversation {
         let (from, output) = std::io::pipe().map_err(plain)?;
         let (settled_sender, settled) = channel();
         let (line_sender, lines) = channel();
-        let (found_sender, found) = channel();
+        let (news_sender, news) = channel();
         let refused = line_sender.clone();
         let ends = Ends {
             input: Box::new(input),
             output: Box::new(output),
             signals: options.signals,
             settled: Some(settled_sender),
-            person: options.person.then(|| Person::new(found_sender)),
+            person: options.person.then(|| Person::new(news_sender)),
+            says_failures: false,
         };
+        let to_bridge = Arc::clone(&log);
         std::thread::spawn(move || {
-            if let Err(error) = transport::run_over(config, log, ends) {
+            if let Err(error) = transport::run_over(config, to_bridge, ends) {
                 // Whoever waits for an answer is told in the shape of one.
                 let mut message = format!("{OURS}{}", error.what());
                 if let Some(hint) = error.hint() {
@@ -151,7 +154,8 @@ impl Conversation {
             to: Some(to),
             lines,
             settled,
-            found,
+            news,
+            log,
             limit: Duration::MAX,
             asked: 0,
         })
@@ -191,9 +195,7 @@ impl Conversation {
         ))?;
         let begun = Instant::now();
         loop {
-            self.found
-                .try_iter()
-                .for_each(|step| watch(Seen::Found(step)));
+            self.pass_on_news(watch);
             let text = match self.lines.recv_timeout(TICK) {
                 Ok(text) => text,
                 Err(RecvTimeoutError::Disconnected) => {
@@ -220,14 +222,21 @@ impl Conversation {
             if line.id != Some(id.into()) {
                 continue;
             }
-            self.found
-                .try_iter()
-                .for_each(|step| watch(Seen::Found(step)));
+            self.pass_on_news(watch);
             return match (line.result, line.error) {
                 (_, Some(error)) => Err(Failed::of(error)),
                 (Some(result), None) => Ok(result.to_owned()),
                 (None, None) => Err(Failed::ours("an answer without a result")),
             };
+        }
+    }
+
+    fn pass_on_news(&self, watch: &mut dyn FnMut(Seen)) {
+        for news in self.news.try_iter() {
+            match news {
+                News::Found(found) => watch(Seen::Found(found)),
+                News::Said(level, text) => self.log.say(level, &text),
+            }
         }
     }
 

@@ -131,15 +131,22 @@ fn talk(config: &Config, log: &Arc<Log>, report: &mut Report) -> Option<()> {
         report,
         since: start,
         answered: false,
+        signed_in: false,
     };
     let asked = session.initialize(&mut |seen| steps.see(seen));
     let Steps {
-        since, answered, ..
+        since,
+        answered,
+        signed_in,
+        ..
     } = steps;
     let hello = match asked {
         Ok(hello) => hello,
         Err(failed) => {
-            let step = if answered { "sign-in" } else { "first answer" };
+            let step = match answered || signed_in {
+                true => "sign-in",
+                false => "first answer",
+            };
             return report.failed(step, since, &failed.what);
         }
     };
@@ -147,13 +154,14 @@ fn talk(config: &Config, log: &Arc<Log>, report: &mut Report) -> Option<()> {
         report.ok("first answer", since, "initialize was answered");
     }
     session.limit = limit;
-    tokens(config, answered, log, report);
+    tokens(config, signed_in, log, report);
     let transport = session.transport().unwrap_or(Transport::StreamableHttp);
     let name = match transport {
         Transport::HttpSse => "HTTP+SSE (2024-11-05)",
         Transport::StreamableHttp => "Streamable HTTP",
     };
     report.ok("transport", since, name);
+    let since = Instant::now();
     let text = |value: &Value| clean(value.as_str().unwrap_or("?"), 100);
     let version = text(&hello["protocolVersion"]);
     // As it was noted when the server's era was settled.
@@ -194,6 +202,8 @@ struct Steps<'a> {
     since: Instant,
     /// Whether the server has answered anything.
     answered: bool,
+    /// Whether there was a step of a sign-in, which a renewal ahead of time takes before the server is asked.
+    signed_in: bool,
 }
 
 impl Steps<'_> {
@@ -212,7 +222,9 @@ impl Steps<'_> {
             return self.report.warn(&found.what);
         }
         self.since = found.at;
-        if !self.answered {
+        self.signed_in = true;
+        // It stands in the server's refusal.
+        if found.step == "challenge" && !self.answered {
             self.answered = true;
             self.report
                 .ok_after("first answer", time, "the server wants a sign-in");

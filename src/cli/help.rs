@@ -5,23 +5,23 @@ use super::table::{FLAGS, Flag, Group, Program};
 /// The text of `--help`.
 pub fn text(program: Program) -> String {
     let name = program.name();
-    let (what, usage) = match program {
-        Program::Proxy => (
-            "Joins an MCP client on stdin and stdout to a remote MCP server.",
-            "<URL> [callback port] [options]",
-        ),
-        Program::Client => (
-            "Connects to a remote MCP server and tells what each step found.",
-            "<URL> [callback port] [options]\n       mcp-remote-client <URL> --call TOOL [JSON|@FILE|-] [options]\n       mcp-remote-client --list | --logout --all\n       mcp-remote-client --setup CLIENT <URL> [--write] [options]",
-        ),
+    let what = match program {
+        Program::Proxy => "Joins an MCP client on stdin and stdout to a remote MCP server.",
+        Program::Client => {
+            "Connects to a remote MCP server, signs in if it wants that, and tells what each step found."
+        }
     };
-    let mut text = format!("{what}\n\nUsage: {name} {usage}\n");
-    for group in Group::ALL {
+    let mut text = format!("{what}\n\n");
+    for (at, line) in synopsis(program).iter().enumerate() {
+        let before = if at == 0 { "Usage:" } else { "" };
+        text.push_str(&format!("{before:6} {name} {line}\n"));
+    }
+    for group in Group::in_help_of(program) {
         let mut flags = flags_of(group)
             .filter(|flag| flag.is_for(program))
             .peekable();
         if flags.peek().is_some() {
-            text.push_str(&format!("\n{}:\n", group.title()));
+            text.push_str(&format!("\n{}:\n", heading(group)));
         }
         for flag in flags {
             let mut meaning = flag.help.to_owned();
@@ -46,6 +46,31 @@ pub fn text(program: Program) -> String {
         Program::Client => CLIENT_CODES,
     });
     text
+}
+
+/// How the program is called.
+pub fn synopsis(program: Program) -> &'static [&'static str] {
+    match program {
+        Program::Proxy => &["URL [callback port] [options]"],
+        Program::Client => &[
+            "URL [callback port] [options]",
+            "URL --call TOOL [JSON|@FILE|-] [options]",
+            "URL --prompt NAME [JSON|@FILE|-] [options]",
+            "URL --read URI | --list-tools [options]",
+            "URL --status | --logout [options]",
+            "--list | --logout --all",
+            "--setup CLIENT URL [--write] [options]",
+            "--setup --from-npx FILE",
+        ],
+    }
+}
+
+/// The heading above the flags of a group, where only one program is spoken of.
+pub fn heading(group: Group) -> &'static str {
+    match group {
+        Group::Client => "Tasks",
+        _ => group.title(),
+    }
 }
 
 const WIDTH: usize = 27;

@@ -3,21 +3,19 @@
 //! Not in the list of flags: it is for those who make packages (`scripts/manual`), as `--print-completions` is.
 
 use super::flags::Program;
-use super::help::flags_of;
+use super::help::{self, flags_of};
 use super::table::Group;
 
 /// The manual page of a program, for `man`.
 pub fn page(program: Program) -> String {
     let name = program.name();
-    let (what, synopsis, examples) = match program {
+    let (what, examples) = match program {
         Program::Proxy => (
             "join an MCP client on stdin and stdout to a remote MCP server",
-            PROXY_SYNOPSIS,
             PROXY_EXAMPLES,
         ),
         Program::Client => (
             "check, sign in to and set up remote MCP servers",
-            CLIENT_SYNOPSIS,
             CLIENT_EXAMPLES,
         ),
     };
@@ -32,7 +30,7 @@ pub fn page(program: Program) -> String {
         escaped(name),
         escaped(what)
     );
-    for (at, line) in synopsis.iter().enumerate() {
+    for (at, line) in help::synopsis(program).iter().enumerate() {
         let between = if at == 0 { "" } else { ".br\n" };
         page.push_str(&format!(
             "{between}.B {}\n{}\n",
@@ -47,8 +45,8 @@ pub fn page(program: Program) -> String {
     page.push_str(".SH DESCRIPTION\n");
     paragraphs(&mut page, description);
     page.push_str(".SH OPTIONS\nOptions stand anywhere, as \\fB\\-\\-flag\\fR \\fIvalue\\fR or \\fB\\-\\-flag=\\fIvalue\\fR.\n");
-    for group in Group::ALL {
-        let mut heading = format!(".SS {}\n", escaped(group.title()));
+    for group in Group::in_help_of(program) {
+        let mut heading = format!(".SS {}\n", escaped(help::heading(group)));
         for flag in flags_of(group).filter(|flag| flag.is_for(program)) {
             page.push_str(&std::mem::take(&mut heading));
             let names: Vec<String> = flag
@@ -103,16 +101,6 @@ pub fn page(program: Program) -> String {
     page
 }
 
-const PROXY_SYNOPSIS: &[&str] = &["URL [callback port] [options]"];
-const CLIENT_SYNOPSIS: &[&str] = &[
-    "URL [callback port] [options]",
-    "URL --call TOOL [JSON|@FILE|-] [options]",
-    "URL --prompt NAME [JSON|@FILE|-] [options]",
-    "URL --read URI | --list-tools [options]",
-    "--list | --logout --all",
-    "--setup CLIENT URL [--write] [options]",
-    "--setup --from-npx FILE",
-];
 const PROXY: &[&str] = &[
     "Started by an MCP client that speaks newline-delimited JSON-RPC with programs, it passes every message on to a remote MCP server over Streamable HTTP or HTTP+SSE, and back. It takes the options of npm's mcp-remote and reads its credential files.",
     "stdout carries messages and nothing else; what a person should know goes to stderr.",

@@ -36,7 +36,7 @@ pub fn list(config: &Config, json: bool, log: &Arc<Log>) -> Result<ExitCode> {
         print("no sign-ins are stored");
     }
     for one in &all {
-        print(&format!("{}  {}", name(one), in_words(one)));
+        print(&format!("{}  {}{}", name(one), in_words(one), used(one)));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -48,7 +48,7 @@ pub fn status(config: &Config, json: bool, log: Arc<Log>) -> ExitCode {
         print(&format!("{:#}", document(&listed)));
     } else {
         let name = name_of(config);
-        print(&format!("{name}  {}", in_words(&listed)));
+        print(&format!("{name}  {}{}", in_words(&listed), used(&listed)));
     }
     match is_usable(&listed) {
         true => ExitCode::SUCCESS,
@@ -162,17 +162,36 @@ pub(super) fn in_words(listed: &Listed) -> String {
             false => "not signed in".to_owned(),
         };
     }
+    let account = listed.account.as_deref();
+    let account = account.map_or(String::new(), |account| format!(" as {account}"));
     let life = match listed.expires_at {
-        None => "signed in, no end known".to_owned(),
+        None => format!("signed in{account}, no end known"),
         Some(at) => match at.checked_sub(now_millis()) {
-            Some(left) => format!("signed in, the token lasts {}", duration(left / 1000)),
-            None if listed.has_refresh_token => "signed in, the token has ended".to_owned(),
-            None => return "signed out: the token has ended and cannot be refreshed".to_owned(),
+            Some(left) => format!(
+                "signed in{account}, the token lasts {}",
+                duration(left / 1000)
+            ),
+            None if listed.has_refresh_token => format!("signed in{account}, the token has ended"),
+            None => {
+                return format!("signed out{account}: the token has ended and cannot be refreshed");
+            }
         },
     };
     match listed.has_refresh_token {
         true => format!("{life} and is refreshed by itself"),
         false => format!("{life} and cannot be refreshed"),
+    }
+}
+
+/// When it was last used; a clock that was set back says that it is now.
+fn used(listed: &Listed) -> String {
+    let ago = listed
+        .last_use
+        .map(|at| now_millis().saturating_sub(at) / 60_000);
+    match ago {
+        None => String::new(),
+        Some(0) => "; used just now".to_owned(),
+        Some(minutes) => format!("; last used {} ago", duration(minutes.saturating_mul(60))),
     }
 }
 
@@ -189,10 +208,12 @@ fn document(listed: &Listed) -> Value {
     json!({
         "server": listed.url,
         "profile": listed.profile,
+        "account": listed.account,
         "hash": listed.hash.to_string(),
         "signedIn": is_usable(listed),
         "refreshable": listed.has_refresh_token,
         "expiresAt": listed.expires_at,
+        "lastUsed": listed.last_use,
         "scope": listed.scope,
         "issuer": listed.issuer,
     })

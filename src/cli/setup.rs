@@ -236,6 +236,12 @@ fn variables_note(client: &Client, entry: &Entry, say: &dyn Fn(&str)) {
             client.title
         )),
     }
+    if client.replaces_in_arguments() {
+        say(&format!(
+            "{} puts the value of {names} into the arguments itself, which other users of this machine can see; --header-file FILE keeps it out",
+            client.title
+        ));
+    }
 }
 
 fn from_npx(file: &str, environment: Environment<'_>, say: &dyn Fn(&str)) -> Result<ExitCode> {
@@ -362,11 +368,7 @@ fn file_of(client: &Client, environment: Environment<'_>) -> Result<PathBuf> {
         return Err(Error::new(Kind::Config, "the home directory is not known")
             .with_hint("name the client's file with --file FILE"));
     };
-    let moved_to = client
-        .moved_by
-        .and_then(environment)
-        .filter(|directory| !directory.is_empty());
-    let files = client.files(System::THIS, &home, &settings, moved_to.as_deref());
+    let files = client.files(System::THIS, &home, &settings, environment);
     let there = files.iter().find(|file| file.exists());
     there
         .or(files.first())

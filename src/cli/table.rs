@@ -106,6 +106,15 @@ impl Group {
         Group::Client,
     ];
 
+    /// The order in the help of a program: what it alone knows stands first, not below what it shares.
+    pub fn in_help_of(program: Program) -> impl Iterator<Item = Group> {
+        let own = (program == Program::Client).then_some(Group::Client);
+        let shared = Group::ALL
+            .into_iter()
+            .filter(|group| *group != Group::Client);
+        own.into_iter().chain(shared)
+    }
+
     /// The heading.
     pub fn title(self) -> &'static str {
         match self {
@@ -202,7 +211,7 @@ pub const FLAGS: &[Flag] = &[
     flag(Client, "--read", "URI", "", "cli/one_shot.rs", "Read a resource"),
     flag(Client, "--prompt", "NAME", "", "cli/one_shot.rs", "Get a prompt; its arguments follow the address, as for --call"),
     switch(Client, "--list-tools", "cli/one_shot.rs", "List the tools and what they take"),
-    switch(Client, "--list", "cli/sessions.rs", "List the servers with stored tokens; needs no address"),
+    switch(Client, "--list", "cli/sessions.rs", "List the stored sign-ins: server, account, expiry, last use; needs no address"),
     switch(Client, "--status", "cli/sessions.rs", "Say whether there are tokens for the server, and until when"),
     switch(Client, "--logout", "cli/sessions.rs", "Revoke and delete the tokens for the server"),
     switch(Client, "--all", "cli/sessions.rs", "With --logout: for every server; needs no address"),

@@ -19,13 +19,14 @@ use crate::error::{Error, Kind as ErrorKind};
 use crate::flow::Permit;
 use envelope::Envelope;
 use members::{for_each_member, one_line, trimmed};
+#[doc(hidden)]
 pub use members::{
     is_empty, member, member_at, members, quoted, replace_member, string, without_member,
 };
 
 /// A JSON-RPC id of any JSON kind, kept as it was spelled. `1` and `"1"` are different ids.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RequestId(Box<str>);
+pub struct RequestId(Arc<str>);
 
 impl RequestId {
     /// The id `null`.
@@ -45,14 +46,16 @@ impl RequestId {
     }
 
     /// The id whose JSON text this is. A string is spelled anew, so that escapes make no difference.
+    #[doc(hidden)]
     pub fn from_raw(raw: &RawValue) -> RequestId {
-        match serde_json::from_str::<String>(raw.get()) {
-            Ok(text) => RequestId::from_string(&text),
-            Err(_) => RequestId(one_line(raw.get().to_owned()).into()),
+        match string(raw.get()) {
+            Some(text) => RequestId::from_string(&text),
+            None => RequestId(one_line(raw.get().to_owned()).into()),
         }
     }
 
     /// The id of a message of which only the start is known, if it stands there.
+    #[doc(hidden)]
     pub fn near_start(text: &str) -> Option<RequestId> {
         let mut id = None;
         // The text ends in the middle: an error is expected, what came before it counts.
@@ -67,7 +70,13 @@ impl RequestId {
 
     /// The string, if the id is one.
     pub fn as_string(&self) -> Option<String> {
-        serde_json::from_str(&self.0).ok()
+        string(&self.0)
+    }
+
+    /// Whether the id is a string that starts with this text, which needs no escapes.
+    pub fn starts_with(&self, text: &str) -> bool {
+        let inner = self.0.strip_prefix('"');
+        inner.is_some_and(|inner| inner.starts_with(text))
     }
 
     /// Whether JSON-RPC allows such an id: a string, a number or null.
@@ -77,6 +86,7 @@ impl RequestId {
 
     /// Whether a peer that parsed and printed the number again may have made `other` of this id
     /// (`1.0` and `1`, or an integer beyond 2^53 that lost digits).
+    #[doc(hidden)]
     pub fn is_respelled(&self, other: &RequestId) -> bool {
         match (self.0.parse::<f64>(), other.0.parse::<f64>()) {
             (Ok(a), Ok(b)) => a == b,
@@ -145,6 +155,7 @@ impl Message {
     /// Reads one message or a batch (2025-03-26). A batch is taken apart; each part stands for itself.
     ///
     /// The text is taken over, so that a large message is held in memory once.
+    #[doc(hidden)]
     pub fn read(text: String) -> Result<Parsed, Malformed> {
         let text = trimmed(text);
         if text.starts_with('[') {
@@ -215,6 +226,7 @@ impl Message {
     }
 
     /// The same message with the id spelled differently; everything else keeps its bytes.
+    #[doc(hidden)]
     pub fn with_id(&self, id: &RequestId) -> Message {
         let kind = match &self.kind {
             Kind::Request { method, .. } => Kind::Request {
@@ -231,11 +243,13 @@ impl Message {
     }
 
     /// The same message with a top-level member replaced; everything else keeps its bytes.
+    #[doc(hidden)]
     pub fn with_member(&self, name: &str, value: &str) -> Message {
         self.changed(self.kind.clone(), replace_member(&self.text, name, value))
     }
 
     /// The same message without a top-level member that says nothing about its kind; everything else keeps its bytes.
+    #[doc(hidden)]
     pub fn without(&self, name: &str) -> Message {
         self.changed(self.kind.clone(), without_member(&self.text, name))
     }
@@ -248,6 +262,7 @@ impl Message {
     }
 
     /// The message, without its part of a budget: it is kept for longer than the budget is meant for.
+    #[doc(hidden)]
     pub fn released(mut self) -> Message {
         self.permit = None;
         self
@@ -264,6 +279,7 @@ impl Message {
 
 /// What one line held.
 #[derive(Debug)]
+#[doc(hidden)]
 pub enum Parsed {
     /// One message.
     One(Message),
@@ -302,6 +318,7 @@ impl Malformed {
     }
 
     /// JSON, but not a message.
+    #[doc(hidden)]
     pub fn invalid(id: Option<RequestId>, reason: &str) -> Malformed {
         Malformed {
             id,

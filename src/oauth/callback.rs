@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, plain};
 use crate::oauth::callback_page::Page;
 use crate::secret::Secret;
 use crate::store::ServerHash;
@@ -213,13 +213,17 @@ fn bind_port(port: u16, strict: bool) -> io::Result<Vec<TcpListener>> {
 }
 
 fn port_refused(port: u16, error: &io::Error) -> Error {
-    let what = if error.kind() == io::ErrorKind::AddrInUse {
-        format!("callback port {port} is in use by another program")
-    } else {
-        format!("cannot listen on callback port {port}: {error}")
+    let (what, hint) = match error.kind() {
+        io::ErrorKind::AddrInUse => (
+            format!("callback port {port} is in use by another program"),
+            "close that program, or name another port after the server's address",
+        ),
+        _ => (
+            format!("cannot listen on callback port {port}: {}", plain(error)),
+            "name another port after the server's address",
+        ),
     };
-    Error::new(Kind::SignIn, what)
-        .with_hint("close that program, or name another port after the server's address")
+    Error::new(Kind::SignIn, what).with_hint(hint)
 }
 
 fn listen(sockets: Vec<TcpListener>, place: &Place, hash: &ServerHash) -> Result<Listener> {

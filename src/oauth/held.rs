@@ -4,21 +4,28 @@
 //! - New ones are stored before anybody uses them.
 //!
 //! Flags: `--use-id-token`.
-//! Spec: RFC 6749 5.1; RFC 7519 4.1.4 (`exp`).
-
-use serde_json::Value;
+//! Spec: RFC 6749 5.1.
 
 use super::{Authorizer, lock, refresh};
 use crate::log::Level;
 use crate::secret::Secret;
-use crate::store::{Tokens, UnixMillis};
+use crate::store::{Tokens, UnixMillis, id_token};
 
 impl Authorizer {
     /// The server accepted a request that carried this.
     pub(crate) fn accepted(&self, used: &Secret) {
+        let now = self.world.now();
         let mut cached = lock(&self.cached);
         if cached.accepted.as_ref() != Some(used) {
             cached.accepted = Some(used.clone());
+        }
+        if cached
+            .noted_at
+            .is_none_or(|at| at.abs_diff(now) >= NOTE_AGAIN)
+        {
+            cached.noted_at = Some(now);
+            drop(cached);
+            self.store.note_use(now);
         }
     }
 
@@ -59,7 +66,7 @@ impl Authorizer {
     pub(super) fn ends_soon(&self, tokens: &Tokens, now: UnixMillis) -> bool {
         let margin = refresh::margin(tokens);
         let id_token_ends = match (&tokens.id_token, self.config.oauth.use_id_token) {
-            (Some(id_token), true) => expiry_of_jwt(id_token),
+            (Some(id_token), true) => id_token::expiry(id_token),
             _ => None,
         };
         id_token_ends.is_some_and(|at| now.saturating_add(margin) >= at)
@@ -94,18 +101,10 @@ impl Authorizer {
     }
 }
 
+/// The last use is known to the minute, and costs no more than that.
+const NOTE_AGAIN: UnixMillis = 60_000;
 /// How long tokens are believed without a look at the store.
 const REREAD: UnixMillis = 1_000;
 const JUST_RENEWED: UnixMillis = 30_000;
 /// Tokens that live for less are not renewed for each request.
 const LEAST_LIFE: UnixMillis = 1_000;
-
-/// The `exp` of a JWT, in milliseconds. It is read for its date only; whoever gets the token verifies it.
-fn expiry_of_jwt(token: &Secret) -> Option<UnixMillis> {
-    use base64::Engine;
-    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-    let claims = token.expose().split('.').nth(1)?;
-    let claims = URL_SAFE_NO_PAD.decode(claims.trim_end_matches('=')).ok()?;
-    let claims: Value = serde_json::from_slice(&claims).ok()?;
-    Some(claims.get("exp")?.as_u64()?.saturating_mul(1000))
-}

@@ -94,6 +94,8 @@ struct Cached {
     step_up: Option<StepUp>,
     /// The last token that the server accepted.
     accepted: Option<Secret>,
+    /// When it was last noted that the server accepts the sign-in.
+    noted_at: Option<UnixMillis>,
     /// The scope that the last step-up asked for, and when it ended.
     stepped_up: Option<(String, UnixMillis)>,
     warned_of_id_token: bool,

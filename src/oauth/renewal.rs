@@ -11,6 +11,7 @@
 use super::authorization_code::is_resource_refused;
 use super::challenge::Challenge;
 use super::failure::{Failure, Step};
+use super::sign_in::life_in_words;
 use super::{Authorizer, Discovered, Recovered, Turn};
 use super::{client_credentials, lock, refresh, registration};
 use crate::error::{Error, Kind};
@@ -199,6 +200,12 @@ impl Authorizer {
 
     fn renewed(&self, turn: &mut Turn, tokens: Tokens, discovered: Discovered) -> Recovered {
         let tokens = self.keep(tokens, Some(discovered.issuer()));
+        let how = match self.config.oauth.client_credentials {
+            true => "as a program",
+            false => "refreshed",
+        };
+        let life = life_in_words(&tokens);
+        self.world.found("sign-in", &format!("{how}: {life}"));
         let now = self.world.now();
         turn.renewed = Some((tokens.access_token, now));
         turn.renewals.push(now);

@@ -302,7 +302,7 @@ fn in_words(challenge: &Challenge) -> String {
 }
 
 /// How long the tokens last, and whether they can be renewed.
-fn life_in_words(tokens: &Tokens) -> String {
+pub(super) fn life_in_words(tokens: &Tokens) -> String {
     let life = match tokens.expires_in {
         Some(seconds) => format!("the token lasts {seconds} s"),
         None => "the token does not say how long it lasts".to_owned(),

@@ -18,6 +18,7 @@ use serde_json::Value;
 use super::atomic;
 use super::records::{Object, UnixMillis};
 use super::server_hash::ServerHash;
+use crate::error::plain;
 use crate::log::{Level, Log};
 
 /// The files `<dir>/<hash>_<name>`.
@@ -104,6 +105,22 @@ impl Files {
                 None
             }
         }
+    }
+
+    /// When a file on the disk was last changed.
+    pub fn modified(&self, name: &str) -> Option<UnixMillis> {
+        let metadata = fs::symlink_metadata(self.path(name)?).ok()?;
+        let since = metadata.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+        u64::try_from(since.as_millis()).ok()
+    }
+
+    /// Makes a file look changed at this time; it is made if there is none.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub fn touch(&self, name: &str, now: UnixMillis) -> io::Result<()> {
+        let file = atomic::open_lock(&self.path_to_write(name)?)?;
+        file.set_modified(UNIX_EPOCH + Duration::from_millis(now))
     }
 
     /// Replaces a file. If the disk refuses, the content is kept in memory.
@@ -196,7 +213,7 @@ impl Files {
             Ok(content) => content,
             Err(error) => {
                 let shown = self.shown(name);
-                self.warn_once(name, &format!("cannot read \"{shown}\": {error}"));
+                self.warn_once(name, &format!("cannot read \"{shown}\": {}", plain(&error)));
                 None
             }
         }
@@ -232,17 +249,6 @@ impl Files {
             format!("\"{shown}\" is damaged: it is ignored")
         };
         self.warn_once(name, &text);
-    }
-}
-
-/// The usual reasons in words, without operating system numbers.
-fn plain(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        io::ErrorKind::ReadOnlyFilesystem => "the file system is read-only".to_owned(),
-        io::ErrorKind::StorageFull => "the disk is full".to_owned(),
-        io::ErrorKind::NotADirectory => "a part of the path is no directory".to_owned(),
-        _ => error.to_string(),
     }
 }
 

@@ -8,9 +8,10 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{CLIENT_INFO, DIR, DISCOVERY, NOTES, PENDING, Store, TOKENS, Tokens, VERIFIER, import};
+use super::{CLIENT_INFO, DIR, DISCOVERY, NOTES, PENDING, Store, TOKENS, Tokens, USED};
 use super::{ServerHash, ServerNotes, UnixMillis};
-use crate::error::{Error, Kind, Result};
+use super::{VERIFIER, id_token, import};
+use crate::error::{Error, Kind, Result, plain};
 use crate::log::Log;
 
 /// A server that something is kept for.
@@ -22,12 +23,16 @@ pub struct Listed {
     pub url: Option<String>,
     /// The profile it belongs to (`--profile`).
     pub profile: Option<String>,
+    /// Who signed in, if an id token tells.
+    pub account: Option<String>,
     /// Whether there are tokens.
     pub has_tokens: bool,
     /// Whether they can be refreshed.
     pub has_refresh_token: bool,
     /// When the access token ends.
     pub expires_at: Option<UnixMillis>,
+    /// When the sign-in was last used.
+    pub last_use: Option<UnixMillis>,
     /// The scope of the tokens.
     pub scope: Option<String>,
     /// Whether there is a client registration.
@@ -47,7 +52,7 @@ impl Store {
             Ok(entries) => entries,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => {
-                let what = format!("cannot read \"{}\": {error}", dir.display());
+                let what = format!("cannot read \"{}\": {}", dir.display(), plain(&error));
                 return Err(Error::new(Kind::Store, what));
             }
         };
@@ -80,9 +85,13 @@ impl Store {
             hash: self.hash().clone(),
             url: notes.url,
             profile: notes.profile,
+            account: tokens
+                .as_ref()
+                .and_then(|tokens| id_token::account(tokens.id_token.as_ref()?)),
             has_tokens: tokens.is_some(),
             has_refresh_token: tokens.as_ref().is_some_and(|t| t.refresh_token.is_some()),
             expires_at: tokens.as_ref().and_then(|t| t.expires_at),
+            last_use: tokens.as_ref().and_then(|_| self.last_use()),
             scope: of_tokens(|t| t.scope.clone()),
             has_client_info: client.is_some(),
             issuer: of_tokens(|t| t.issuer.clone()).or(client.and_then(|c| c.issuer)),
@@ -107,7 +116,7 @@ impl Store {
             };
             self.files.write_object(NOTES, &notes.to_object());
         }
-        let mut names: Vec<String> = vec![TOKENS, CLIENT_INFO, PENDING, NOTES]
+        let mut names: Vec<String> = vec![TOKENS, CLIENT_INFO, PENDING, NOTES, USED]
             .into_iter()
             .map(str::to_owned)
             .collect();
@@ -122,7 +131,8 @@ impl Store {
         match failed.first() {
             None => Ok(()),
             Some((name, error)) => {
-                let what = format!("cannot remove \"{}\": {error}", self.files.shown(name));
+                let shown = self.files.shown(name);
+                let what = format!("cannot remove \"{shown}\": {}", plain(error));
                 Err(Error::new(Kind::Store, what))
             }
         }

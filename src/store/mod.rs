@@ -4,7 +4,7 @@
 //! `$MCP_REMOTE_CONFIG_DIR` or `~/.mcp-auth`. npm reads and writes the same ones, so a person who switches stays signed in:
 //! - npm's: `tokens.json`, `client_info.json`, `code_verifier_<state>.txt`, `discovery_state_<state>.json`,
 //!   `refresh_in_progress.json` (`lease.rs`), `debug.log`;
-//! - ours, ignored by npm: `server.json`, `pending_sign_in.json`, `lock`.
+//! - ours, ignored by npm: `server.json`, `pending_sign_in.json`, `used`, `lock`.
 //!
 //! Invariants:
 //! - nothing here is fatal: what cannot be read is absent, what cannot be written is kept in memory (`files.rs`);
@@ -17,6 +17,7 @@ mod atomic;
 #[cfg(test)]
 pub(crate) mod crash;
 mod files;
+pub(crate) mod id_token;
 mod import;
 pub mod lease;
 mod list;
@@ -243,6 +244,18 @@ impl Store {
         }
     }
 
+    /// Notes that the server has accepted the sign-in, and its address, which npm does not note.
+    pub fn note_use(&self, now: UnixMillis) {
+        self.note_url();
+        // It is for show only: a disk that refuses is told about where something is lost.
+        self.files.touch(USED, now).ok();
+    }
+
+    /// When the server last accepted the sign-in, to the minute, or tokens were last got, which is all that npm leaves behind.
+    pub fn last_use(&self) -> Option<UnixMillis> {
+        self.files.modified(USED).max(self.files.modified(TOKENS))
+    }
+
     fn complete<T>(&self, name: &str, record: std::result::Result<T, &'static str>) -> Option<T> {
         match record {
             Ok(record) => Some(record),
@@ -272,6 +285,8 @@ const VERIFIER: &str = "code_verifier_";
 const DISCOVERY: &str = "discovery_state_";
 const PENDING: &str = "pending_sign_in.json";
 const NOTES: &str = "server.json";
+/// Empty; the time it was changed says it all. A note in `server.json` could undo what another instance writes there.
+const USED: &str = "used";
 
 fn verifier_name(state: &str) -> Option<String> {
     is_name(state).then(|| format!("{VERIFIER}{state}.txt"))

@@ -17,7 +17,7 @@ use ureq::unversioned::transport::{Connector, RustlsConnector};
 use url::Url;
 
 use super::connect::Chain;
-use super::names::{Names, Use};
+use super::names::{AtConnect, Names, Use};
 use super::probe::Stop;
 use super::reach::{Seen, Zone};
 use super::{proxy_env, tls};
@@ -32,8 +32,6 @@ const HEADER_LIMIT: usize = 32 * 1024;
 const OUTPUT_BUFFER: usize = LONGEST_HEADER + 1024;
 /// Servers take 8 to 16 KiB; a token with many groups in it may be that long.
 pub(super) const LONGEST_HEADER: usize = 32 * 1024;
-/// Name resolution has its own limit: connecting has not begun.
-const RESOLVE_LIMIT: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_secs(4);
 
 /// Makes agents.
@@ -95,8 +93,8 @@ impl Agents {
     /// # Errors
     /// If the proxy for it cannot be used.
     pub(crate) fn agent(&self, url: &Url) -> Result<Agent> {
-        let (config, chain, names) = self.parts(url, Use::Server(Arc::clone(&self.server)))?;
-        Ok(Agent::with_parts(config, chain, names))
+        let (config, chain) = self.parts(url, Use::Server(Arc::clone(&self.server)))?;
+        Ok(Agent::with_parts(config, chain, AtConnect))
     }
 
     /// An agent for an address that a document named: only where a server in this zone may lead us; `None`: anywhere.
@@ -104,8 +102,8 @@ impl Agents {
     /// # Errors
     /// If the proxy for it cannot be used.
     pub(crate) fn reaching(&self, url: &Url, from: Option<Zone>) -> Result<Agent> {
-        let (config, chain, names) = self.parts(url, from.map_or(Use::Ours, Use::LedFrom))?;
-        Ok(Agent::with_parts(config, chain, names))
+        let (config, chain) = self.parts(url, from.map_or(Use::Ours, Use::LedFrom))?;
+        Ok(Agent::with_parts(config, chain, AtConnect))
     }
 
     /// Where the MCP server is: in the least private of these zones and of those it was found in before.
@@ -118,11 +116,11 @@ impl Agents {
     /// # Errors
     /// If the proxy for it cannot be used.
     pub(super) fn stopping(&self, url: &Url, stop: Stop) -> Result<Agent> {
-        let (config, chain, names) = self.parts(url, Use::Ours)?;
-        Ok(Agent::with_parts(config, chain.chain(stop), names))
+        let (config, chain) = self.parts(url, Use::Ours)?;
+        Ok(Agent::with_parts(config, chain.chain(stop), AtConnect))
     }
 
-    fn parts(&self, url: &Url, use_of: Use) -> Result<(ureq::config::Config, Chain, Names)> {
+    fn parts(&self, url: &Url, use_of: Use) -> Result<(ureq::config::Config, Chain)> {
         let roots = match self.prefer_additional.load(Ordering::Relaxed) {
             true => self.additional().unwrap_or(&self.built_in),
             false => &self.built_in,
@@ -142,7 +140,6 @@ impl Agents {
             .http_status_as_error(false)
             .max_redirects(0)
             .proxy(proxy)
-            .timeout_resolve(Some(RESOLVE_LIMIT))
             .timeout_connect(Some(self.http.connect_timeout))
             .ip_family(family)
             .tls_config(roots.config.clone())
@@ -152,8 +149,8 @@ impl Agents {
             .max_response_header_size(HEADER_LIMIT)
             .max_idle_age(IDLE)
             .build();
-        let chain = Chain::new(Arc::clone(&roots.connector));
-        Ok((config, chain, Names::new(use_of)))
+        let names = Names::new(use_of);
+        Ok((config, Chain::new(Arc::clone(&roots.connector), names)))
     }
 
     /// The server's certificate was not known: use the additional roots from now on. False if there are none.

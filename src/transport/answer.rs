@@ -51,7 +51,7 @@ pub(super) fn accepted(
         .and_then(|value| value.to_str().ok());
     let session = session
         .filter(|id| fits_a_header(id))
-        .map(|id| SessionId(id.to_owned()));
+        .map(|id| SessionId(id.into()));
     reporter.report(Progress::Opened(Head { session, content }));
     match content {
         Content::Nothing => {
@@ -91,6 +91,9 @@ fn drain(response: Response<Body>) {
     }
 }
 
+/// So many bytes of an answer are kept, to be quoted if it is no message.
+const QUOTED: usize = 800;
+
 fn read_json(
     shared: &Arc<Shared>,
     url: &Url,
@@ -99,13 +102,15 @@ fn read_json(
     reporter: &Reporter,
 ) -> Attempt<Progress> {
     let text = read_body(url, response, shared.config.message_limit, Some(reporter))?;
-    let start = clean(text.trim_start().lines().next().unwrap_or_default(), 200);
     let size = text.len();
+    let start = text.as_bytes().get(..QUOTED.min(size)).map(<[u8]>::to_vec);
     let parsed = match Message::read(text) {
         Ok(parsed) => parsed,
         Err(malformed) => {
             let kind = clean(content_type.unwrap_or("no content type"), 80);
             let error = |what| Error::new(Kind::PeerMisbehaved, what);
+            let start = String::from_utf8_lossy(&start.unwrap_or_default()).into_owned();
+            let start = clean(start.trim_start().lines().next().unwrap_or_default(), 200);
             if start.is_empty() {
                 let what = format!("{} answered with an empty body ({kind})", shown(url));
                 return Err((error(what), Stage::Answering));
@@ -118,7 +123,7 @@ fn read_json(
             return Err((error(what).with_detail(start), Stage::Answering));
         }
     };
-    reporter.report(Progress::Event {
+    reporter.hold(Progress::Event {
         id: None,
         parsed: Ok(held(shared, parsed, size)),
     });

@@ -1,5 +1,6 @@
 //! TCP, proxy and TLS set-up, as ureq's connector chain wants them.
 //!
+//! - A name is resolved when a connection is made, never for a request on one that is open.
 //! - Both address families are raced: the next address is tried when one has not answered within 250 ms (RFC 8305).
 //! - All lanes share one TLS configuration, and so the sessions it can resume.
 //! - Whatever fails before a request can be sent is an [`NotConnected`], so that trying again is known to be safe.
@@ -11,22 +12,52 @@ use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{
     Buffers, ConnectProxyConnector, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout,
     RustlsConnector, ShutdownHandle, SocksConnector, Transport,
 };
 
-/// The whole chain: SOCKS or CONNECT proxy, TCP, TLS.
+use super::names::Names;
+
+/// The whole chain: name, SOCKS or CONNECT proxy, TCP, TLS.
 #[derive(Debug)]
 pub(super) struct Chain {
     tls: SharedTls,
+    names: Names,
 }
 
+/// Name resolution has its own limit: connecting has not begun.
+const RESOLVE_LIMIT: Duration = Duration::from_secs(10);
+
 impl Chain {
-    pub(super) fn new(tls: Arc<RustlsConnector>) -> Chain {
+    pub(super) fn new(tls: Arc<RustlsConnector>, names: Names) -> Chain {
         Chain {
             tls: SharedTls(tls),
+            names,
         }
+    }
+
+    /// The addresses to connect to; none if it is a proxy that resolves the name.
+    fn addresses(&self, details: &ConnectionDetails) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        // A proxy is connected to by this chain too, and its name is resolved by then.
+        let is_known = !details.addrs.is_empty();
+        let is_the_proxys = details
+            .config
+            .proxy()
+            .is_some_and(|proxy| !proxy.resolve_target() && !proxy.is_no_proxy(details.uri));
+        if is_known || is_the_proxys {
+            return Ok(details.addrs.clone());
+        }
+        let mut limit = details.timeout;
+        if *limit.after > RESOLVE_LIMIT {
+            limit = NextTimeout {
+                after: RESOLVE_LIMIT.into(),
+                reason: ureq::Timeout::Resolve,
+                ..limit
+            };
+        }
+        self.names.resolve(details.uri, details.config, limit)
     }
 }
 
@@ -43,7 +74,19 @@ impl Connector<()> for Chain {
                 .chain(ConnectProxyConnector::default())
                 .chain(Racing)
                 .chain(self.tls.clone());
-        match chain.connect(details, chained) {
+        let details = ConnectionDetails {
+            addrs: self.addresses(details)?,
+            resolver: &self.names,
+            uri: details.uri,
+            config: details.config,
+            request_level: details.request_level,
+            now: details.now,
+            timeout: details.timeout,
+            current_time: Arc::clone(&details.current_time),
+            run_connector: Arc::clone(&details.run_connector),
+            register_shutdown: Arc::clone(&details.register_shutdown),
+        };
+        match chain.connect(&details, chained) {
             Ok(transport) => {
                 Ok(transport.map(|transport| Box::new(transport) as Box<dyn Transport>))
             }
@@ -119,6 +162,8 @@ impl<In: Transport> Connector<In> for Racing {
         Ok(Some(Either::B(Tcp {
             stream,
             buffers,
+            unsent: Vec::new(),
+            was_read: false,
             read_limit: None,
             write_limit: None,
         })))
@@ -188,8 +233,26 @@ pub(super) fn timed_out(error: io::Error) -> ureq::Error {
 struct Tcp {
     stream: Arc<TcpStream>,
     buffers: LazyBuffers,
+    /// The head of a request waits here for its body: both leave in one packet.
+    unsent: Vec<u8>,
+    /// Bytes came since ureq asked last whether the connection is open.
+    was_read: bool,
     read_limit: Option<Duration>,
     write_limit: Option<Duration>,
+}
+
+/// What is as long as this, or would make what waits as long, is sent at once.
+const MOST_UNSENT: usize = 8 * 1024;
+
+impl Tcp {
+    fn send_unsent(&mut self, timeout: &NextTimeout) -> Result<(), ureq::Error> {
+        if self.unsent.is_empty() {
+            return Ok(());
+        }
+        let sent = (&*self.stream).write_all(&self.unsent);
+        self.unsent.clear();
+        sent.map_err(|error| over(error, timeout))
+    }
 }
 
 impl Transport for Tcp {
@@ -203,6 +266,13 @@ impl Transport for Tcp {
             self.stream.set_write_timeout(limit)?;
             self.write_limit = limit;
         }
+        if self.unsent.len() + amount < MOST_UNSENT {
+            let output = self.buffers.output();
+            let output = output.get(..amount).unwrap_or(output);
+            self.unsent.extend_from_slice(output);
+            return Ok(());
+        }
+        self.send_unsent(&timeout)?;
         let output = self.buffers.output();
         let output = output.get(..amount).unwrap_or(output);
         (&*self.stream)
@@ -211,6 +281,7 @@ impl Transport for Tcp {
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
+        self.send_unsent(&timeout)?;
         let limit = timeout.not_zero().map(|limit| *limit);
         if limit != self.read_limit {
             self.stream.set_read_timeout(limit)?;
@@ -224,11 +295,16 @@ impl Transport for Tcp {
             }
         };
         self.buffers.input_appended(amount);
+        self.was_read = amount > 0;
         Ok(amount > 0)
     }
 
-    /// An idle connection has nothing to say: bytes or an end mean that it is over.
+    /// An idle connection has nothing to say: bytes or an end mean that it is over. ureq asks when an answer was read and
+    /// when the next request is to be sent; only then is the state of the connection worth the system calls.
     fn is_open(&mut self) -> bool {
+        if std::mem::take(&mut self.was_read) {
+            return true;
+        }
         let quiet = |stream: &TcpStream| -> io::Result<bool> {
             stream.set_nonblocking(true)?;
             let read = (&*stream).read(&mut [0]);
@@ -249,7 +325,61 @@ fn over(error: io::Error, timeout: &NextTimeout) -> ureq::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::BufRead;
     use std::net::TcpListener;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use ureq::config::Config;
+    use ureq::http::Uri;
+
+    use super::super::names::{AtConnect, Use};
+
+    /// A resolver that knows one address, and counts how often it was asked.
+    #[derive(Debug)]
+    struct Counting(SocketAddr, Arc<AtomicUsize>);
+
+    impl Resolver for Counting {
+        fn resolve(
+            &self,
+            _: &Uri,
+            _: &Config,
+            _: NextTimeout,
+        ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            let mut found = self.empty();
+            found.push(self.0);
+            Ok(found)
+        }
+    }
+
+    #[test]
+    fn a_name_is_resolved_for_a_connection_not_for_each_request_on_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = std::thread::spawn(move || {
+            let mut stream = io::BufReader::new(listener.accept().unwrap().0);
+            for _ in 0..3 {
+                let mut line = String::new();
+                while line != "\r\n" {
+                    line.clear();
+                    stream.read_line(&mut line).unwrap();
+                }
+                let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+                stream.get_mut().write_all(answer).unwrap();
+            }
+        });
+        let asked = Arc::new(AtomicUsize::new(0));
+        let names = Names::by(Counting(address, Arc::clone(&asked)), Use::Ours);
+        let chain = Chain::new(Arc::default(), names);
+        let config = ureq::Agent::config_builder().proxy(None).build();
+        let agent = ureq::Agent::with_parts(config, chain, AtConnect);
+        for _ in 0..3 {
+            let mut answer = agent.get("http://mcp.example/").call().unwrap();
+            assert_eq!(answer.body_mut().read_to_string().unwrap(), "ok");
+        }
+        server.join().unwrap();
+        assert_eq!(asked.load(Ordering::Relaxed), 1);
+    }
 
     #[test]
     fn an_address_that_refuses_does_not_keep_the_next_one_from_answering() {

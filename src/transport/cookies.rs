@@ -86,6 +86,9 @@ impl Jar {
 
     /// The `Cookie` header for a request to this address.
     pub(super) fn header(&self, to: &Url, now: u64) -> Option<Secret> {
+        if self.cookies.is_empty() {
+            return None;
+        }
         let origin = to.origin();
         let mut fitting: Vec<&Cookie> = self
             .cookies

@@ -6,11 +6,12 @@
 //! Spec: MCP 2025-11-25 basic/transports (Streamable HTTP); RFC 9110 15; WHATWG HTML 9.2.
 //! Not done here: no time limits beyond connecting; the bridge sets them and cuts the lane.
 
+use std::cell::Cell;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use ureq::http::{Request, Response, header};
+use ureq::http::{HeaderMap, HeaderValue, Request, Response, header};
 use ureq::{Agent, Body};
 use url::Url;
 
@@ -44,18 +45,31 @@ pub(super) struct Shared {
 pub(super) struct Reporter {
     id: ExchangeId,
     inbox: Sender<Inbox>,
+    held: Cell<Vec<Progress>>,
 }
 
 impl Reporter {
     pub(super) fn new(id: ExchangeId, inbox: Sender<Inbox>) -> Reporter {
-        Reporter { id, inbox }
+        Reporter {
+            id,
+            inbox,
+            held: Cell::default(),
+        }
+    }
+
+    /// Reports it together with the next news, which is about to come: one thread switch for both.
+    pub(super) fn hold(&self, progress: Progress) {
+        let mut held = self.held.take();
+        held.push(progress);
+        self.held.set(held);
     }
 
     /// The inbox is closed only when the process is leaving.
     pub(super) fn report(&self, progress: Progress) {
-        self.inbox
-            .send(Inbox::Bridge(Input::Progress(self.id, progress)))
-            .ok();
+        let mut news = self.held.take();
+        news.push(progress);
+        let news = Input::Progress(self.id, news);
+        self.inbox.send(Inbox::Bridge(news)).ok();
     }
 }
 
@@ -136,10 +150,10 @@ fn try_once(
         let response = send(shared, slot, exchange, &url, bearer)?;
         let status = response.status().as_u16();
         store_cookies(shared, &url, &response);
-        shared.log.say(
-            Level::Debug,
-            &format!("{method} {} answered {status}", shown(&url)),
-        );
+        if shared.log.is_debug() {
+            let line = format!("{method} {} answered {status}", shown(&url));
+            shared.log.say(Level::Debug, &line);
+        }
         if (300..400).contains(&status) && status != 304 {
             let location = header_text(&response, header::LOCATION);
             hops += 1;
@@ -230,51 +244,56 @@ fn send_once(
     url: &Url,
     bearer: Option<&Secret>,
 ) -> Attempt<Result<Response<Body>, ureq::Error>> {
-    let mut headers = streamable_http::headers(exchange, &shared.config.headers);
-    // Redirects and endpoints stay on the server's origin: the token goes nowhere else.
-    if let Some(bearer) = bearer {
-        let value = Secret::new(format!("Bearer {}", bearer.expose()));
-        headers.push(("authorization".to_owned(), value));
-    }
-    let has_cookie = headers
-        .iter()
-        .any(|(name, _)| name.eq_ignore_ascii_case("cookie"));
-    if shared.config.cookies && !has_cookie {
-        let jar = shared
-            .cookies
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        headers.extend(
-            jar.header(url, unix_now())
-                .map(|cookies| ("cookie".to_owned(), cookies)),
-        );
-    }
-    let mut request = Request::builder()
-        .method(method(&exchange.action))
-        .uri(url.as_str());
+    // An address or a header that HTTP cannot carry will not do better the next time.
+    let hopeless = |e: ureq::http::Error| {
+        let what = format!("cannot make a request to {}: {e}", shown(url));
+        (Error::new(Kind::Config, what), Stage::Hopeless)
+    };
+    let headers = headers(shared, exchange, url, bearer).map_err(hopeless)?;
     for (name, value) in &headers {
-        let length = name.len() + value.expose().len();
+        let length = name.as_str().len() + value.len();
         if length > LONGEST_HEADER {
             let what = format!(
                 "the header \"{name}\" would be {length} bytes long, which no server takes"
             );
             return Err((Error::new(Kind::Config, what), Stage::Hopeless));
         }
-        request = request.header(name, value.expose());
     }
-    // An address or a header that HTTP cannot carry will not do better the next time.
-    let hopeless = |e: ureq::http::Error| {
-        let what = format!("cannot make a request to {}: {e}", shown(url));
-        (Error::new(Kind::Config, what), Stage::Hopeless)
-    };
+    let request = Request::builder()
+        .method(method(&exchange.action))
+        .uri(url.as_str());
+    let (mut head, ()) = request.body(()).map_err(hopeless)?.into_parts();
+    head.headers = headers;
     Ok(match &exchange.action {
         Action::Post { message, .. } => {
-            agent.run(request.body(message.text().as_bytes()).map_err(hopeless)?)
+            agent.run(Request::from_parts(head, message.text().as_bytes()))
         }
-        Action::Listen { .. } | Action::EndSession => {
-            agent.run(request.body(()).map_err(hopeless)?)
-        }
+        Action::Listen { .. } | Action::EndSession => agent.run(Request::from_parts(head, ())),
     })
+}
+
+fn headers(
+    shared: &Shared,
+    exchange: &Exchange,
+    url: &Url,
+    bearer: Option<&Secret>,
+) -> Result<HeaderMap, ureq::http::Error> {
+    let mut headers = streamable_http::headers(exchange, &shared.config.headers)?;
+    // Redirects and endpoints stay on the server's origin: the token goes nowhere else.
+    if let Some(bearer) = bearer {
+        let value = HeaderValue::try_from(format!("Bearer {}", bearer.expose()))?;
+        headers.insert(header::AUTHORIZATION, value);
+    }
+    if shared.config.cookies && !headers.contains_key(header::COOKIE) {
+        let jar = shared
+            .cookies
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(cookies) = jar.header(url, unix_now()) {
+            headers.insert(header::COOKIE, HeaderValue::try_from(cookies.expose())?);
+        }
+    }
+    Ok(headers)
 }
 
 fn store_cookies(shared: &Shared, url: &Url, response: &Response<Body>) {

@@ -16,7 +16,7 @@ use super::names::OutOfReach;
 use super::proxy_env;
 use crate::bridge::Stage;
 use crate::config::Http;
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, plain};
 use crate::log::clean;
 use crate::url::{is_loopback, shown};
 
@@ -118,9 +118,13 @@ pub(super) fn of_connecting(error: &NotConnected, url: &Url, http: &Http) -> (Er
     let way = through.as_ref().map_or_else(String::new, |proxy| {
         format!(" through the proxy {}:{}", proxy.host(), proxy.port())
     });
+    let variable = proxy_env::variable_for(url);
     let hint = match through {
-        Some(_) => PROXY,
-        None => NO_WAY,
+        Some(_) => PROXY.to_owned(),
+        // What to do where packets get no answer.
+        None => format!(
+            "check the network; where a proxy is needed, set {variable}=http://host:port; if it is only slow, raise --connect-timeout"
+        ),
     };
     let error = match error {
         NotConnected::Name(UreqError::Timeout(_)) => {
@@ -138,10 +142,10 @@ pub(super) fn of_connecting(error: &NotConnected, url: &Url, http: &Http) -> (Er
             let error = network(format!(
                 "cannot reach {server}: the name \"{host}\" was not found"
             ));
-            return (
-                error.with_hint("check the spelling of the address; where only a proxy knows the way, set HTTPS_PROXY"),
-                Stage::NotSent,
+            let hint = format!(
+                "check the spelling of the address; where only a proxy knows the way, set {variable}=http://host:port"
             );
+            return (error.with_hint(hint), Stage::NotSent);
         }
         NotConnected::Connection(error) => error,
     };
@@ -161,9 +165,9 @@ pub(super) fn of_connecting(error: &NotConnected, url: &Url, http: &Http) -> (Er
             let error = match e.kind() {
                 io::ErrorKind::ConnectionRefused if is_loopback(url) && is_direct => error
                     .with_hint("is the server running, and is the port right?"),
-                io::ErrorKind::ConnectionRefused if is_direct => error.with_hint(
-                    "is the server running, and is the port right? where a proxy is needed, set HTTPS_PROXY",
-                ),
+                io::ErrorKind::ConnectionRefused if is_direct => error.with_hint(format!(
+                    "is the server running, and is the port right? where a proxy is needed, set {variable}=http://host:port"
+                )),
                 _ => error.with_hint(hint),
             };
             (error, Stage::NotSent)
@@ -206,7 +210,8 @@ fn of_tls(reason: &str, url: &Url) -> Error {
             .with_hint("if the server or a proxy uses a private CA, name its certificate with --ca-cert FILE or NODE_EXTRA_CA_CERTS");
     }
     if reason.contains("NotValidForName") {
-        return tls(format!("the certificate is not for the name \"{host}\""));
+        return tls(format!("the certificate is not for the name \"{host}\""))
+            .with_hint("check the spelling of the address, or ask the server's operator");
     }
     if reason.contains("NotValidYet") {
         return tls("the certificate is not valid yet".to_owned())
@@ -227,25 +232,8 @@ fn of_tls(reason: &str, url: &Url) -> Error {
     tls(format!("TLS failed ({})", clean(reason, 200)))
 }
 
-/// An IO error in the words of its kind, without operating system numbers.
-fn plain(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
-        io::ErrorKind::ConnectionReset
-        | io::ErrorKind::ConnectionAborted
-        | io::ErrorKind::BrokenPipe => "connection reset".to_owned(),
-        io::ErrorKind::UnexpectedEof => "the connection was closed too early".to_owned(),
-        io::ErrorKind::HostUnreachable
-        | io::ErrorKind::NetworkUnreachable
-        | io::ErrorKind::AddrNotAvailable => "the network is unreachable".to_owned(),
-        _ => clean(&error.to_string(), 200),
-    }
-}
-
 /// What to do about a proxy that does not help.
 const PROXY: &str = "see HTTPS_PROXY and NO_PROXY; --no-proxy goes without";
-/// What to do where packets get no answer.
-const NO_WAY: &str = "check the network; where a proxy is needed, set HTTPS_PROXY; if it is only slow, raise --connect-timeout";
 
 fn network(what: String) -> Error {
     Error::new(Kind::Network, what)

@@ -44,9 +44,18 @@ pub(super) struct Outside {
 
 /// A person who runs a sign-in by hand, at a terminal.
 pub struct Person {
-    found: Sender<Found>,
+    news: Sender<News>,
     /// Lines of stdin, read once an address has been asked for.
     pasted: Mutex<Option<Receiver<String>>>,
+}
+
+/// What a person is told, in the order it happens.
+#[derive(Debug)]
+pub enum News {
+    /// A step of the sign-in was done.
+    Found(Found),
+    /// A line for stderr, such as the address to open: it must not overtake the steps before it.
+    Said(Level, String),
 }
 
 /// What a step of the sign-in found.
@@ -62,9 +71,9 @@ pub struct Found {
 
 impl Person {
     /// A person who is told each step.
-    pub fn new(found: Sender<Found>) -> Person {
+    pub fn new(news: Sender<News>) -> Person {
         Person {
-            found,
+            news,
             pasted: Mutex::default(),
         }
     }
@@ -128,11 +137,17 @@ impl World for Outside {
     }
 
     fn say(&self, level: Level, text: &str) {
-        self.log.say(level, text);
+        match &self.person {
+            Some(person) if level > Level::Debug => {
+                // Whoever wanted to know may have given up.
+                person.news.send(News::Said(level, text.to_owned())).ok();
+            }
+            _ => self.log.say(level, text),
+        }
     }
 
     fn show_url(&self, url: &Url, text: &str) {
-        self.log.say(Level::Info, text);
+        self.say(Level::Info, text);
         let told = Inbox::Bridge(Input::SignInUrl(url.to_string()));
         // The inbox is closed only when the process is leaving.
         self.inbox.as_ref().map(|inbox| inbox.send(told).ok());
@@ -147,8 +162,8 @@ impl World for Outside {
         self.log.say(Level::Debug, &format!("{step}: {what}"));
         if let Some(person) = &self.person {
             let (what, at) = (what.to_owned(), Instant::now());
-            // Whoever wanted to know may have given up.
-            person.found.send(Found { step, what, at }).ok();
+            let found = News::Found(Found { step, what, at });
+            person.news.send(found).ok();
         }
     }
 

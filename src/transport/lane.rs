@@ -103,9 +103,8 @@ impl Lanes {
             Err(error) => {
                 let end = Progress::Ended(End::Broken(error, Stage::Hopeless));
                 // The receiver is this very thread's: it is there.
-                self.inbox
-                    .send(Inbox::Bridge(Input::Progress(id, end)))
-                    .ok();
+                let news = Input::Progress(id, vec![end]);
+                self.inbox.send(Inbox::Bridge(news)).ok();
             }
         }
     }

@@ -48,7 +48,7 @@ pub use crate::oauth::sign_out::SignedOut;
 use crate::secret::Secret;
 use crate::store::Store;
 use fetch::Outside;
-pub use fetch::{Found, Person};
+pub use fetch::{Found, News, Person};
 use lane::Lanes;
 use owed::Owed;
 pub use probe::{name_not_found, not_connected, proxy_of, status_of_lost_session, try_tls};
@@ -80,6 +80,7 @@ pub fn run(config: Config, log: Arc<Log>) -> Result<()> {
         signals: true,
         settled: None,
         person: None,
+        says_failures: true,
     };
     run_over(config, log, ends)
 }
@@ -96,6 +97,8 @@ pub struct Ends {
     pub settled: Option<Sender<Transport>>,
     /// The person at the terminal, if one runs this by hand.
     pub person: Option<Person>,
+    /// Whether failures of requests are said on stderr, too: a host may show nobody the error it is answered.
+    pub says_failures: bool,
 }
 
 /// The same over any reader and writer.
@@ -112,6 +115,8 @@ pub fn run_over(config: Config, log: Arc<Log>, ends: Ends) -> Result<()> {
 /// # Errors
 /// If it cannot start.
 pub(crate) fn prepare(config: Config, log: Arc<Log>, ends: Ends) -> Result<impl FnOnce()> {
+    let server = crate::url::shown(&config.server);
+    crate::url::check_server(&config.server, config.allow_http, &server)?;
     let (inbox, news) = channel();
     let (writer, lines) = channel();
     if ends.signals {
@@ -127,7 +132,8 @@ pub(crate) fn prepare(config: Config, log: Arc<Log>, ends: Ends) -> Result<impl 
         _ => None,
     };
     let era = store.notes().era.as_deref().and_then(Era::from_name);
-    let settings = Settings::new(&config, remembered, era, seed());
+    let mut settings = Settings::new(&config, remembered, era, seed());
+    settings.says_failures = ends.says_failures;
     let limit = config.message_limit;
     let agents = Arc::new(agent::Agents::new(&config)?);
     let outside = Outside {
@@ -209,29 +215,45 @@ impl Loop {
                 Inbox::Bridge(input) => input,
                 Inbox::Leave => return,
             };
-            let over = match &input {
-                Input::Progress(id, Progress::Refused(_) | Progress::Ended(_)) => Some(*id),
-                _ => None,
-            };
-            self.owed.came(&input);
-            self.bridge.handle(Instant::now(), input);
-            if let Some(id) = over {
-                self.lanes.finished(id);
-            }
-            while let Some(output) = self.bridge.poll() {
-                if matches!(output, Output::Exit) {
-                    self.flush();
-                    if let Some(authorizer) = &self.authorizer {
-                        authorizer.settle(LAST_TOKENS);
-                    }
-                    return;
-                }
-                self.carry_out(output);
+            if !self.handle(input) {
+                return;
             }
         }
     }
 
+    /// Whether the session goes on.
+    fn handle(&mut self, input: Input) -> bool {
+        let over = match &input {
+            Input::Progress(id, news) => {
+                let is_last =
+                    |news: &Progress| matches!(news, Progress::Refused(_) | Progress::Ended(_));
+                news.last().is_some_and(is_last).then_some(*id)
+            }
+            _ => None,
+        };
+        self.owed.came(&input);
+        self.bridge.handle(Instant::now(), input);
+        if let Some(id) = over {
+            self.lanes.finished(id);
+        }
+        while let Some(output) = self.bridge.poll() {
+            if matches!(output, Output::Exit) {
+                self.flush();
+                if let Some(authorizer) = &self.authorizer {
+                    authorizer.settle(LAST_TOKENS);
+                }
+                return false;
+            }
+            self.carry_out(output);
+        }
+        true
+    }
+
     fn wait(&self, news: &Receiver<Inbox>) -> Inbox {
+        // The time limits are looked through only when there is nothing else to do.
+        if let Ok(inbox) = news.try_recv() {
+            return inbox;
+        }
         let Some(at) = self.bridge.deadline() else {
             return news.recv().unwrap_or(Inbox::Leave);
         };
@@ -436,7 +458,7 @@ mod tests {
         let (inbox, news) = channel();
         let (looped, lines) = looped(inbox.clone());
         let line = |text: &str| Input::Client(Message::read(text.to_owned()));
-        let progress = |progress| Input::Progress(ExchangeId(1), progress);
+        let progress = |news| Input::Progress(ExchangeId(1), vec![news]);
         for input in [
             line(r#"{"id":1,"method":"a"}"#),
             line(r#"[{"id":"1","method":"b"},{"id":2,"method":"c"},{"method":"n"}]"#),

@@ -19,8 +19,8 @@ use super::reach::{Seen, Zone};
 
 /// Names to addresses.
 #[derive(Debug)]
-pub(super) struct Names<R = DefaultResolver> {
-    resolver: R,
+pub(super) struct Names {
+    resolver: Box<dyn Resolver>,
     use_of: Use,
 }
 
@@ -35,6 +35,22 @@ pub(super) enum Use {
     LedFrom(Zone),
 }
 
+/// What ureq asks before each request, one on an open connection included: a look-up and a thread each time. The
+/// connector asks [`Names`] when it is time.
+#[derive(Debug)]
+pub(super) struct AtConnect;
+
+impl Resolver for AtConnect {
+    fn resolve(
+        &self,
+        _: &Uri,
+        _: &Config,
+        _: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        Ok(self.empty())
+    }
+}
+
 /// All addresses of a name are where the server that named it may not lead us.
 #[derive(Debug)]
 pub(super) struct OutOfReach;
@@ -47,7 +63,7 @@ impl fmt::Display for OutOfReach {
 
 impl std::error::Error for OutOfReach {}
 
-impl<R: Resolver> Resolver for Names<R> {
+impl Resolver for Names {
     fn resolve(
         &self,
         uri: &Uri,
@@ -94,13 +110,19 @@ impl Names {
     /// Names for this use.
     pub(super) fn new(use_of: Use) -> Names {
         Names {
-            resolver: DefaultResolver::default(),
+            resolver: Box::new(DefaultResolver::default()),
             use_of,
         }
     }
-}
 
-impl<R: Resolver> Names<R> {
+    #[cfg(test)]
+    pub(super) fn by(resolver: impl Resolver, use_of: Use) -> Names {
+        Names {
+            resolver: Box::new(resolver),
+            use_of,
+        }
+    }
+
     fn judged(&self, found: ResolvedSocketAddrs) -> Result<ResolvedSocketAddrs, ureq::Error> {
         let from = match &self.use_of {
             Use::Ours => return Ok(found),
@@ -185,12 +207,9 @@ mod tests {
 
     /// What `http://moving.test/` answers, whose name has these addresses one after the other.
     fn ask(use_of: Use, addresses: &[SocketAddr]) -> Result<(), ureq::Error> {
-        let names = Names {
-            resolver: Moving(Mutex::new(addresses.to_vec())),
-            use_of,
-        };
-        let chain = Chain::new(Arc::default());
-        let agent = ureq::Agent::with_parts(Config::default(), chain, names);
+        let names = Names::by(Moving(Mutex::new(addresses.to_vec())), use_of);
+        let chain = Chain::new(Arc::default(), names);
+        let agent = ureq::Agent::with_parts(Config::default(), chain, AtConnect);
         agent.get("http://moving.test/").call().map(drop)
     }
 

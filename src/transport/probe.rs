@@ -10,6 +10,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ureq::http::Uri;
+use ureq::http::uri::Authority;
 use ureq::unversioned::transport::{ConnectionDetails, Connector, Transport};
 use url::Url;
 
@@ -49,7 +51,11 @@ pub fn not_connected(error: std::io::Error, url: &Url, http: &Http) -> Error {
 pub fn try_tls(config: &Config) -> Result<()> {
     let agents = Agents::new(config)?;
     let url = &config.server;
-    let once = || match agents.stopping(url, Stop)?.get(url.as_str()).call() {
+    let once = || match agents
+        .stopping(url, Stop::at(url))?
+        .get(url.as_str())
+        .call()
+    {
         Ok(_) => Ok(Ok(())),
         Err(error) if is_stopped(&error) => Ok(Ok(())),
         Err(error) => Ok(Err(error)),
@@ -102,9 +108,22 @@ pub fn status_of_lost_session(config: &Config, log: &Arc<Log>) -> Option<u16> {
     Some(request?.ok()?.status().as_u16())
 }
 
-/// The end of a chain of connectors: the connection is there, and is not used.
+/// The end of a chain of connectors: the connection to the server is there, and is not used.
+///
+/// A proxy's connection is made by the same chain, before the one through it: it is left alone.
 #[derive(Debug)]
-pub(super) struct Stop;
+pub(super) struct Stop {
+    server: Option<Authority>,
+}
+
+impl Stop {
+    fn at(url: &Url) -> Stop {
+        let uri = Uri::try_from(url.as_str()).ok();
+        Stop {
+            server: uri.and_then(|uri| uri.authority().cloned()),
+        }
+    }
+}
 
 #[derive(Debug)]
 struct Stopped;
@@ -122,9 +141,12 @@ impl Connector<Box<dyn Transport>> for Stop {
 
     fn connect(
         &self,
-        _: &ConnectionDetails,
-        _: Option<Box<dyn Transport>>,
+        details: &ConnectionDetails,
+        chained: Option<Box<dyn Transport>>,
     ) -> std::result::Result<Option<Self::Out>, ureq::Error> {
+        if details.uri.authority() != self.server.as_ref() {
+            return Ok(chained);
+        }
         Err(ureq::Error::Other(Box::new(Stopped)))
     }
 }

@@ -21,9 +21,10 @@ use crate::url::is_loopback;
 /// # Errors
 /// If the variable that names it cannot be used; its value may hold a password and is not repeated.
 pub(super) fn proxy_for(url: &Url, variables: &ProxyVariables) -> Result<Option<Proxy>> {
-    let (name, own) = match url.scheme() {
-        "https" => ("HTTPS_PROXY", &variables.https),
-        _ => ("HTTP_PROXY", &variables.http),
+    let name = variable_for(url);
+    let own = match url.scheme() {
+        "https" => &variables.https,
+        _ => &variables.http,
     };
     let chosen = own
         .as_ref()
@@ -36,6 +37,14 @@ pub(super) fn proxy_for(url: &Url, variables: &ProxyVariables) -> Result<Option<
             read(name, value).map(Some)
         }
         Some(_) | None => Ok(None),
+    }
+}
+
+/// The variable that names the proxy for this address.
+pub(super) fn variable_for(url: &Url) -> &'static str {
+    match url.scheme() {
+        "https" => "HTTPS_PROXY",
+        _ => "HTTP_PROXY",
     }
 }
 

@@ -8,55 +8,60 @@
 //!
 //! Spec: MCP 2025-11-25 basic/transports (Streamable HTTP); RFC 9110 8.3 (media types).
 
+use ureq::http::{HeaderMap, HeaderName, HeaderValue, header};
+
 use crate::bridge::{Action, Content, Exchange};
 use crate::secret::Secret;
 
 /// The headers of an exchange: ours, then the configured ones.
+///
+/// # Errors
+/// If one is none that HTTP can carry.
 pub(super) fn headers(
     exchange: &Exchange,
     configured: &[(String, Secret)],
-) -> Vec<(String, Secret)> {
-    let mut headers = vec![("accept".to_owned(), Secret::new(accept(&exchange.action)))];
+) -> Result<HeaderMap, ureq::http::Error> {
+    let mut headers = HeaderMap::with_capacity(8);
+    headers.insert(
+        header::ACCEPT,
+        HeaderValue::from_static(accept(&exchange.action)),
+    );
     if matches!(exchange.action, Action::Post { .. }) {
-        headers.push(("content-type".to_owned(), Secret::new("application/json")));
+        let json = HeaderValue::from_static("application/json");
+        headers.insert(header::CONTENT_TYPE, json);
     }
     if let Action::Listen {
         after: Some(after), ..
     } = &exchange.action
     {
-        headers.push(("last-event-id".to_owned(), Secret::new(&*after.0)));
+        headers.insert(LAST_EVENT_ID, HeaderValue::try_from(&*after.0)?);
     }
-    let is_ours =
-        |name: &str| name.eq_ignore_ascii_case(SESSION) || name.eq_ignore_ascii_case(VERSION);
-    headers.retain(|(name, _)| {
-        !configured
-            .iter()
-            .any(|(other, _)| other.eq_ignore_ascii_case(name))
-    });
-    headers.extend(
-        configured
-            .iter()
-            .filter(|(name, _)| !is_ours(name) || exchange.session.is_none())
-            .cloned(),
-    );
+    for (name, _) in configured {
+        headers.remove(name);
+    }
+    for (name, value) in configured {
+        let name = HeaderName::try_from(name)?;
+        if exchange.session.is_none() || !(name == SESSION || name == VERSION) {
+            headers.append(name, HeaderValue::try_from(value.expose())?);
+        }
+    }
     if let Some(session) = &exchange.session {
-        headers.push((SESSION.to_owned(), Secret::new(&*session.0)));
+        headers.insert(SESSION, HeaderValue::try_from(&*session.0)?);
     }
     if let Some(version) = &exchange.version {
-        headers.retain(|(name, _)| !name.eq_ignore_ascii_case(VERSION));
-        headers.push((VERSION.to_owned(), Secret::new(&**version)));
+        headers.insert(VERSION, HeaderValue::try_from(&**version)?);
     }
     for (name, value) in &exchange.metadata {
-        headers.retain(|(other, _)| !other.eq_ignore_ascii_case(name));
-        headers.push((name.clone(), Secret::new(&**value)));
+        headers.insert(HeaderName::try_from(name)?, HeaderValue::try_from(value)?);
     }
-    headers
+    Ok(headers)
 }
 
 /// The header that names the session.
-pub(super) const SESSION: &str = "mcp-session-id";
+pub(super) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 /// The header that names the negotiated version.
-const VERSION: &str = "mcp-protocol-version";
+const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 fn accept(action: &Action) -> &'static str {
     match action {
@@ -110,8 +115,9 @@ mod tests {
             .map(|(n, v)| ((*n).to_owned(), Secret::new(*v)))
             .collect();
         headers(exchange, &configured)
+            .unwrap()
             .iter()
-            .map(|(name, value)| format!("{name}: {}", value.expose()))
+            .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
             .collect()
     }
 
@@ -153,8 +159,8 @@ mod tests {
             ),
             [
                 "content-type: application/json",
-                "Accept: application/json",
-                "X-A: 1",
+                "accept: application/json",
+                "x-a: 1",
                 "mcp-session-id: s"
             ]
         );

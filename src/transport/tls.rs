@@ -18,10 +18,10 @@ use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, RustlsConnector, Transport,
 };
 
-use super::names::{Names, Use};
+use super::names::AtConnect;
 
 use crate::config::Http;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, plain};
 
 /// Where systems keep their certificates.
 const HOST_STORES: [&str; 5] = [
@@ -81,7 +81,11 @@ pub(super) fn read_certificates(path: &Path) -> Result<Vec<Certificate<'static>>
     let pem = fs::read(path).map_err(|e| {
         Error::new(
             Kind::Config,
-            format!("cannot read certificate file \"{}\": {e}", path.display()),
+            format!(
+                "cannot read certificate file \"{}\": {}",
+                path.display(),
+                plain(&e)
+            ),
         )
     })?;
     let certificates: Vec<_> = parse_pem(&pem)
@@ -131,7 +135,7 @@ pub(super) fn read_client_cert(cert: &Path, key: &Path) -> Result<ClientCert> {
 /// If it cannot be read.
 pub(super) fn read_key(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).map_err(|e| {
-        let what = format!("cannot read key file \"{}\": {e}", path.display());
+        let what = format!("cannot read key file \"{}\": {}", path.display(), plain(&e));
         Error::new(Kind::Config, what)
     })
 }
@@ -144,7 +148,7 @@ fn is_usable(client_cert: &ClientCert) -> bool {
         .tls_config(built_in(Some(client_cert)))
         .build();
     let chain = Nowhere.chain(RustlsConnector::default());
-    let agent = ureq::Agent::with_parts(config, chain, Names::new(Use::Ours));
+    let agent = ureq::Agent::with_parts(config, chain, AtConnect);
     // The words of the panic would puzzle a person. No other thread of ours runs this early.
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));

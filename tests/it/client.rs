@@ -7,7 +7,7 @@ use crate::support::authorization_server::Site;
 use crate::support::browser::{Browser, altered, answer_of};
 use crate::support::process::{Process, Start};
 use crate::support::sign_in::{says, signed_in, start};
-use crate::support::store::{dir, files, path, read};
+use crate::support::store::{dir, files, path, read, write};
 
 /// Runs it to its end: whether it went well, and all it said.
 fn run(home: &Arc<TempDir>, args: &[&str]) -> (bool, String) {
@@ -73,6 +73,35 @@ fn without_a_browser_the_address_it_was_sent_to_is_pasted() {
 }
 
 #[test]
+fn the_address_to_open_comes_after_the_steps_before_it() {
+    let site = Site::start(|_| {});
+    let home = TempDir::new();
+    let both = home.0.join("terminal");
+    let terminal = std::fs::File::create(&both).unwrap();
+    let mut client = std::process::Command::new(env!("CARGO_BIN_EXE_mcp-remote-client"))
+        .args([&site.url(), "--no-browser"])
+        .env_clear()
+        .env("HOME", &home.0)
+        .stdin(std::process::Stdio::piped())
+        .stdout(terminal.try_clone().unwrap())
+        .stderr(terminal)
+        .spawn()
+        .unwrap();
+    let text = crate::support::browser::wait_until("the request to paste", || {
+        let text = std::fs::read_to_string(&both).unwrap();
+        text.contains("paste").then_some(text)
+    });
+    client.kill().unwrap();
+    client.wait().unwrap();
+    let at = |what: &str| {
+        text.find(what)
+            .unwrap_or_else(|| panic!("no {what}: {text}"))
+    };
+    assert!(at("registration  ") < at("response_type=code"), "{text}");
+    assert!(at("response_type=code") < at("paste"), "{text}");
+}
+
+#[test]
 fn a_pasted_refusal_ends_the_sign_in_with_its_reason() {
     let site = Site::start(|_| {});
     site.change(|rules| rules.denies = true);
@@ -108,6 +137,70 @@ fn what_is_stored_can_be_listed_and_shown_without_its_secrets() {
     let before = site.seen().len();
     run(&process.home, &["--list"]);
     assert_eq!(site.seen().len(), before);
+}
+
+/// What `--list --json` says about the only server.
+fn listed(home: &Arc<TempDir>) -> serde_json::Value {
+    let (ok, said) = run(home, &["--list", "--json"]);
+    let list: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert!(ok && list.as_array().is_some_and(|list| list.len() == 1));
+    list[0].clone()
+}
+
+#[test]
+fn the_account_of_the_id_token_is_shown_and_does_nothing_to_the_terminal() {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    let site = Site::start(|_| {});
+    let browser = Browser::new();
+    let mut process = signed_in(&site, &browser, &[]);
+    process.finish();
+    let (home, url) = (&process.home, site.url());
+    assert_eq!(listed(home)["account"], serde_json::Value::Null);
+    let claims = r#"{"sub":"7","email":"ada@a.test\u001b]0;x\u0007\n\u202e"}"#;
+    let mut tokens = read(home, &url, "tokens.json");
+    tokens["id_token"] = format!("e30.{}.s", URL_SAFE_NO_PAD.encode(claims)).into();
+    write(home, &url, "tokens.json", &tokens.to_string());
+    assert_eq!(listed(home)["account"], "ada@a.test ]0;x");
+    for args in [&["--list"][..], &[&url, "--status"], &[&url]] {
+        let (ok, said) = run(home, args);
+        assert!(ok, "{said}");
+        let line = said.lines().find(|line| line.contains("signed in"));
+        let line = line.unwrap_or_else(|| panic!("{said}"));
+        assert!(line.contains("signed in as ada@a.test ]0;x, the token"));
+        assert!(!line.contains(|c: char| c.is_control() || c == '\u{202e}'));
+    }
+}
+
+#[test]
+fn the_last_use_is_when_the_server_last_accepted_the_sign_in() {
+    let site = Site::start(|_| {});
+    let browser = Browser::new();
+    let mut process = signed_in(&site, &browser, &[]);
+    process.finish();
+    let (home, url) = (&process.home, site.url());
+    let just_now = |text: &str| text.contains("; used just now");
+    assert!(just_now(&run(home, &["--list"]).1));
+    // As if all that was three hours ago.
+    let then = std::time::SystemTime::now() - std::time::Duration::from_secs(3 * 3600 + 5);
+    for name in ["tokens.json", "used"] {
+        let file = std::fs::File::options()
+            .write(true)
+            .open(path(home, &url, name));
+        file.unwrap().set_modified(then).unwrap();
+    }
+    let (_, said) = run(home, &["--list"]);
+    assert!(said.contains("; last used 3 h ago"), "{said}");
+    let before = listed(home)["lastUsed"].as_u64().unwrap();
+    // Looking at it is no use.
+    let (_, said) = run(home, &[&url, "--status"]);
+    assert!(said.contains("; last used 3 h ago"), "{said}");
+    assert!(is_signed_in(&site, home));
+    assert!(just_now(&run(home, &[&url, "--status"]).1));
+    assert!(listed(home)["lastUsed"].as_u64().unwrap() > before + 3 * 3600 * 1000);
+    // Nothing of it stays after a logout.
+    run(home, &["--logout", "--all"]);
+    assert!(!path(home, &url, "used").exists());
 }
 
 #[test]

@@ -5,9 +5,12 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::support::TempDir;
+use crate::support::authorization_server::{Site, server_metadata};
+use crate::support::browser::Browser;
 use crate::support::http::Server;
 use crate::support::mcp::{result, server};
 use crate::support::process::Start;
+use crate::support::proxy::Proxy;
 
 fn listing() -> Server {
     server(|request, reply| {
@@ -104,69 +107,181 @@ fn document(args: &[&str], home: &Arc<TempDir>) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
-#[test]
-fn what_will_bite_later_is_warned_of() {
-    let server = server(|request, reply| {
-        let lost = request.rpc() == "ping";
-        let path = request.path.as_str();
-        let origin = format!("http://{}", request.header("host").unwrap());
-        if lost {
-            assert_eq!(request.header("authorization"), Some("Bearer t"));
-            reply.status(400);
-        } else if path == "/.well-known/oauth-authorization-server" {
-            reply.json(format!(
-                r#"{{"issuer":"https://other.test","authorization_endpoint":"{origin}/authorize","token_endpoint":"{origin}/token","registration_endpoint":"{origin}/register","device_authorization_endpoint":"{origin}/device","response_types_supported":["code"],"grant_types_supported":["authorization_code"]}}"#
-            ));
-        } else if path == "/token" {
-            reply.json(r#"{"access_token":"t","token_type":"Bearer","expires_in":30}"#);
-        } else if path != "/mcp" {
-            reply.status(404);
-        } else if request.header("authorization").is_none() && request.method == "POST" {
-            reply.status(401);
-        } else {
-            let listed = request.rpc() == "tools/list";
-            if listed {
-                reply.json(result(&request.id(), r#"{"tools":[]}"#));
-            }
-            return listed;
-        }
-        true
-    });
-    let home = Arc::new(TempDir::new());
-    let url = server.url("/mcp");
-    let found = document(
-        &[
-            &url,
-            "--client-credentials",
-            "--static-oauth-client-info",
-            r#"{"client_id":"c","client_secret":"s"}"#,
-            "--accept-issuer",
-            "https://other.test",
-        ],
-        &home,
-    );
+/// The doctor's document after a sign-in in a browser.
+fn signed_in(site: &Site, args: &[&str]) -> Value {
+    let browser = Browser::new();
+    let url = site.url();
+    let mut client = Start::client(&[&[&*url, "--json"], args].concat())
+        .browser(&browser)
+        .go();
+    client.close_stdin();
+    assert_eq!(browser.sign_in(1).status, 200);
+    assert!(client.wait_exit().success(), "{}", client.stderr());
+    serde_json::from_str(&client.rest_raw().join("\n")).unwrap()
+}
+
+/// It warns of this and of nothing else, and all the steps worked.
+#[track_caller]
+fn warns(found: &Value, expected: &str) {
     assert_eq!(found["ok"], true, "{found:#}");
-    let warnings = found["warnings"].to_string();
-    for expected in [
-        "another issuer than it was looked for under",
-        "the token ends within a minute",
-        "answers 400 instead of 404",
-    ] {
-        assert!(warnings.contains(expected), "{expected}: {warnings}");
-    }
-    let steps: Vec<&str> = found["steps"]
-        .as_array()
+    assert_eq!(found["warnings"], serde_json::json!([expected]));
+}
+
+fn step<'a>(found: &'a Value, name: &str) -> &'a str {
+    let steps = found["steps"].as_array().unwrap();
+    let step = steps.iter().find(|step| step["step"] == name);
+    step.unwrap_or_else(|| panic!("no {name}: {found:#}"))["found"]
+        .as_str()
         .unwrap()
+}
+
+#[test]
+fn a_sign_in_that_will_last_is_told_step_by_step_without_a_warning() {
+    let site = Site::start(|rules| rules.challenge_with("scope=\"a b\", error=\"invalid_token\""));
+    let found = signed_in(&site, &[]);
+    assert_eq!(found["warnings"], serde_json::json!([]));
+    let steps = found["steps"].as_array().unwrap();
+    let names: Vec<&str> = steps
         .iter()
         .map(|step| step["step"].as_str().unwrap())
         .collect();
-    for expected in ["server metadata", "tokens", "resources", "prompts"] {
-        assert!(steps.contains(&expected), "{expected}: {steps:?}");
-    }
-    // Signed in now: nobody refreshes it without the client.
-    let found = document(&[&url], &home);
-    let warnings = found["warnings"].to_string();
-    assert!(warnings.contains("no refresh token"), "{found:#}");
+    assert_eq!(
+        names,
+        [
+            "name",
+            "tcp",
+            "first answer",
+            "challenge",
+            "resource metadata",
+            "server metadata",
+            "registration",
+            "sign-in",
+            "tokens",
+            "transport",
+            "version",
+            "server",
+            "tools",
+            "resources",
+            "prompts"
+        ]
+    );
+    let metadata = site.rules().resource_metadata_url();
+    assert_eq!(
+        step(&found, "challenge"),
+        format!("scope \"a b\", resource metadata at {metadata}")
+    );
+    assert_eq!(step(&found, "resource metadata"), metadata);
+    assert_eq!(step(&found, "resources"), "not offered");
+}
+
+#[test]
+fn a_challenge_that_says_nothing_is_told_and_one_with_control_characters_does_no_harm() {
+    let site = Site::start(|rules| rules.without_resource_metadata());
+    site.change(|rules| {
+        let place = format!(
+            "{}/.well-known/oauth-authorization-server",
+            rules.server_origin
+        );
+        let issuer = rules.server_origin.clone();
+        let metadata = server_metadata(&issuer, &rules.issuer_origin);
+        rules.documents.insert(place, metadata);
+        rules.iss = Some(issuer);
+    });
+    let found = signed_in(&site, &[]);
+    let expected = "no scope, no place of the resource metadata";
+    assert_eq!(step(&found, "challenge"), expected);
+    let site = Site::start(|rules| rules.challenge_with("scope=\"a\tb\""));
+    let found = signed_in(&site, &[]);
+    assert!(step(&found, "challenge").starts_with("scope \"a b\", "));
+}
+
+#[test]
+fn no_s256_is_warned_of() {
+    let site = Site::start(|rules| {
+        let document = rules.server_document().as_object_mut().unwrap();
+        document.remove("code_challenge_methods_supported");
+    });
+    warns(
+        &signed_in(&site, &["--accept-missing-s256"]),
+        "the authorization server does not offer PKCE with S256 (--accept-missing-s256)",
+    );
+}
+
+#[test]
+fn another_issuer_is_warned_of() {
+    let other = "https://other.test";
+    let site = Site::start(|rules| {
+        rules.server_document()["issuer"] = other.into();
+        rules.iss = Some(other.to_owned());
+    });
+    warns(
+        &signed_in(&site, &["--accept-issuer", other]),
+        "the metadata names another issuer than it was looked for under (--accept-issuer)",
+    );
+}
+
+#[test]
+fn no_refresh_token_is_warned_of() {
+    let site = Site::start(|rules| rules.token = serde_json::json!({"refresh_token": null}));
+    warns(
+        &signed_in(&site, &[]),
+        "no refresh token: when the token ends, somebody must sign in again",
+    );
+}
+
+#[test]
+fn a_token_that_ends_within_a_minute_is_warned_of() {
+    let site = Site::start(|rules| rules.token = serde_json::json!({"expires_in": 50}));
+    warns(&signed_in(&site, &[]), "the token ends within a minute");
+    // One of an hour is not.
+    site.change(|rules| rules.token = serde_json::json!({"expires_in": 3600}));
+    let found = signed_in(&site, &[]);
+    assert_eq!(found["warnings"], serde_json::json!([]));
+}
+
+#[test]
+fn a_server_that_answers_400_for_a_lost_session_is_warned_of() {
+    let server = server(|request, reply| {
+        let lost = request.rpc() == "ping";
+        if lost {
+            // It is asked as a client would ask.
+            assert_eq!(request.header("x-key"), Some("k"));
+            reply.status(400);
+        } else if request.rpc() == "tools/list" {
+            reply.json(result(&request.id(), r#"{"tools":[]}"#));
+        } else {
+            return false;
+        }
+        true
+    });
+    let url = server.url("/mcp");
+    let args = [&*url, "--header", "X-Key: k"];
+    warns(
+        &document(&args, &Arc::new(TempDir::new())),
+        "the server answers 400 instead of 404 to a session it does not know: \
+         after it was restarted, clients may not notice that they must begin anew",
+    );
+    assert_eq!(server.count("POST ping"), 1);
+}
+
+#[test]
+fn plain_http_to_another_machine_is_warned_of() {
+    let server = listing();
+    // The other machine: a name that only a proxy knows.
+    let proxy = Proxy::to(server.address);
+    let mut client = Start::client(&["http://other.test/mcp", "--allow-http", "--json"])
+        .env("HTTP_PROXY", &proxy.url())
+        .go();
+    client.close_stdin();
+    assert!(client.wait_exit().success(), "{}", client.stderr());
+    let found = serde_json::from_str(&client.rest_raw().join("\n")).unwrap();
+    warns(
+        &found,
+        "plain http: everything, tokens too, can be read and changed on the way",
+    );
+    // Not so on this machine.
+    let found = document(&[&server.url("/mcp")], &Arc::new(TempDir::new()));
+    assert_eq!(found["warnings"], serde_json::json!([]));
 }
 
 #[test]

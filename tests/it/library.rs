@@ -178,3 +178,28 @@ fn the_bridge_runs_over_any_reader_and_writer() {
         "the writer is closed with the session"
     );
 }
+
+#[test]
+fn plain_http_to_another_machine_needs_leave() {
+    let home = TempDir::new();
+    for (url, expected) in [
+        (
+            "http://a.test/mcp?key=hush",
+            "\"http://a.test/mcp\" is not encrypted",
+        ),
+        (
+            "ftp://a.test/",
+            "\"ftp://a.test/\" must begin with https://, not ftp:",
+        ),
+    ] {
+        let refused = Connection::open(config(url, &home)).unwrap_err();
+        assert_eq!(refused.kind(), mcp_remote::error::Kind::Usage);
+        assert_eq!(refused.what(), expected);
+        let nothing = std::io::empty();
+        let refused = mcp_remote::run(config(url, &home), nothing, Vec::new()).unwrap_err();
+        assert_eq!(refused.what(), expected);
+    }
+    let mut config = config("http://a.test/mcp", &home);
+    config.allow_http = true;
+    Connection::open(config).unwrap().close();
+}

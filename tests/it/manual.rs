@@ -12,7 +12,8 @@ fn accepted(program: &str, args: &[&str]) {
         .stdin(Stdio::null())
         .output()
     else {
-        return; // Not installed here.
+        eprintln!("{program} is not installed: what it would say is not known");
+        return;
     };
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(
@@ -56,50 +57,188 @@ fn what_scripts_manual_writes_is_read_without_complaint() {
     }
 }
 
+/// The completions of both programs, as `scripts/manual` names them, beside a file to be completed.
+#[cfg(unix)]
+fn completions(shell: &str) -> TempDir {
+    let out = TempDir::new();
+    for program in [
+        env!("CARGO_BIN_EXE_mcp-remote"),
+        env!("CARGO_BIN_EXE_mcp-remote-client"),
+    ] {
+        let print = Command::new(program)
+            .args(["--print-completions", shell])
+            .output()
+            .unwrap();
+        let name = Path::new(program).file_name().unwrap().to_str().unwrap();
+        std::fs::write(out.0.join(format!("_{name}")), print.stdout).unwrap();
+    }
+    std::fs::write(out.0.join("ca 1.pem"), "").unwrap();
+    out
+}
+
+/// What a script of this shell says; nothing, with a word about it, where the shell is not installed.
+#[cfg(unix)]
+fn said_by(shell: &str, args: &[&str], at: &TempDir) -> Option<Vec<String>> {
+    let started = Command::new(shell)
+        .args(args)
+        .current_dir(&at.0)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("HOME", &at.0)
+        .env("TERM", "dumb")
+        .stdin(Stdio::null())
+        .output();
+    let Ok(output) = started else {
+        eprintln!("{shell} is not installed: its completions are not tried");
+        return None;
+    };
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && complaint.is_empty(),
+        "{shell}: {complaint}"
+    );
+    let text = String::from_utf8(output.stdout).unwrap();
+    Some(text.lines().map(str::to_owned).collect())
+}
+
 #[cfg(unix)]
 #[test]
 fn bash_completes_flags_values_and_files() {
-    let out = TempDir::new();
-    let print = Command::new(env!("CARGO_BIN_EXE_mcp-remote-client"))
-        .args(["--print-completions", "bash"])
-        .output()
-        .unwrap();
-    let script = out.0.join("completion.bash");
-    std::fs::write(&script, print.stdout).unwrap();
-    std::fs::write(out.0.join("ca.pem"), "").unwrap();
+    let out = completions("bash");
     let complete = |words: &[&str]| {
-        let list = words.join(" ");
-        let test = format!(
-            "source completion.bash; COMP_WORDS=({list}); [ '{0}' = '' ] && COMP_WORDS+=(''); COMP_CWORD=$((${{#COMP_WORDS[@]}}-1)); _mcp_remote_client; echo \"${{COMPREPLY[*]}}\"",
-            words.last().unwrap()
+        let list: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
+        let script = format!(
+            "source _mcp-remote-client; COMP_WORDS=({}); COMP_CWORD=$((${{#COMP_WORDS[@]}}-1)); \
+             _mcp_remote_client; IFS='|'; echo \"${{COMPREPLY[*]}}\"; complete -p mcp-remote-client",
+            list.join(" ")
         );
-        let output = Command::new("bash")
-            .args(["-c", &test])
-            .current_dir(&out.0)
-            .output()
-            .ok()?;
-        assert!(
-            output.stderr.is_empty(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        Some(String::from_utf8(output.stdout).unwrap().trim().to_owned())
+        said_by("bash", &["--norc", "-c", &script], &out)
     };
     for (words, expected) in [
         (&["mcp-remote-client", "--ca-"][..], "--ca-cert"),
         (
             &["mcp-remote-client", "--transport", "sse"],
-            "sse-first sse-only",
+            "sse-first|sse-only",
         ),
         (
-            &["mcp-remote-client", "--setup", "c"],
-            "claude-desktop claude-code cursor codex cline",
+            &["mcp-remote-client", "--transport", "=", "sse"],
+            "sse-first|sse-only",
         ),
-        (&["mcp-remote-client", "--ca-cert", "ca"], "ca.pem"),
+        (&["mcp-remote-client", "--log-format", "="], "text|json"),
+        (
+            &["mcp-remote-client", "--setup", "c"],
+            "claude-desktop|claude-code|cursor|codex|cline",
+        ),
+        (&["mcp-remote-client", "--ca-cert", "ca"], "ca 1.pem"),
         (&["mcp-remote-client", "--header", "x"], ""),
     ] {
         if let Some(found) = complete(words) {
-            assert_eq!(found, expected, "{words:?}");
+            assert_eq!(found[0], expected, "{words:?}");
+            let registered = "complete -o filenames -F _mcp_remote_client mcp-remote-client";
+            assert_eq!(found[1], registered);
+        }
+    }
+}
+
+/// Prints what TAB makes of each line, in a zsh at a terminal: DIRECTORY LINE...
+#[cfg(unix)]
+const TAB_IN_ZSH: &str = r#"
+zmodload zsh/zpty
+zpty terminal zsh -f -i
+zpty -w terminal "PS1=; fpath=($1 \$fpath); autoload -Uz compinit; compinit -u -D"
+zpty -w terminal 'tab() { zle complete-word; print -r -- "<$BUFFER>"; BUFFER= }; zle -N tab; bindkey "^I" tab; print READY'
+zpty -r terminal text $'*\nREADY*'
+shift
+for line; do
+  zpty -w -n terminal "$line"$'\t'
+  zpty -r terminal text '*<*>*'
+  print -r -- "${${text##*<}%%>*}"
+done
+zpty -d terminal
+"#;
+
+#[cfg(unix)]
+#[test]
+fn zsh_completes_flags_values_and_files() {
+    let out = completions("zsh");
+    let lines = [
+        ("mcp-remote --tr", "mcp-remote --transport="),
+        (
+            "mcp-remote --transport sse-f",
+            "mcp-remote --transport sse-first ",
+        ),
+        (
+            "mcp-remote --transport=http-o",
+            "mcp-remote --transport=http-only ",
+        ),
+        (
+            "mcp-remote https://a.test --no-b",
+            "mcp-remote https://a.test --no-browser ",
+        ),
+        (
+            "mcp-remote https://a.test 1 --no-b",
+            "mcp-remote https://a.test 1 --no-browser ",
+        ),
+        (
+            "mcp-remote --debug --no-b",
+            "mcp-remote --debug --no-browser ",
+        ),
+        (
+            "mcp-remote --ca-cert ca",
+            "mcp-remote --ca-cert ca\\ 1.pem ",
+        ),
+        // What may be repeated is offered again, the rest is not.
+        (
+            "mcp-remote --ignore-tool a --ignore-t",
+            "mcp-remote --ignore-tool a --ignore-tool=",
+        ),
+        ("mcp-remote --debug --debu", "mcp-remote --debug --debu"),
+        ("mcp-remote htt", "mcp-remote htt"),
+        (
+            "mcp-remote-client --setup cur",
+            "mcp-remote-client --setup cursor ",
+        ),
+        (
+            "mcp-remote-client --list-t",
+            "mcp-remote-client --list-tools ",
+        ),
+    ];
+    let directory = out.0.to_str().unwrap();
+    let typed = lines.iter().map(|(line, _)| *line);
+    let args: Vec<&str> = ["-f", "-c", TAB_IN_ZSH, "zsh", directory]
+        .into_iter()
+        .chain(typed)
+        .collect();
+    if let Some(found) = said_by("zsh", &args, &out) {
+        let expected: Vec<&str> = lines.iter().map(|(_, expected)| *expected).collect();
+        assert_eq!(found, expected);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn fish_completes_flags_values_and_files() {
+    let out = completions("fish");
+    for (line, expected) in [
+        ("mcp-remote --tr", &["--transport"][..]),
+        ("mcp-remote --transport sse", &["sse-first", "sse-only"]),
+        ("mcp-remote --transport=http-o", &["--transport=http-only"]),
+        ("mcp-remote https://a.test --no-b", &["--no-browser"]),
+        ("mcp-remote --ca-cert ca", &["ca 1.pem"]),
+        ("mcp-remote --header x", &[]),
+        ("mcp-remote htt", &[]),
+        ("mcp-remote-client --setup cu", &["cursor"]),
+        ("mcp-remote-client --list-t", &["--list-tools"]),
+    ] {
+        let script = "source _mcp-remote; source _mcp-remote-client; complete -C $argv[1]";
+        let found = said_by("fish", &["--no-config", "-c", script, line], &out);
+        // Each with what it is for, after a tab.
+        let words = found
+            .iter()
+            .flatten()
+            .filter_map(|line| line.split('\t').next());
+        if found.is_some() {
+            assert_eq!(words.collect::<Vec<_>>(), expected, "{line}");
         }
     }
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use crate::support::TempDir;
 use crate::support::http::{Reply, Request, Server};
-use crate::support::mcp::{result, server};
+use crate::support::mcp::{INITIALIZE, result, server};
+use crate::support::process::Start;
 
 /// Exit code, stdout and stderr.
 struct Run {
@@ -128,6 +129,38 @@ fn the_exit_code_tells_tool_errors_from_those_of_the_way() {
         "{}",
         down.stderr
     );
+}
+
+#[test]
+fn a_failure_is_told_once() {
+    let down = run(&["http://127.0.0.1:1/mcp", "--list-tools"]);
+    down.is(1, "");
+    let lines: Vec<&str> = down
+        .stderr
+        .lines()
+        .filter_map(|line| line.split_once("] ").map(|(_, text)| text))
+        .collect();
+    let sentence = "cannot reach http://127.0.0.1:1/mcp: connection refused";
+    assert_eq!(
+        lines,
+        [
+            format!(
+                "mcp-remote {} connects to http://127.0.0.1:1/mcp",
+                env!("CARGO_PKG_VERSION")
+            ),
+            format!("Warning: {sentence}; trying again for a few seconds"),
+            format!("Error: {sentence} (is the server running, and is the port right?)"),
+        ]
+    );
+    let server = Server::start(|_, reply| reply.full(404, "", "no such page"));
+    let lost = run(&[&server.url("/mcp"), "--list-tools"]);
+    assert_eq!(lost.stderr.matches("404").count(), 1, "{}", lost.stderr);
+    // Where nobody may see the answer, it is told on stderr, too.
+    let mut bridge = Start::bridge(&["http://127.0.0.1:1/mcp"]).go();
+    bridge.send(INITIALIZE);
+    assert!(bridge.recv()["error"].is_object());
+    let expected = "Warning: \"initialize\" failed: cannot reach";
+    assert!(bridge.stderr().contains(expected), "{}", bridge.stderr());
 }
 
 #[test]

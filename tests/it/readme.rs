@@ -32,7 +32,7 @@ const ELSEWHERE: &[&str] = &[
     "docker build -f scripts/Dockerfile -t mcp-remote .",
     "docker run -i --rm mcp-remote https://mcp.example.com/mcp",
     "cargo test --locked",
-    "cargo build --release --locked",
+    "cargo install --locked --path .",
     "cargo doc --open",
 ];
 

@@ -53,6 +53,34 @@ fn names(directory: &Path) -> Vec<String> {
 }
 
 #[test]
+fn who_puts_secrets_into_arguments_is_named() {
+    let home = TempDir::new();
+    let header = "Authorization: Bearer ${EXAMPLE_TOKEN}";
+    for client in [
+        "claude-desktop",
+        "claude-code",
+        "cursor",
+        "vscode",
+        "windsurf",
+        "codex",
+        "gemini",
+        "zed",
+        "cline",
+        "goose",
+    ] {
+        let said = run(&home, &["--setup", client, URL, "--header", header]).stderr;
+        let is_told = said.contains("puts the value of EXAMPLE_TOKEN into the arguments itself");
+        assert_eq!(
+            is_told,
+            matches!(client, "claude-code" | "gemini"),
+            "{said}"
+        );
+        let said = run(&home, &["--setup", client, URL]).stderr;
+        assert!(!said.contains("arguments"), "{said}");
+    }
+}
+
+#[test]
 fn each_client_is_shown_its_own_block() {
     let home = TempDir::new();
     let args = json!([URL, "--header", "Authorization: Bearer ${EXAMPLE_TOKEN}"]);

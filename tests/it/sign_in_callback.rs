@@ -149,14 +149,17 @@ fn a_callback_that_comes_twice_redeems_one_code() {
     let mut process = bridge(&site, &browser, &[]);
     process.send(INITIALIZE);
     let answer = answer_of(&browser.wait_for(1));
-    let visit = |url: String| std::thread::spawn(move || get(&url));
+    let visit = |url: String| std::thread::spawn(move || try_get(&url));
     let first = visit(answer.clone());
     asked.wait();
     let second = visit(answer);
     go_on.open();
-    assert_eq!(first.join().unwrap().status, 200);
-    // However it is answered: it is answered.
-    assert!(second.join().unwrap().status > 0);
+    assert_eq!(first.join().unwrap().unwrap().status, 200);
+    // It is answered, however that may be, or comes after the end and finds nobody.
+    match second.join().unwrap() {
+        Ok(page) => assert!(page.status > 0),
+        Err(error) => assert_ne!(error.kind(), std::io::ErrorKind::WouldBlock, "{error}"),
+    }
     assert!(process.recv()["result"].is_object());
     process.finish();
     assert_eq!(site.requests("/token").len(), 1);

@@ -1,4 +1,4 @@
-//! Ten failures as people meet them: each ends in one sentence that names the cause and the cure, the same through the
+//! Ten failures as people meet them (two of them in two ways): each ends in one sentence that names the cause and the cure, the same through the
 //! bridge (a JSON-RPC error, which the client shows) and from the doctor (the step that failed).
 
 use std::net::TcpListener;
@@ -10,6 +10,7 @@ use crate::support::TempDir;
 use crate::support::http::{Reply, Request, Server};
 use crate::support::mcp::{INITIALIZE, ordinary, result, server};
 use crate::support::process::Start;
+use crate::support::proxy::Proxy;
 use crate::support::tls_front::{fixture, in_front_of};
 
 /// How a program of ours is started.
@@ -84,7 +85,7 @@ fn free_port() -> u16 {
 fn wrong_url() {
     Stage::new(&["https://no.invalid/mcp"]).says(
         "name",
-        "cannot reach https://no.invalid/mcp: the name \"no.invalid\" was not found (check the spelling of the address; where only a proxy knows the way, set HTTPS_PROXY)",
+        "cannot reach https://no.invalid/mcp: the name \"no.invalid\" was not found (check the spelling of the address; where only a proxy knows the way, set HTTPS_PROXY=http://host:port)",
     );
 }
 
@@ -140,10 +141,29 @@ fn private_ca() {
     assert!(doctor.wait_exit().success(), "{}", doctor.stderr());
 }
 
+/// The cure: with the variable that the sentence names, bridge and doctor go through the proxy, and nowhere else.
+fn works_through(proxy: &Proxy, variable: &str, args: &[&str], target: &str) {
+    let start = |start: Start| start.env(variable, &proxy.url());
+    let mut bridge = start(Start::bridge(args)).go();
+    bridge.handshake();
+    bridge.finish();
+    let mut doctor = start(Start::client(args)).go();
+    doctor.close_stdin();
+    let works = doctor.wait_exit().success();
+    let lines = doctor.rest_raw();
+    let is_through = lines[0].starts_with("proxy") && lines[0].ends_with(&proxy.url()[7..]);
+    assert!(works && is_through, "{lines:#?}");
+    assert_eq!(proxy.asked(), [target]);
+}
+
 #[test]
-fn proxy_needed() {
-    // Addresses for documentation: no packet comes back from there.
-    let stage = Stage::new(&["https://192.0.2.1/mcp", "--connect-timeout", "1"]);
+fn proxy_needed_where_packets_get_no_answer() {
+    let server = server(listed);
+    let proxy = Proxy::to(server.address);
+    // An address for documentation: no packet comes back from there.
+    let url = "http://192.0.2.1/mcp";
+    let args = [url, "--allow-http", "--connect-timeout", "1"];
+    let stage = Stage::new(&args);
     let (step, said) = stage.doctor();
     assert_eq!((step.as_str(), &said), ("tcp", &stage.bridge()));
     let (cause, cure) = said.split_once(" (").unwrap();
@@ -152,12 +172,27 @@ fn proxy_needed() {
         "the network is unreachable",
         "connection refused",
     ];
-    let is_cause = |one: &&str| cause == format!("cannot reach https://192.0.2.1/mcp: {one}");
+    let is_cause = |one: &&str| cause == format!("cannot reach {url}: {one}");
     assert!(causes.iter().any(is_cause), "{said}");
     assert!(
-        cure.contains("where a proxy is needed, set HTTPS_PROXY"),
+        cure.contains("where a proxy is needed, set HTTP_PROXY=http://host:port"),
         "{said}"
     );
+    works_through(&proxy, "HTTP_PROXY", &args, "192.0.2.1:80");
+}
+
+#[test]
+fn proxy_needed_where_it_alone_knows_the_name() {
+    let server = server(listed);
+    let tls = in_front_of(server.address, "elsewhere.pem", false);
+    let proxy = Proxy::to(tls);
+    let ca = fixture("ca.pem");
+    let args = ["https://elsewhere.test/mcp", "--ca-cert", &ca];
+    Stage::new(&args).says(
+        "name",
+        "cannot reach https://elsewhere.test/mcp: the name \"elsewhere.test\" was not found (check the spelling of the address; where only a proxy knows the way, set HTTPS_PROXY=http://host:port)",
+    );
+    works_through(&proxy, "HTTPS_PROXY", &args, "elsewhere.test:443");
 }
 
 /// A server that wants a sign-in, and an authorization server on the same port.
@@ -226,20 +261,16 @@ fn port_taken() {
     );
 }
 
-#[test]
-fn read_only_home() {
+/// With this home it works, and a sentence on stderr says what it lacks.
+fn works_without_a_store(home: &Arc<TempDir>, change: impl Fn(Start) -> Start, why: &str) {
     let server = protected(|request, reply, _| {
         if request.path == "/token" {
-            reply.json(r#"{"access_token":"t","token_type":"Bearer","expires_in":30}"#);
+            reply.json(r#"{"access_token":"t","token_type":"Bearer","expires_in":3000}"#);
             return true;
         }
         let signed_in = request.header("authorization") == Some("Bearer t");
         signed_in && (listed(request, reply) || ordinary(request, reply))
     });
-    // Nothing can be made below a file, not even by root.
-    let home = Arc::new(TempDir::new());
-    let store = home.0.join(".mcp-auth");
-    std::fs::write(&store, "").unwrap();
     let (url, token) = (server.url("/mcp"), server.url("/token"));
     let args = [
         &*url,
@@ -254,19 +285,65 @@ fn read_only_home() {
             .split_once("cannot write \"")
             .unwrap_or_else(|| panic!("{stderr}"));
         let (path, rest) = rest.split_once("\": ").unwrap();
+        let store = home.0.join(".mcp-auth");
         assert!(path.starts_with(store.to_str().unwrap()), "{path}");
-        assert!(rest.starts_with(
-            "a part of the path is no directory; the sign-in is kept in memory and ends with this process\n    \
+        let expected = format!(
+            "{why}; the sign-in is kept in memory and ends with this process\n    \
              hint: set MCP_REMOTE_CONFIG_DIR to a directory that can be written\n"
-        ), "{stderr}");
+        );
+        assert!(rest.starts_with(&expected), "{stderr}");
+        assert_eq!(stderr.matches("cannot write").count(), 1, "{stderr}");
     };
-    // It works nevertheless.
-    let mut bridge = Start::bridge(&args).home(&home).go();
+    let mut bridge = change(Start::bridge(&args).home(home)).go();
     bridge.handshake();
     bridge.finish();
     sentence(&bridge.stderr());
-    let mut doctor = Start::client(&args).home(&home).go();
+    let mut doctor = change(Start::client(&args).home(home)).go();
     doctor.close_stdin();
     assert!(doctor.wait_exit().success(), "{}", doctor.stderr());
     sentence(&doctor.stderr());
+    let warned = doctor.rest_raw().join("\n");
+    let expected = "warning            the tokens cannot be stored, and the next program must sign in again (set MCP_REMOTE_CONFIG_DIR to a directory that can be written)";
+    assert!(warned.contains(expected), "{warned}");
+    // The cure.
+    let store = TempDir::new();
+    let bridge = change(Start::bridge(&args).home(home))
+        .env("MCP_REMOTE_CONFIG_DIR", store.0.join("s").to_str().unwrap());
+    #[cfg(unix)]
+    open_to_all(&store.0);
+    let mut bridge = bridge.go();
+    bridge.handshake();
+    bridge.finish();
+    assert!(
+        !bridge.stderr().contains("cannot write"),
+        "{}",
+        bridge.stderr()
+    );
+}
+
+#[cfg(unix)]
+fn set_mode(path: &std::path::Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[cfg(unix)]
+fn open_to_all(path: &std::path::Path) {
+    set_mode(path, 0o777);
+}
+
+#[cfg(unix)]
+#[test]
+fn read_only_home() {
+    let home = Arc::new(TempDir::new());
+    set_mode(&home.0, 0o555);
+    works_without_a_store(&home, Start::unprivileged, "permission denied");
+}
+
+#[test]
+fn a_home_that_is_none() {
+    // Nothing can be made below a file, not even by root.
+    let home = Arc::new(TempDir::new());
+    std::fs::write(home.0.join(".mcp-auth"), "").unwrap();
+    works_without_a_store(&home, |start| start, "a part of the path is no directory");
 }

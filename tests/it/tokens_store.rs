@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::support::TempDir;
 use crate::support::authorization_server::Site;
 use crate::support::browser::Browser;
-use crate::support::process::Process;
+use crate::support::process::{Process, Start};
 use crate::support::sign_in::{says, sign_in, signed_in, start, works};
 use crate::support::store::{self, dir, files, path, read, write};
 
@@ -43,7 +43,14 @@ fn tokens_that_npm_wrote_are_used_without_a_browser() {
         &site,
         r#"{"access_token":"npm-token","token_type":"bearer"}"#,
     );
+    let list = || {
+        let mut client = Start::client(&["--list"]).home(&home).go();
+        client.recv_raw()
+    };
+    // npm does not note the address; the first use does.
+    assert!(list().contains("stored by npm"), "{}", list());
     quietly(&site, &home);
+    assert!(list().starts_with(&site.url()), "{}", list());
     assert_eq!(site.sign_in_log(), [] as [String; 0]);
 }
 

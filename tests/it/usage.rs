@@ -35,7 +35,7 @@ fn a_refusal_is_one_line_with_what_to_do_next_and_exit_1() {
         ),
         (
             &["https://a.test", "--ca-cert", "/no.pem"],
-            "mcp-remote: cannot read certificate file \"/no.pem\": No such file or directory (os error 2)\n",
+            "mcp-remote: cannot read certificate file \"/no.pem\": no such file\n",
         ),
         (&["--silent"], ""),
     ] {

@@ -189,6 +189,7 @@ fn settings() -> Settings {
         headers_timeout: Some(Duration::from_secs(300)),
         body_timeout: None,
         body_timeout_on_streams: false,
+        says_failures: true,
         seed: 1,
     }
 }
@@ -236,13 +237,16 @@ fn a_server_that_never_answers_the_probe_is_tried_with_the_older_handshake() {
         session: None,
         content: Content::Json,
     };
-    bridge.handle(now, Input::Progress(*exchange, Progress::Opened(head)));
+    bridge.handle(
+        now,
+        Input::Progress(*exchange, vec![Progress::Opened(head)]),
+    );
     let parsed = Message::read(format!(
         r#"{{"jsonrpc":"2.0","id":{id},"result":{{"protocolVersion":"2025-11-25","capabilities":{{}},"serverInfo":{{"name":"s"}}}}}}"#
     ));
     bridge.handle(
         now,
-        Input::Progress(*exchange, Progress::Event { id: None, parsed }),
+        Input::Progress(*exchange, vec![Progress::Event { id: None, parsed }]),
     );
     let (_, lines) = drain(&mut bridge);
     assert_eq!(lines.len(), 1, "{lines:?}");
@@ -299,27 +303,27 @@ fn a_standing_stream_that_is_back_without_event_ids_may_have_missed_something() 
     let parsed = Message::read(format!(
         r#"{{"jsonrpc":"2.0","id":{id},"result":{{"protocolVersion":"2025-11-25","capabilities":{{"tools":{{"listChanged":true}}}}}}}}"#
     ));
-    bridge.handle(now, Input::Progress(exchange, open(Content::Json)));
+    bridge.handle(now, Input::Progress(exchange, vec![open(Content::Json)]));
     let event = Progress::Event { id: None, parsed };
-    bridge.handle(now, Input::Progress(exchange, event));
+    bridge.handle(now, Input::Progress(exchange, vec![event]));
     bridge.handle(
         now,
-        Input::Progress(exchange, Progress::Ended(End::Complete)),
+        Input::Progress(exchange, vec![Progress::Ended(End::Complete)]),
     );
     let (opened, lines) = drain(&mut bridge);
     assert!(lines[0].contains("acknowledged"), "{lines:?}");
     assert_eq!(opened[0].1, "notifications/initialized");
     let exchange = opened[0].0;
-    bridge.handle(now, Input::Progress(exchange, open(Content::Nothing)));
+    bridge.handle(now, Input::Progress(exchange, vec![open(Content::Nothing)]));
     bridge.handle(
         now,
-        Input::Progress(exchange, Progress::Ended(End::Complete)),
+        Input::Progress(exchange, vec![Progress::Ended(End::Complete)]),
     );
     for told in [0, 1, 0] {
         let (opened, _) = drain(&mut bridge);
         let (exchange, what, _) = &opened[0];
         assert_eq!(what, "GET");
-        bridge.handle(now, Input::Progress(*exchange, open(Content::Stream)));
+        bridge.handle(now, Input::Progress(*exchange, vec![open(Content::Stream)]));
         let (_, lines) = drain(&mut bridge);
         assert_eq!(lines.len(), told, "{lines:?}");
         assert!(lines.iter().all(|line| line.contains("list_changed")));
@@ -327,7 +331,7 @@ fn a_standing_stream_that_is_back_without_event_ids_may_have_missed_something() 
         now += Duration::from_secs(if told == 0 { 60 } else { 0 });
         bridge.handle(
             now,
-            Input::Progress(*exchange, Progress::Ended(End::Complete)),
+            Input::Progress(*exchange, vec![Progress::Ended(End::Complete)]),
         );
         now += Duration::from_secs(9);
         bridge.handle(now, Input::Time);

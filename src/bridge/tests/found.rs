@@ -45,7 +45,7 @@ impl Bench {
     fn connected(change: impl Fn(&mut Settings)) -> Bench {
         let mut bench = Bench::with(Strategy::HttpOnly, change);
         let post = bench.client(INITIALIZE);
-        let session = Some(SessionId("s".to_owned()));
+        let session = Some(SessionId("s".into()));
         let content = Content::Json;
         bench.news(post, Progress::Opened(Head { session, content }));
         bench.answer(post, "0");
@@ -65,7 +65,7 @@ impl Bench {
     }
 
     fn news(&mut self, id: ExchangeId, progress: Progress) {
-        self.handle(Input::Progress(id, progress));
+        self.handle(Input::Progress(id, vec![progress]));
     }
 
     fn answer(&mut self, exchange: ExchangeId, id: &str) {

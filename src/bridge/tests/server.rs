@@ -114,7 +114,7 @@ impl Server {
             && exchange
                 .session
                 .as_ref()
-                .is_some_and(|session| session.0 != self.session_text());
+                .is_some_and(|session| *session.0 != *self.session_text());
         match &exchange.action {
             Action::EndSession => match rng.below(4) {
                 0 => {}
@@ -150,7 +150,7 @@ impl Server {
     fn head(&mut self, content: Content, message: &Message) -> Head {
         let session = if message.method() == Some("initialize") && self.has_sessions {
             self.session += 1;
-            Some(SessionId(self.session_text()))
+            Some(SessionId(self.session_text().into()))
         } else {
             None
         };

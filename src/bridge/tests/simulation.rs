@@ -100,6 +100,7 @@ fn settings(rng: &mut Rng) -> Settings {
         headers_timeout: seconds(rng, &[0, 20, 300]),
         body_timeout: seconds(rng, &[0, 20, 300]),
         body_timeout_on_streams: rng.chance(30),
+        says_failures: true,
         seed: rng.next(),
     }
 }
@@ -301,7 +302,7 @@ impl Simulation {
             self.open.remove(&id);
         }
         self.note(format!("news of {}: {progress:?}", id.0));
-        self.handle(Input::Progress(id, progress))
+        self.handle(Input::Progress(id, vec![progress]))
     }
 
     fn say(&mut self, line: &str) -> Check {

@@ -4,18 +4,19 @@
 //! - Claude Desktop: modelcontextprotocol.io/docs/develop/connect-local-servers. A server is given a few variables and those
 //!   in `env`, whose values are taken as they stand.
 //! - Claude Code: code.claude.com/docs/en/mcp. User scope is `mcpServers` in `~/.claude.json`; `${VAR}` is replaced in
-//!   `command`, `args` and `env`.
+//!   `command`, `args` and `env`; what is not set stays as it is written.
 //! - Cursor: cursor.com/docs/mcp; `${env:NAME}` is replaced in `command`, `args`, `env`.
-//! - VS Code: code.visualstudio.com/docs/copilot/reference/mcp-configuration; `mcp.json` in the user profile; `type` is
+//! - VS Code: code.visualstudio.com/docs/agents/reference/mcp-configuration; `mcp.json` in the user profile; `type` is
 //!   required; for secrets, `inputs` that VS Code asks for once and keeps, named as `${input:id}`.
 //! - Windsurf: docs.windsurf.com/windsurf/cascade/mcp; `${env:NAME}` as in Cursor.
 //! - Codex: developers.openai.com/codex/mcp; `env_vars` names what a server may see of the environment.
-//! - Gemini CLI: geminicli.com/docs/tools/mcp-server; `$NAME` and `${NAME}` in `env`; what looks like a secret is not handed
-//!   on otherwise.
+//! - Gemini CLI: geminicli.com/docs/tools/mcp-server and docs/reference/configuration; `$NAME` and `${NAME}` in every text of
+//!   the file; what looks like a secret is not handed on otherwise.
 //! - Zed: zed.dev/docs/ai/mcp; a server inherits the environment of Zed.
 //! - Cline: docs.cline.bot/mcp/adding-and-configuring-servers; `env` as in Claude Desktop. Since version 4 the
 //!   extension and the command line program share the file below `~/.cline`; before, it was in VS Code's storage.
-//! - Goose: block.github.io/goose/docs/guides/config-files and getting-started/using-extensions; `env_keys` names variables
+//!   `CLINE_MCP_SETTINGS_PATH` names another file.
+//! - Goose: goose-docs.ai/docs/guides/config-files and getting-started/using-extensions; `env_keys` names variables
 //!   that are taken from the environment or the keyring.
 //!
 //! Not done here: files of one project (`.mcp.json`, `.cursor/mcp.json`, `.vscode/mcp.json`): `--file` names them.
@@ -41,8 +42,8 @@ pub struct Client {
     pub in_terminal: bool,
     /// The files, the likeliest first, on Linux, macOS and Windows.
     files: [&'static [Place]; 3],
-    /// A variable that names the directory of the file.
-    pub moved_by: Option<&'static str>,
+    /// A variable that names another place.
+    pub moved_by: Option<MovedBy>,
     /// What to do for the change to count.
     pub then: &'static str,
 }
@@ -74,6 +75,15 @@ pub enum Variables {
     Named(&'static str),
     /// Not at all: `env` holds its value.
     Value,
+}
+
+/// A variable of the environment that names another place.
+#[derive(Debug, Clone, Copy)]
+pub enum MovedBy {
+    /// The directory of the file.
+    Directory(&'static str),
+    /// The file.
+    File(&'static str),
 }
 
 /// Where a file is.
@@ -123,6 +133,11 @@ impl Client {
             .find(|client| plain(client.id) == name || short(client) == name)
     }
 
+    /// Whether it replaces what looks like `${NAME}` in the arguments, too, before it starts a server.
+    pub fn replaces_in_arguments(&self) -> bool {
+        self.variables == PLAIN
+    }
+
     /// All names, for messages.
     pub fn names() -> String {
         CLIENTS
@@ -132,14 +147,22 @@ impl Client {
             .join(", ")
     }
 
-    /// The files it may have, the likeliest first.
+    /// The files it may have, the likeliest first; `variable` looks into the environment.
     pub fn files(
         &self,
         system: System,
         home: &Path,
         settings: &Path,
-        moved_to: Option<&str>,
+        variable: &dyn Fn(&str) -> Option<String>,
     ) -> Vec<PathBuf> {
+        let set = |name| variable(name).filter(|value| !value.is_empty());
+        let directory = match self.moved_by {
+            Some(MovedBy::File(name)) if set(name).is_some() => {
+                return set(name).map(PathBuf::from).into_iter().collect();
+            }
+            Some(MovedBy::Directory(name)) => set(name),
+            Some(MovedBy::File(_)) | None => None,
+        };
         let places = match (self.files, system) {
             ([linux, _, _], System::Linux) => linux,
             ([_, mac, _], System::Mac) => mac,
@@ -151,7 +174,7 @@ impl Client {
                 Place::Settings(below) => (settings, below),
             };
             let name = below.rsplit('/').next().unwrap_or_default();
-            match moved_to {
+            match &directory {
                 Some(directory) => Path::new(directory).join(name),
                 None => below
                     .split('/')
@@ -165,6 +188,7 @@ impl Client {
 use Place::{Home, Settings};
 
 const ENV_COLON: Variables = Variables::Reference("${env:", "}");
+const PLAIN: Variables = Variables::Reference("${", "}");
 
 /// All of them.
 pub const CLIENTS: &[Client] = &[
@@ -185,11 +209,11 @@ pub const CLIENTS: &[Client] = &[
         title: "Claude Code",
         format: Format::Json { comments: false },
         container: "mcpServers",
-        variables: Variables::Reference("${", "}"),
+        variables: PLAIN,
         has_type: true,
         in_terminal: true,
         files: [&[Home(".claude.json")]; 3],
-        moved_by: Some("CLAUDE_CONFIG_DIR"),
+        moved_by: Some(MovedBy::Directory("CLAUDE_CONFIG_DIR")),
         then: "start claude anew; /mcp shows the server",
     },
     Client {
@@ -237,7 +261,7 @@ pub const CLIENTS: &[Client] = &[
         has_type: false,
         in_terminal: true,
         files: [&[Home(".codex/config.toml")]; 3],
-        moved_by: Some("CODEX_HOME"),
+        moved_by: Some(MovedBy::Directory("CODEX_HOME")),
         then: "start codex anew; /mcp shows the server",
     },
     Client {
@@ -245,7 +269,7 @@ pub const CLIENTS: &[Client] = &[
         title: "Gemini CLI",
         format: Format::Json { comments: true },
         container: "mcpServers",
-        variables: Variables::Reference("${", "}"),
+        variables: PLAIN,
         has_type: false,
         in_terminal: true,
         files: [&[Home(".gemini/settings.json")]; 3],
@@ -282,7 +306,7 @@ pub const CLIENTS: &[Client] = &[
                 "Code/User/globalStorage/saoudrizwan.claude-dev/settings/cline_mcp_settings.json",
             ),
         ]; 3],
-        moved_by: None,
+        moved_by: Some(MovedBy::File("CLINE_MCP_SETTINGS_PATH")),
         then: "Cline starts the server by itself",
     },
     Client {
@@ -322,7 +346,7 @@ mod tests {
         assert!(Client::find("emacs").is_none());
         let file = |name: &str, system| {
             let client = Client::find(name).unwrap();
-            let files = client.files(system, Path::new("/h"), Path::new("/s"), None);
+            let files = client.files(system, Path::new("/h"), Path::new("/s"), &|_| None);
             files
                 .iter()
                 .map(|file| file.display().to_string().replace('\\', "/"))
@@ -365,10 +389,20 @@ mod tests {
             assert_eq!(file(name, System::Mac), mac);
             assert_eq!(file(name, System::Windows), windows);
         }
-        let codex = Client::find("codex").unwrap();
+        let moved = |client: &str, variable: &str, value: &str| {
+            let environment = |name: &str| (name == variable).then(|| value.to_owned());
+            let client = Client::find(client).unwrap();
+            client.files(System::THIS, Path::new("/h"), Path::new("/s"), &environment)
+        };
         assert_eq!(
-            codex.files(System::THIS, Path::new("/h"), Path::new("/s"), Some("/x")),
+            moved("codex", "CODEX_HOME", "/x"),
             [PathBuf::from("/x/config.toml")]
         );
+        let path = "CLINE_MCP_SETTINGS_PATH";
+        assert_eq!(
+            moved("cline", path, "/x/y.json"),
+            [PathBuf::from("/x/y.json")]
+        );
+        assert_eq!(moved("cline", path, "").len(), 2);
     }
 }

@@ -380,3 +380,23 @@ fn waiting_ends_with_its_time() {
     let listener = listener();
     assert!(listener.next(Duration::from_millis(20)).is_none());
 }
+
+#[test]
+fn a_port_that_cannot_be_had_is_told_with_what_helps() {
+    let said = |kind: io::ErrorKind| {
+        let error = port_refused(80, &kind.into());
+        (
+            error.what().to_owned(),
+            error.hint().unwrap_or_default().to_owned(),
+        )
+    };
+    let (taken, hint) = said(io::ErrorKind::AddrInUse);
+    assert_eq!(taken, "callback port 80 is in use by another program");
+    assert!(hint.starts_with("close that program"));
+    let (refused, hint) = said(io::ErrorKind::PermissionDenied);
+    assert_eq!(
+        refused,
+        "cannot listen on callback port 80: permission denied"
+    );
+    assert!(!hint.contains("close"), "{hint}");
+}

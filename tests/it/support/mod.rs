@@ -7,6 +7,7 @@ pub mod faulty;
 pub mod http;
 pub mod mcp;
 pub mod process;
+pub mod proxy;
 pub mod sign_in;
 pub mod store;
 pub mod tls_front;
