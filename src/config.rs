@@ -111,13 +111,22 @@ pub enum Strategy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Protocol {
-    /// Find out.
+    /// Seen from the server's answer to the client's own first message.
     #[default]
+    Detect,
+    /// The server is asked first, with `server/discover`.
     Auto,
     /// 2024-11-05 to 2025-11-25 only.
     Legacy,
     /// 2026-07-28 and later only.
     Modern,
+}
+
+impl Protocol {
+    /// Whether the era is not known beforehand.
+    pub(crate) fn finds_out(self) -> bool {
+        matches!(self, Protocol::Detect | Protocol::Auto)
+    }
 }
 
 /// What is logged, and where.

@@ -34,7 +34,7 @@
 //! - stdout carries whole JSON-RPC lines and nothing else.
 //! - What no rule changes passes byte for byte.
 //! - Nothing is sent before the client's own first message; it is the probe for the transport and for the server's era.
-//! - Client and server of the same era cost no request of ours.
+//! - Client and server of the same era cost no request of ours, unless `--protocol auto` asks for one.
 //! - Only the files listed in `tests/it/tidy.rs` do IO; `bridge` depends on none of them.
 //! - Nothing the network sends can panic, hang or grow the process without bound.
 //!
@@ -44,9 +44,10 @@
 //! `bridge/cancellation`. What may be tried again: `bridge/retry`. Redirects: `transport/redirect`.
 //! Sign-in: a file of `oauth` for each standard; `bridge/sign_in` holds back the requests that wait for it; `transport/fetch` is
 //! its world, `transport/reach` where documents may lead it.
-//! Protocol eras: `bridge/era` finds them out by `bridge/verdict`; `bridge/modern` and `bridge/tool_headers` hold what a modern
-//! server needs from either client; `bridge/legacy_to_modern` (with `mrtr`, `subscriptions`) and `bridge/modern_to_legacy` (with
-//! `parked`, `listeners`) are the adapters, pure, told and asked by `bridge/adapting`.
+//! Protocol eras: `bridge/era` finds them out by `bridge/verdict`, for as long as `bridge/probing` says; `bridge/modern` and
+//! `bridge/tool_headers` hold what a modern server needs from either client; `bridge/legacy_to_modern` (with `mrtr`,
+//! `subscriptions`) and `bridge/modern_to_legacy` (with `parked`, `listeners`) are the adapters, pure, told and asked by
+//! `bridge/adapting`.
 //!
 //! Different from the first design: a message holds a part of a budget until it is written (`flow`), because channels without
 //! a bound would grow with a client that does not read, and bounded ones would stop the main thread; all time limits but

@@ -20,12 +20,14 @@ pub(super) enum Step {
     Warn(String),
     /// The server has answered the handshake of this era.
     Settled(Era),
-    /// It has refused it: what waits needs another way, or this answer.
+    /// It has not: what waits needs another way, or this answer.
     GiveUp {
         /// The client's messages, in their order.
         waiting: Vec<Message>,
-        /// How the handshake was refused.
+        /// How the handshake failed.
         why: Message,
+        /// Whose word that is.
+        word: Word,
     },
 }
 
@@ -89,6 +91,17 @@ pub(super) fn cancelled(message: &Message) -> Option<RequestId> {
     jsonrpc::member_at(message.text(), &["params", "requestId"]).and_then(RequestId::from_text)
 }
 
+/// Whose word a failure is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Word {
+    /// The server's: it refused.
+    Server,
+    /// Nobody's: the server said nothing in time, or something that is about other things.
+    Nobody,
+    /// The network's, or that of a sign-in: the server was not asked.
+    Other,
+}
+
 /// What the bridge tells an adapter.
 #[derive(Debug)]
 pub(super) enum News {
@@ -96,8 +109,8 @@ pub(super) enum News {
     Answer {
         /// The answer.
         message: Message,
-        /// For a failure: whether it is the server's word, and not that of the network or a sign-in.
-        refused: bool,
+        /// For a failure: whose word it is.
+        word: Word,
     },
     /// The server sent a notification or a request.
     Message {

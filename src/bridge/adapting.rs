@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::adapter::{News, Step};
+use super::adapter::{News, Step, Word};
 use super::era::Adapter;
 use super::modern::LISTEN;
 use super::{Bridge, ExchangeId, Output, Purpose, verdict};
@@ -59,23 +59,26 @@ impl Bridge {
 
     /// An answer leaves: to the client, or to the adapter, if the request came from it. Requests that were on their way when
     /// the adapter came are the client's own.
-    pub(super) fn answer(&mut self, message: Message, refused: bool, adapted: bool) {
+    pub(super) fn answer(&mut self, message: Message, word: Word, adapted: bool) {
         if adapted && self.is_adapting() {
-            self.news.push_back(News::Answer { message, refused });
+            self.news.push_back(News::Answer { message, word });
         } else {
             self.out.push_back(Output::Client(message));
         }
     }
 
     pub(super) fn answer_error(&mut self, id: &RequestId, error: &Error, adapted: bool) {
-        let refused = match error.kind() {
-            ErrorKind::Http(status) => verdict::may_be_modern(status) || status == 500,
-            ErrorKind::PeerMisbehaved => true,
-            _ => false,
+        let word = match error.kind() {
+            ErrorKind::Http(status) if verdict::may_be_modern(status) || status == 500 => {
+                Word::Server
+            }
+            ErrorKind::PeerMisbehaved => Word::Server,
+            ErrorKind::Http(_) | ErrorKind::Timeout => Word::Nobody,
+            _ => Word::Other,
         };
         let text = error.to_json_rpc(id);
         match Message::made(text.clone()) {
-            Ok(answer) if adapted && self.is_adapting() => self.answer(answer, refused, true),
+            Ok(answer) if adapted && self.is_adapting() => self.answer(answer, word, true),
             Ok(_) | Err(_) => self.out.push_back(Output::Answer(text)),
         }
     }
@@ -92,7 +95,7 @@ impl Bridge {
                 },
                 Step::Warn(text) => self.warn(text),
                 Step::Settled(era) => self.server_is(era),
-                Step::GiveUp { waiting, why } => self.give_up(now, waiting, why),
+                Step::GiveUp { waiting, why, word } => self.give_up(now, waiting, why, word),
             }
         }
     }

@@ -1,14 +1,15 @@
 //! The client's notifications and its answers to the server's requests: delivered, never answered.
 //!
 //! Notifications keep their order, one at a time; answers and cancellations overtake them. What could not leave is
-//! tried again for a while; what was refused or may have arrived is given up with a line in the log.
+//! tried again for a while; what was refused or may have arrived is given up with a line in the log. So is what waits for
+//! long, or is too much, while the server is away.
 //!
 //! Spec: JSON-RPC 2.0 section 4.1; MCP 2025-11-25 basic/transports (Sending Messages to the Server, 4).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Bridge, End, ExchangeId, Purpose, Refusal, Running, Stage, retry};
+use super::{Bridge, End, ExchangeId, Purpose, Refusal, Running, Stage, Waiting, retry};
 use crate::jsonrpc::Message;
 
 /// A message on its way that nobody answers.
@@ -30,7 +31,51 @@ enum State {
 /// The next notification does not wait longer than this for the one before.
 const TURN: Duration = Duration::from_secs(10);
 
+/// More of them do not wait at a time.
+const MOST: usize = 1000;
+
 impl Bridge {
+    /// A notification waits for its turn.
+    pub(super) fn admit_note(&mut self, now: Instant, message: Message) {
+        if self.notes().count() >= MOST {
+            self.not_delivered(&message, "too many wait for the server already");
+        } else {
+            let message = Arc::new(message);
+            self.waiting.push_back(Waiting::Note(message, now));
+        }
+    }
+
+    fn notes(&self) -> impl Iterator<Item = Instant> {
+        self.waiting.iter().filter_map(|waiting| match waiting {
+            Waiting::Note(_, since) => Some(*since),
+            Waiting::Request(..) => None,
+        })
+    }
+
+    /// A person has taken long, not the server.
+    pub(super) fn notes_wait_anew(&mut self, now: Instant) {
+        for waiting in &mut self.waiting {
+            if let Waiting::Note(_, since) = waiting {
+                *since = now;
+            }
+        }
+    }
+
+    fn drop_stale_notes(&mut self, now: Instant) {
+        while let Some(at) = self.waiting.iter().position(|waiting| {
+            matches!(waiting, Waiting::Note(_, since) if *since + retry::RESUME_PATIENCE <= now)
+        }) {
+            if let Some(Waiting::Note(message, _)) = self.waiting.remove(at) {
+                self.not_delivered(&message, "it could not be sent in time");
+            }
+        }
+    }
+
+    fn not_delivered(&mut self, message: &Message, why: &str) {
+        let what = message.method().unwrap_or("an answer");
+        self.warn(format!("{what} was not delivered: {why}"));
+    }
+
     /// A notification whose turn has come.
     pub(super) fn deliver_note(&mut self, now: Instant, message: Arc<Message>) {
         if message.method() == Some("notifications/initialized") {
@@ -40,6 +85,9 @@ impl Bridge {
     }
 
     pub(super) fn deliver(&mut self, now: Instant, message: Arc<Message>, ordered: bool) {
+        if self.deliveries.len() >= MOST {
+            return self.not_delivered(&message, "too many wait for the server already");
+        }
         self.deliveries.push(Delivery {
             message,
             since: now,
@@ -124,11 +172,7 @@ impl Bridge {
                 self.deliveries.insert(0, delivery);
             }
             End::Broken(error, _) => {
-                self.warn(format!(
-                    "{} was not delivered: {}",
-                    delivery.message.method().unwrap_or("an answer"),
-                    error.what()
-                ));
+                self.not_delivered(&delivery.message, error.what());
                 self.delivered(now, &delivery);
             }
         }
@@ -149,16 +193,16 @@ impl Bridge {
 
     /// Gives up what nobody will wait for any more. Sending happens in `pump`.
     pub(super) fn deliveries_are_due(&mut self, now: Instant) {
+        if self.is_signed_in() {
+            self.drop_stale_notes(now);
+        }
         if self.may_deliver() {
             return;
         }
         let all = std::mem::take(&mut self.deliveries);
         for delivery in all {
             match self.stale_at(&delivery).is_some_and(|at| at <= now) {
-                true => self.warn(format!(
-                    "{} was not delivered: it could not be sent in time",
-                    delivery.message.method().unwrap_or("an answer")
-                )),
+                true => self.not_delivered(&delivery.message, "it could not be sent in time"),
                 false => self.deliveries.push(delivery),
             }
         }
@@ -183,12 +227,17 @@ impl Bridge {
         self.deliveries = running;
         let waiting: Vec<Delivery> = waiting;
         for delivery in waiting {
-            let what = delivery.message.method().unwrap_or("an answer");
-            self.warn(format!("{what} was not delivered: {why}"));
+            self.not_delivered(&delivery.message, why);
         }
     }
 
     pub(super) fn deliveries_due(&self) -> Option<Instant> {
+        let notes = self.notes().filter(|_| self.is_signed_in()).min();
+        let notes = notes.map(|since| since + retry::RESUME_PATIENCE);
+        [notes, self.next_delivery()].into_iter().flatten().min()
+    }
+
+    fn next_delivery(&self) -> Option<Instant> {
         if !self.may_deliver() {
             return self
                 .deliveries

@@ -3,23 +3,23 @@
 //! - The client's first message decides its era; each `initialize` decides it anew.
 //! - Forward first, translate on refusal: the client's own first request is the probe of the server. Only what a server
 //!   of the other era refuses in its own way leads to a handshake of ours; if that is refused too, the first refusal stands.
-//! - HTTP+SSE is legacy. What was learned by translating is remembered, and forgotten when it proves wrong.
-//! - Nothing else leaves while the first request of a modern client is not answered; a probe that never is, is refused.
+//! - `--protocol auto` asks before a legacy client's `initialize`: a server that does not say that it is modern is given it.
+//! - HTTP+SSE is legacy. What was learned by translating after a refusal is remembered, and forgotten when it proves wrong.
+//! - How long an answer is waited for is in `probing`.
 //!
 //! Flags: `--protocol`.
 //! Spec: MCP 2026-07-28 basic/versioning (Backward Compatibility), basic/transports/streamable-http (Backward
 //! Compatibility), server/discover.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::in_flight::State;
+use super::in_flight::{Open, State};
 use super::legacy_to_modern::LegacyToModern;
 use super::modern_to_legacy::ModernToLegacy;
 use super::verdict::{self, Verdict};
-use super::{Bridge, LINGER, Limit, Output, Refusal, Waiting};
+use super::{Bridge, LINGER, Limit, Output, Refusal, Waiting, retry};
 use crate::config::Protocol;
-use crate::error::Error;
 use crate::jsonrpc::{Kind, Message, RequestId};
 use crate::mcp::version::Era;
 use crate::mcp::{meta, results};
@@ -46,7 +46,7 @@ pub(super) struct Eras {
     /// Translating did not help: refusals stand as they are.
     pub(super) hopeless: bool,
     /// The server has taken a modern request, though it has not answered it yet.
-    accepts: bool,
+    pub(super) accepts: bool,
 }
 
 /// The refusal that made us translate.
@@ -61,6 +61,8 @@ pub(super) struct First {
 pub(super) enum Why {
     Refused(Refusal),
     Answered(Message),
+    /// Nothing: it may only be slow.
+    Silent,
 }
 
 impl Eras {
@@ -107,8 +109,9 @@ impl Bridge {
         let server = match self.settings.protocol {
             Protocol::Legacy => Some(Era::Legacy),
             Protocol::Modern => Some(Era::Modern),
-            Protocol::Auto if self.link.is_sse() => Some(Era::Legacy),
-            Protocol::Auto => self.eras.server.or(self.eras.remembered),
+            Protocol::Detect | Protocol::Auto if self.link.is_sse() => Some(Era::Legacy),
+            Protocol::Auto if client == Era::Legacy => self.eras.server.or(Some(Era::Modern)),
+            Protocol::Detect | Protocol::Auto => self.eras.server.or(self.eras.remembered),
         };
         match (client, server) {
             (Era::Legacy, Some(Era::Modern)) => self.adapt_to_modern(),
@@ -119,29 +122,12 @@ impl Bridge {
 
     fn adapt_to_modern(&mut self) {
         let server = self.settings.server.clone();
-        self.adapter = Adapter::LegacyToModern(Box::new(LegacyToModern::new(server)));
+        let asks = self.settings.protocol == Protocol::Auto && self.eras.server.is_none();
+        self.adapter = Adapter::LegacyToModern(Box::new(LegacyToModern::new(server, asks)));
     }
 
     fn adapt_to_legacy(&mut self) {
         self.adapter = Adapter::ModernToLegacy(Box::new(ModernToLegacy::new(self.settings.seed)));
-    }
-
-    /// Whether the next message may leave: the first one of a modern client is the probe.
-    pub(super) fn era_is_ready(&self) -> bool {
-        let probing = matches!(self.adapter, Adapter::Same)
-            && self.eras.client == Some(Era::Modern)
-            && self.eras.server.is_none()
-            && !self.eras.accepts
-            && !self.eras.hopeless
-            && self.settings.protocol == Protocol::Auto;
-        !probing || !self.requests.any(|open| open.state != State::Held)
-    }
-
-    /// A 2xx came for a request. A server that refuses `server/discover` does it in the body.
-    pub(super) fn era_accepted(&mut self, id: &RequestId) {
-        if let Some(open) = self.requests.find(id) {
-            self.eras.accepts |= open.message.method() != Some("server/discover");
-        }
     }
 
     pub(super) fn server_is(&mut self, era: Era) {
@@ -149,21 +135,15 @@ impl Bridge {
             return;
         }
         self.eras.server = Some(era);
+        // A server that was asked first may speak the older era as well.
+        let asked = self.settings.protocol == Protocol::Auto && self.eras.first.is_none();
         self.eras.first = None;
-        let translates = !matches!(self.adapter, Adapter::Same);
+        let translates = !matches!(self.adapter, Adapter::Same) && !(asked && era == Era::Modern);
         let stored = self.settings.remembered_era;
         self.eras.remembered = Some(era);
         if stored != Some(era) && (translates || stored.is_some()) {
             self.out.push_back(Output::Learned(era));
         }
-    }
-
-    /// Whether the server's era is not known, and may turn out to be modern.
-    pub(super) fn is_probing(&self) -> bool {
-        matches!(self.adapter, Adapter::Same)
-            && self.eras.server.is_none()
-            && self.settings.protocol == Protocol::Auto
-            && !self.link.is_sse()
     }
 
     /// Whether the server may still turn out to speak HTTP+SSE, which is legacy.
@@ -181,11 +161,11 @@ impl Bridge {
         !matches!(self.adapter, Adapter::LegacyToModern(_)) || self.eras.server.is_some()
     }
 
-    fn decides(&mut self, id: &RequestId) -> Option<(Era, String)> {
+    pub(super) fn decides(&mut self, id: &RequestId) -> Option<(Era, String)> {
         let undecided = matches!(self.adapter, Adapter::Same)
             && self.eras.server.is_none()
             && !self.eras.hopeless
-            && self.settings.protocol == Protocol::Auto;
+            && self.settings.protocol.finds_out();
         let client = self.eras.client.filter(|_| undecided)?;
         let method = self.requests.find(id)?.message.method()?.to_owned();
         (client == Era::Modern || method == "initialize").then_some((client, method))
@@ -194,7 +174,10 @@ impl Bridge {
     /// An answer came that may show the server's era; whether it is dealt with here.
     pub(super) fn era_answered(&mut self, now: Instant, id: &RequestId, answer: &Message) -> bool {
         let Some((client, method)) = self.decides(id) else {
-            return false;
+            return self.came_too_early(id).is_some_and(|method| {
+                verdict::of_answer(Era::Modern, &method, answer) == Verdict::Refuses
+                    && self.say_again(now, id)
+            });
         };
         match verdict::of_answer(client, &method, answer) {
             Verdict::Undecided => false,
@@ -222,7 +205,10 @@ impl Bridge {
     /// A refusal came that may show the server's era; whether it is dealt with here.
     pub(super) fn era_refused(&mut self, now: Instant, id: &RequestId, refusal: &Refusal) -> bool {
         let Some((client, method)) = self.decides(id) else {
-            return false;
+            return self.came_too_early(id).is_some_and(|method| {
+                verdict::of_refusal(Era::Modern, &method, refusal, false) == Verdict::Refuses
+                    && self.say_again(now, id)
+            });
         };
         let falls_back = self.may_fall_back(refusal.status);
         match verdict::of_refusal(client, &method, refusal, falls_back) {
@@ -238,29 +224,28 @@ impl Bridge {
         }
     }
 
-    /// A server that does not answer the probe may know nothing of it, and the client does not wait for ever.
-    pub(super) fn limit_probe(&mut self, now: Instant, id: &RequestId) {
-        if matches!(self.decides(id), Some((Era::Modern, _)))
-            && let Some(open) = self.requests.find(id)
-        {
-            let limit = now + PROBE_LIMIT;
-            open.deadline = Some(open.deadline.map_or(limit, |at| at.min(limit)));
-        }
+    /// The method of a request that a modern client sent before its server was known to be legacy.
+    fn came_too_early(&mut self, id: &RequestId) -> Option<String> {
+        let waits = matches!(self.adapter, Adapter::ModernToLegacy(_));
+        let open = self.requests.find(id).filter(|_| waits)?;
+        let is_early = !open.adapted && !open.is_own;
+        is_early.then(|| open.message.method().map(str::to_owned))?
     }
 
-    /// The server took a request and said nothing more; whether it is dealt with here.
-    pub(super) fn era_silent(&mut self, now: Instant, id: &RequestId, why: &Error) -> bool {
-        match (self.decides(id), Message::made(why.to_json_rpc(id))) {
-            (Some((Era::Modern, method)), Ok(answer)) if method == "server/discover" => {
-                self.translate(now, id, Era::Modern, Why::Answered(answer));
-                true
-            }
-            (Some(_) | None, Ok(_) | Err(_)) => false,
+    /// Sends it anew through the adapter.
+    fn say_again(&mut self, now: Instant, id: &RequestId) -> bool {
+        let Some(open) = self.requests.remove(id) else {
+            return false;
+        };
+        if let State::Running(exchange) = open.state {
+            self.cut(exchange);
         }
+        self.pass_on(now, Arc::unwrap_or_clone(open.message));
+        true
     }
 
     /// Tries what a server of the other era understands.
-    fn translate(&mut self, now: Instant, id: &RequestId, client: Era, why: Why) {
+    pub(super) fn translate(&mut self, now: Instant, id: &RequestId, client: Era, why: Why) {
         let Some(open) = self.requests.remove(id) else {
             return;
         };
@@ -286,6 +271,17 @@ impl Bridge {
             client.name()
         ));
         self.pass_on(now, Arc::unwrap_or_clone(open.message));
+        if client == Era::Modern {
+            let is_safe = |open: &Open| open.message.method().is_some_and(retry::is_safe);
+            for id in self.requests.ids_where(|open| {
+                matches!(open.state, State::Running(_))
+                    && !open.adapted
+                    && !open.is_own
+                    && is_safe(open)
+            }) {
+                self.say_again(now, &id);
+            }
+        }
         self.replay_waiting(now);
     }
 
@@ -293,7 +289,7 @@ impl Bridge {
     fn replay_waiting(&mut self, now: Instant) {
         for waiting in std::mem::take(&mut self.waiting) {
             match waiting {
-                Waiting::Note(message) => self.pass_on(now, Arc::unwrap_or_clone(message)),
+                Waiting::Note(message, _) => self.pass_on(now, Arc::unwrap_or_clone(message)),
                 Waiting::Request(id, serial) => match self.requests.find(&id) {
                     // Another one has the id by now.
                     Some(open) if open.serial != serial => {}
@@ -315,9 +311,17 @@ impl Bridge {
     pub(super) fn era_of_sse(&mut self, now: Instant) {
         if matches!(self.adapter, Adapter::Same)
             && self.eras.client == Some(Era::Modern)
-            && self.settings.protocol == Protocol::Auto
+            && self.settings.protocol.finds_out()
         {
             self.adapt_to_legacy();
+            self.replay_waiting(now);
+        }
+    }
+
+    /// There is no HTTP+SSE, with which a modern server was ruled out: it is asked after all.
+    pub(super) fn era_of_http(&mut self, now: Instant) {
+        if self.eras.client == Some(Era::Legacy) && self.settings.protocol == Protocol::Auto {
+            self.client_is(now, Era::Legacy);
             self.replay_waiting(now);
         }
     }
@@ -339,6 +343,3 @@ impl Bridge {
         true
     }
 }
-
-/// How long `server/discover` may take before a server is taken for one that does not know it.
-const PROBE_LIMIT: Duration = Duration::from_secs(15);

@@ -9,6 +9,7 @@ use crate::jsonrpc::RequestId;
 #[derive(Debug)]
 pub(super) struct Running {
     pub(super) purpose: Purpose,
+    pub(super) since: Instant,
     /// When it is cut, and why.
     pub(super) limit: Option<(Instant, Limit)>,
     pub(super) content: Option<Content>,
@@ -54,7 +55,26 @@ pub(super) enum Limit {
 /// After its answer a stream may bring more for this long; a server should end it by itself.
 pub(super) const LINGER: Duration = Duration::from_secs(5);
 
+/// A message that has brought no answer for so long holds others back no longer. Clients give up their first question
+/// after ten seconds.
+pub(super) const PATIENCE: Duration = Duration::from_secs(8);
+
+impl Running {
+    /// Whether the next message has to wait for what this one brings.
+    pub(super) fn holds_back(&self, now: Instant) -> bool {
+        self.content.is_none() && now < self.since + PATIENCE
+    }
+}
+
 impl Bridge {
+    /// When the next message that waits for the answer to another waits no longer.
+    pub(super) fn held_back_until(&self) -> Option<Instant> {
+        let running = self.exchanges.values();
+        let holds = running.filter(|running| running.holds_back(self.now));
+        let until = holds.map(|running| running.since + PATIENCE).min();
+        until.filter(|_| !self.waiting.is_empty())
+    }
+
     /// Bytes came: a silence limit starts anew.
     pub(super) fn heard(&mut self, now: Instant, id: ExchangeId) {
         let Some(running) = self.exchanges.get_mut(&id) else {
@@ -92,6 +112,7 @@ impl Bridge {
         };
         let running = Running {
             purpose,
+            since: now,
             limit,
             content: None,
             generation: self.session.generation,

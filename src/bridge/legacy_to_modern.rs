@@ -27,6 +27,8 @@ use crate::mcp::{errors, meta};
 #[derive(Debug)]
 pub(super) struct LegacyToModern {
     server: String,
+    /// `--protocol auto`: it is not known that the server is modern, and what does not say so means that it is not.
+    asks: bool,
     phase: Phase,
     identity: Identity,
     made: u64,
@@ -68,9 +70,10 @@ pub(super) struct Call {
 }
 
 impl LegacyToModern {
-    pub(super) fn new(server: String) -> LegacyToModern {
+    pub(super) fn new(server: String, asks: bool) -> LegacyToModern {
         LegacyToModern {
             server,
+            asks,
             phase: Phase::Fresh,
             identity: Identity::default(),
             made: 0,
@@ -79,6 +82,11 @@ impl LegacyToModern {
             rounds: Rounds::default(),
             subscriptions: Subscriptions::default(),
         }
+    }
+
+    /// Whether the server is being asked for its era.
+    pub(super) fn asks(&self) -> bool {
+        self.asks && matches!(self.phase, Phase::Discovering(..))
     }
 
     fn own_id(&mut self, what: &str) -> RequestId {
@@ -259,12 +267,12 @@ impl LegacyToModern {
                 }
                 Some(_) | None => steps.0.push(Step::Client(message)),
             },
-            News::Answer { message, refused } => {
+            News::Answer { message, word } => {
                 let Kind::Response { id, failed } = message.kind().clone() else {
                     return steps.0;
                 };
                 if matches!(&self.phase, Phase::Discovering(discover, _) if *discover == id) {
-                    self.discovered(now, &message, failed, refused, &mut steps);
+                    self.discovered(now, &message, failed, word, &mut steps);
                 } else if self.subscriptions.is_stream(&id) {
                     self.subscriptions
                         .ended(now, &id, &message, failed, &mut steps);

@@ -23,6 +23,8 @@ pub(super) struct Listeners {
     open: Vec<Listener>,
     /// The resources the server was asked to watch.
     subscribed: BTreeSet<String>,
+    /// Those for which its answer has not come.
+    asking: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -52,6 +54,13 @@ const LISTS: [(&str, &str, &str); 3] = [
     ),
 ];
 const UPDATED: &str = "notifications/resources/updated";
+/// Whether a URI is the wanted one, or names something below it.
+fn is_part(uri: &str, wanted: &str) -> bool {
+    uri.strip_prefix(wanted).is_some_and(|rest| {
+        rest.is_empty() || wanted.ends_with('/') || rest.starts_with(['/', '?', '#'])
+    })
+}
+
 /// More subscriptions are not kept at once.
 const MOST: usize = 256;
 
@@ -131,7 +140,7 @@ impl Listeners {
                 false => listener
                     .resources
                     .iter()
-                    .any(|wanted| uri.starts_with(wanted.as_str())),
+                    .any(|wanted| is_part(&uri, wanted)),
             };
             if wants {
                 let id = listener.id.to_string();
@@ -151,23 +160,28 @@ impl Listeners {
             .collect()
     }
 
-    /// The resources the server has to be asked to watch.
-    pub(super) fn newly_wanted(&mut self) -> Vec<String> {
-        let missing: Vec<String> = self
-            .wanted()
-            .difference(&self.subscribed)
-            .cloned()
+    /// What the server has to be asked: to watch a resource somebody wants, or no longer to watch one.
+    pub(super) fn to_ask(&mut self) -> Vec<(&'static str, String)> {
+        let wanted = self.wanted();
+        let new = wanted.difference(&self.subscribed);
+        let old = self.subscribed.difference(&wanted);
+        let asks: Vec<_> = new
+            .map(|uri| ("resources/subscribe", uri.clone()))
+            .chain(old.map(|uri| ("resources/unsubscribe", uri.clone())))
+            .filter(|(_, uri)| !self.asking.contains(uri))
             .collect();
-        self.subscribed.extend(missing.iter().cloned());
-        missing
+        for (_, uri) in &asks {
+            if !self.subscribed.remove(uri) {
+                self.subscribed.insert(uri.clone());
+            }
+            self.asking.insert(uri.clone());
+        }
+        asks
     }
 
-    /// The resources nobody wants any more.
-    pub(super) fn no_longer_wanted(&mut self) -> Vec<String> {
-        let wanted = self.wanted();
-        let left: Vec<String> = self.subscribed.difference(&wanted).cloned().collect();
-        self.subscribed = wanted;
-        left
+    /// The server has answered what it was asked of a resource.
+    pub(super) fn asked(&mut self, uri: &str) {
+        self.asking.remove(uri);
     }
 
     /// Tells each subscription that everything it wants to know of may have changed.
@@ -184,6 +198,7 @@ impl Listeners {
     /// The server has forgotten what it was asked.
     pub(super) fn forget_subscribed(&mut self) {
         self.subscribed.clear();
+        self.asking.clear();
     }
 
     pub(super) fn is_open(&self, id: &RequestId) -> bool {

@@ -36,6 +36,7 @@ mod modern_to_legacy;
 mod mrtr;
 mod news;
 mod parked;
+mod probing;
 mod renewal;
 mod requests;
 mod resume;
@@ -114,7 +115,8 @@ pub struct Bridge {
 enum Waiting {
     /// With its serial number: the id may be in use again by now.
     Request(RequestId, u64),
-    Note(Arc<Message>),
+    /// With the time since when it waits.
+    Note(Arc<Message>, Instant),
 }
 
 impl Bridge {
@@ -211,6 +213,7 @@ impl Bridge {
             self.keep_alive_due(),
             self.closing_due(),
             self.adapter_due(),
+            self.held_back_until(),
         ]
         .into_iter()
         .flatten()
@@ -243,7 +246,7 @@ impl Bridge {
             Kind::Notification { method } if method == "notifications/cancelled" => {
                 self.cancel(now, message)
             }
-            Kind::Notification { .. } => self.waiting.push_back(Waiting::Note(Arc::new(message))),
+            Kind::Notification { .. } => self.admit_note(now, message),
             Kind::Request { id, .. } => self.admit_request(now, id.clone(), Arc::new(message)),
         }
     }
@@ -262,7 +265,7 @@ impl Bridge {
             }
             match self.waiting.pop_front() {
                 Some(Waiting::Request(id, _)) => self.send_request(now, &id),
-                Some(Waiting::Note(message)) => self.deliver_note(now, message),
+                Some(Waiting::Note(message, _)) => self.deliver_note(now, message),
                 None => break,
             }
         }
@@ -293,7 +296,7 @@ impl Bridge {
             && self.is_signed_in()
             && self.link_is_ready(now)
             && self.session_is_ready(now)
-            && self.era_is_ready()
+            && self.era_is_ready(now)
     }
 
     /// An id for a request of our own. npm reserves the prefix; a client that uses it is refused.

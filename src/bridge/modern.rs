@@ -109,6 +109,15 @@ impl Bridge {
         let End::Broken(error, _) = end else {
             return Some(end);
         };
+        if method == "server/discover" {
+            // It hangs up on what every modern server knows.
+            let what = format!("\"{method}\" was not answered: {}", error.what());
+            let error = Error::new(Kind::PeerMisbehaved, what);
+            if !self.era_silent(now, id, &error) {
+                self.fail(id, error);
+            }
+            return None;
+        }
         let what = format!(
             "the answer to \"{method}\" broke off, and it may have been carried out: {}",
             error.what()

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::adapter::{News, Step, Steps, cancelled, notification, request, response};
+use super::adapter::{News, Step, Steps, Word, cancelled, notification, request, response};
 use super::listeners::Listeners;
 use super::modern::LISTEN;
 use super::parked::{Call, LEVELS, Parked, level_number};
@@ -31,8 +31,8 @@ pub(super) struct ModernToLegacy {
     initialized: String,
     /// The level that was last asked for, as a number; lower sees more.
     level: Option<usize>,
-    /// Requests made here, and what they are for.
-    own: HashMap<RequestId, String>,
+    /// Requests made here, and what they are for: the method, and the resource.
+    own: HashMap<RequestId, (String, Option<String>)>,
 }
 
 #[derive(Debug)]
@@ -110,7 +110,7 @@ impl ModernToLegacy {
                     return;
                 };
                 if self.listeners.close(&id) {
-                    self.unsubscribe(steps);
+                    self.watch(steps);
                 } else if let Some(wire) = self.calls.cancel(&id) {
                     steps.0.push(Step::Cancel(wire));
                 }
@@ -138,11 +138,23 @@ impl ModernToLegacy {
             unsupported(&id, &version, steps);
             return;
         }
+        for key in [meta::PROTOCOL_VERSION, meta::CLIENT_CAPABILITIES] {
+            if meta::read(message, key).is_none() {
+                let what = format!("\"{key}\" is missing in \"_meta\"");
+                steps.error(&id, errors::INVALID_PARAMS, &what);
+                return;
+            }
+        }
+        let level = meta::read(message, meta::LOG_LEVEL);
+        if level.is_some_and(|level| level_number(level).is_none()) {
+            steps.error(&id, errors::INVALID_PARAMS, "no such log level");
+            return;
+        }
         match method {
             "server/discover" => steps.result(&id, &results::discover(&self.initialized)),
             LISTEN => {
                 self.listeners.open(&id, message, &self.initialized, steps);
-                self.subscribe(steps);
+                self.watch(steps);
             }
             _ if self.calls.resumes(message) => {
                 self.calls.resume(now, id, message, steps);
@@ -195,34 +207,24 @@ impl ModernToLegacy {
         self.ask(
             "logging/setLevel",
             &format!("{{\"level\":\"{name}\"}}"),
+            None,
             steps,
         );
     }
 
     /// A request of our own, whose answer only matters if it is an error.
-    fn ask(&mut self, method: &str, params: &str, steps: &mut Steps) {
+    fn ask(&mut self, method: &str, params: &str, uri: Option<String>, steps: &mut Steps) {
         let id = self.own_id("own");
         steps.server(request(&id, method, params));
-        self.own.insert(id, method.to_owned());
+        self.own.insert(id, (method.to_owned(), uri));
     }
 
-    fn subscribe(&mut self, steps: &mut Steps) {
-        for uri in self.listeners.newly_wanted() {
-            self.ask(
-                "resources/subscribe",
-                &format!("{{\"uri\":{}}}", jsonrpc::quoted(&uri)),
-                steps,
-            );
-        }
-    }
-
-    fn unsubscribe(&mut self, steps: &mut Steps) {
-        for uri in self.listeners.no_longer_wanted() {
-            self.ask(
-                "resources/unsubscribe",
-                &format!("{{\"uri\":{}}}", jsonrpc::quoted(&uri)),
-                steps,
-            );
+    /// Has the server watch what is wanted. Two requests for one resource are not under way at a time: they could arrive
+    /// in either order.
+    fn watch(&mut self, steps: &mut Steps) {
+        for (method, uri) in self.listeners.to_ask() {
+            let params = format!("{{\"uri\":{}}}", jsonrpc::quoted(&uri));
+            self.ask(method, &params, Some(uri), steps);
         }
     }
 
@@ -233,13 +235,17 @@ impl ModernToLegacy {
             News::Message { message, on } => {
                 self.server_message(now, message, on.as_ref(), &mut steps)
             }
-            News::Answer { message, refused } => {
+            News::Answer { message, word } => {
                 let Kind::Response { id, failed } = message.kind().clone() else {
                     return steps.0;
                 };
                 if matches!(&self.phase, Phase::Initializing(initialize, _) if *initialize == id) {
-                    self.handshaken(now, &message, failed, refused, &mut steps);
-                } else if let Some(method) = self.own.remove(&id) {
+                    self.handshaken(now, &message, failed, word, &mut steps);
+                } else if let Some((method, uri)) = self.own.remove(&id) {
+                    if let Some(uri) = uri {
+                        self.listeners.asked(&uri);
+                        self.watch(&mut steps);
+                    }
                     if failed {
                         let words = crate::log::clean(&errors::words(&message), 200);
                         steps.0.push(Step::Warn(format!(
@@ -292,17 +298,18 @@ impl ModernToLegacy {
         now: Instant,
         answer: &Message,
         failed: bool,
-        refused: bool,
+        word: Word,
         steps: &mut Steps,
     ) {
         let Phase::Initializing(_, waiting) = std::mem::replace(&mut self.phase, Phase::Fresh)
         else {
             return;
         };
-        if failed && refused {
+        if failed && word == Word::Server {
             steps.0.push(Step::GiveUp {
                 waiting,
                 why: answer.clone(),
+                word,
             });
             return;
         }
@@ -329,7 +336,7 @@ impl ModernToLegacy {
         let level = self.level.take();
         self.want_level(level, &mut steps);
         self.listeners.forget_subscribed();
-        self.subscribe(&mut steps);
+        self.watch(&mut steps);
         self.listeners.missed(&mut steps);
         steps.0
     }

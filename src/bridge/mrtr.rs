@@ -369,6 +369,20 @@ mod tests {
             assert_eq!(params, r#"{"name":"a","n": 1.0,"requestState":"s"}"#);
             call = again;
         }
+        // What one round said is not said in the next.
+        let mut fresh = Call {
+            rounds: 0,
+            ..call.clone()
+        };
+        let answer_without =
+            parse(r#"{"id":1,"result":{"resultType":"input_required","inputRequests":{}}}"#);
+        fresh.sent = Some(Arc::new(parse(
+            r#"{"id":1,"method":"tools/call","params":{"name":"a","requestState":"s","inputResponses":{}}}"#,
+        )));
+        let Asked::Again(_, params) = rounds.ask(now, fresh, &answer_without, &mut steps) else {
+            panic!("it may go on");
+        };
+        assert_eq!(params, r#"{"name":"a"}"#);
         assert!(matches!(
             rounds.ask(now, call, &answer, &mut steps),
             Asked::Failed(..)

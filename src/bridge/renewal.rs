@@ -219,7 +219,7 @@ impl Bridge {
             self.fail(&id, error.again());
         }
         self.waiting
-            .retain(|waiting| !matches!(waiting, Waiting::Note(_)));
+            .retain(|waiting| !matches!(waiting, Waiting::Note(..)));
     }
 
     pub(super) fn renewed(&mut self, now: Instant) {

@@ -11,6 +11,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::adapter::Word;
 use super::in_flight::State;
 use super::modern::LISTEN;
 use super::session::INITIALIZE_LIMIT;
@@ -67,8 +68,8 @@ impl Bridge {
         };
         if matches!(message.method(), Some("initialize" | "server/discover")) {
             open.deadline = open.deadline.or(Some(now + INITIALIZE_LIMIT));
-            self.limit_probe(now, id);
         }
+        self.limit_probe(now, id);
         if message.method() == Some("initialize") {
             self.session.begin(id.clone(), Arc::clone(&message));
         }
@@ -123,14 +124,20 @@ impl Bridge {
         let what = format!("no answer to \"{method}\" from {server} within {waited} s");
         let is_initialize = self.session.is_initialize(id);
         let error = Error::new(Kind::Timeout, what);
+        let request_timeout = self.settings.request_timeout;
+        let is_up = request_timeout.is_some_and(|limit| now >= since + limit);
+        if sent && !is_up && !matches!(method.as_str(), "initialize" | "server/discover") {
+            if !self.era_slow(now, id)
+                && let Some(open) = self.requests.find(id)
+            {
+                open.deadline = request_timeout.map(|limit| since + limit);
+            }
+            return;
+        }
         if let State::Running(exchange) = state {
             self.cut(exchange);
         }
-        let is_up = |limit| now >= since + limit;
-        if sent
-            && !self.settings.request_timeout.is_some_and(is_up)
-            && self.era_silent(now, id, &error)
-        {
+        if sent && !is_up && self.era_silent(now, id, &error) {
             return;
         }
         self.fail(id, error);
@@ -361,7 +368,7 @@ impl Bridge {
             running.limit = Some((now + LINGER, Limit::Linger));
         }
         if !self.refreshed(now, id, Some(&message)) {
-            self.answer(message, true, open.adapted);
+            self.answer(message, Word::Server, open.adapted);
         }
     }
 

@@ -136,6 +136,7 @@ impl Bridge {
                         open.deadline = limit.map(|limit| now + limit);
                     }
                 }
+                self.notes_wait_anew(now);
                 self.send_awaiting(now);
                 self.standing_after_sign_in(now);
             }

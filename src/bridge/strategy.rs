@@ -110,6 +110,7 @@ impl Bridge {
             Link::Http { settled: false, .. } => {
                 !self.exchanges.values().any(|running| {
                     matches!(running.purpose, Purpose::Request(_) | Purpose::Delivery)
+                        && running.holds_back(now)
                 }) && !self
                     .requests
                     .any(|open| matches!(open.state, State::Paused(_)))
@@ -278,7 +279,8 @@ impl Bridge {
                     self.link = Link::Http {
                         settled: false,
                         may_fall_back: false,
-                    }
+                    };
+                    self.era_of_http(now);
                 }
                 Then::Fail => self.fail_all_held(&error),
             }

@@ -87,8 +87,13 @@ impl Subscriptions {
             );
             return false;
         }
+        if wanted && self.resources.len() >= MOST_RESOURCES {
+            let what = format!("more than {MOST_RESOURCES} resources are subscribed to");
+            steps.error(&id, INTERNAL, &what);
+            return false;
+        }
         let changed = match wanted {
-            true => self.resources.len() < MOST_RESOURCES && self.resources.insert(uri),
+            true => self.resources.insert(uri),
             false => self.resources.remove(&uri),
         };
         if changed {
@@ -164,11 +169,26 @@ impl Subscriptions {
                         self.tell_missed(message, steps);
                     }
                 }
+                self.warn_of_unheard(message, steps);
                 self.answer_all(steps);
             }
             // It announces the end of a stream, which the client knows nothing of.
             Some("notifications/cancelled") => {}
             Some(_) | None => tell(message, steps),
+        }
+    }
+
+    /// A server may agree to less than it was asked for; a legacy client cannot be told.
+    fn warn_of_unheard(&self, acknowledged: &Message, steps: &mut Steps) {
+        let agreed = ["params", "notifications", "resourceSubscriptions"];
+        let agreed = jsonrpc::member_at(acknowledged.text(), &agreed)
+            .and_then(|list| serde_json::from_str::<BTreeSet<String>>(list).ok())
+            .unwrap_or_default();
+        if let Some(unheard) = self.resources.difference(&agreed).next() {
+            let uri = crate::log::clean(unheard, 200);
+            steps.0.push(Step::Warn(format!(
+                "the server does not tell of changes of \"{uri}\""
+            )));
         }
     }
 
@@ -249,5 +269,7 @@ fn tell(message: &Message, steps: &mut Steps) {
     }));
 }
 
+/// JSON-RPC: internal error.
+const INTERNAL: i64 = -32603;
 /// The code of errors made here, such as for a network that is away.
 const OURS: i64 = -32001;

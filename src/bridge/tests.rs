@@ -3,6 +3,7 @@
 mod client;
 mod eras;
 mod found;
+mod probing;
 mod server;
 mod simulation;
 

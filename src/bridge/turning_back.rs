@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::adapter::Word;
 use super::era::{Adapter, First, Why};
 use super::{Bridge, Output};
 use crate::config::Protocol;
@@ -37,17 +38,23 @@ impl Bridge {
     }
 
     /// The handshake of the other era was refused as well.
-    pub(super) fn give_up(&mut self, now: Instant, waiting: Vec<Message>, why: Message) {
+    pub(super) fn give_up(
+        &mut self,
+        now: Instant,
+        waiting: Vec<Message>,
+        why: Message,
+        word: Word,
+    ) {
         self.leave_adapter(now);
         self.eras.server = None;
         self.eras.hopeless = true;
         let first = self.eras.first.take();
-        let guessed =
-            first.is_none() && self.settings.protocol == Protocol::Auto && !self.link.is_sse();
+        let guessed = first.is_none() && self.settings.protocol.finds_out() && !self.link.is_sse();
         if guessed {
-            // What was remembered is wrong: the client's own messages are the probe again.
+            // What was remembered is wrong: the client's own messages are the probe again. A server that was asked and
+            // said no is not asked twice.
             self.eras.remembered = None;
-            self.eras.hopeless = false;
+            self.eras.hopeless = self.settings.protocol == Protocol::Auto && word == Word::Server;
         }
         for message in waiting {
             let id = match message.kind() {
@@ -71,6 +78,7 @@ impl Bridge {
             Why::Answered(answer) => self
                 .out
                 .push_back(Output::Client(answer.with_id(&first.id))),
+            Why::Silent => self.core_message(now, message),
             Why::Refused(refusal) => {
                 let falls_back = self.may_fall_back(refusal.status);
                 self.accept_request(now, first.id.clone(), Arc::new(message));

@@ -31,7 +31,7 @@ fn flags(program: Program) -> impl Iterator<Item = &'static Flag> {
 fn choices(flag: &Flag) -> Vec<&'static str> {
     match flag.name {
         "--transport" => vec!["http-first", "sse-first", "http-only", "sse-only"],
-        "--protocol" => vec!["auto", "legacy", "modern"],
+        "--protocol" => vec!["detect", "auto", "legacy", "modern"],
         "--log-format" => vec!["text", "json"],
         "--setup" => setup::client_ids(),
         _ => Vec::new(),

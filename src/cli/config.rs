@@ -205,15 +205,16 @@ fn strategy(typed: &Typed, warnings: &mut Vec<String>) -> Strategy {
 
 fn protocol(typed: &Typed, warnings: &mut Vec<String>) -> Protocol {
     match typed.value("--protocol") {
-        None | Some("auto") => Protocol::Auto,
+        None | Some("detect") => Protocol::Detect,
+        Some("auto") => Protocol::Auto,
         Some("legacy") => Protocol::Legacy,
         Some("modern") => Protocol::Modern,
         Some(other) => {
             warnings.push(format!(
-                "--protocol must be auto, legacy or modern, not \"{}\"; using auto",
+                "--protocol must be detect, auto, legacy or modern, not \"{}\"; using detect",
                 clean(other, 20)
             ));
-            Protocol::Auto
+            Protocol::Detect
         }
     }
 }

@@ -161,7 +161,7 @@ use Group::{Client, Connection, Headers, Messages, Network, Output, SignIn};
 #[rustfmt::skip] // A table is read by its columns.
 pub const FLAGS: &[Flag] = &[
     flag(Connection, "--transport", "STRATEGY", "http-first", "bridge/strategy.rs", "Which transport to try: http-first, sse-first, http-only, sse-only"),
-    flag(Connection, "--protocol", "ERA", "auto", "cli/config.rs", "Protocol era of the server: auto, legacy (to 2025-11-25), modern (from 2026-07-28)"),
+    flag(Connection, "--protocol", "ERA", "detect", "cli/config.rs", "Era of the server: detect, auto (asks it first), legacy, modern (from 2026-07-28)"),
     switch(Connection, "--allow-http", "cli/config.rs", "Allow plain http to hosts that are not this machine"),
     flag(Headers, "--header", "\"NAME: VALUE\"", "", "cli/headers.rs", "Send a header to the server; ${VAR} in the value is replaced").repeatable(),
     flag(Headers, "--header-file", "FILE", "", "cli/headers.rs", "Read headers from a file, one per line; # starts a comment line").repeatable(),

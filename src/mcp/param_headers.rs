@@ -55,7 +55,8 @@ fn plain(text: &str) -> Option<String> {
             if value.fract() != 0.0 {
                 return Some(number.to_string());
             }
-            (value.abs() <= MOST_EXACT).then(|| format!("{value:.0}"))
+            // Zero has no sign there.
+            (value.abs() <= MOST_EXACT).then(|| format!("{:.0}", value + 0.0))
         }
         Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
@@ -205,6 +206,43 @@ mod tests {
             shown(r#"{"region":null,"id":"x","n":9007199254740992}"#),
             Vec::<String>::new()
         );
+        for (arguments, header) in [
+            (r#"{"n":-7}"#, "mcp-param-N: -7"),
+            (r#"{"n":-0}"#, "mcp-param-N: 0"),
+            (r#"{"n":1e2}"#, "mcp-param-N: 100"),
+            (r#"{"n":9007199254740991}"#, "mcp-param-N: 9007199254740991"),
+            (r#"{"on":true}"#, "mcp-param-On: true"),
+            (
+                r#"{"deep":{"id":" x "}}"#,
+                "mcp-param-Deep-Id: =?base64?IHgg?=",
+            ),
+            (r#"{"region":"a\tb c"}"#, "mcp-param-Region: a\tb c"),
+            (
+                r#"{"region":"\u007f"}"#,
+                "mcp-param-Region: =?base64?fw==?=",
+            ),
+            (
+                r#"{"region":"=?BASE64?eA==?="}"#,
+                "mcp-param-Region: =?BASE64?eA==?=",
+            ),
+            (
+                r#"{"region":"=?base64?eA==?="}"#,
+                "mcp-param-Region: =?base64?PT9iYXNlNjQ/ZUE9PT89?=",
+            ),
+        ] {
+            assert_eq!(shown(arguments), [header]);
+        }
+        for arguments in [
+            r#"{"deep":null}"#,
+            r#"{"deep":"id"}"#,
+            r#"{"deep":{}}"#,
+            r#"{"deep.id":"x"}"#,
+            r#"{"region":["x"]}"#,
+            r#"{"region":{"x":1}}"#,
+            "[]",
+        ] {
+            assert_eq!(shown(arguments), Vec::<String>::new(), "{arguments}");
+        }
     }
 
     #[test]

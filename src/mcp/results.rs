@@ -2,8 +2,8 @@
 //!
 //! - For a legacy client: `resultType`, `ttlMs`, `cacheScope` and the server's identity are taken out. Its revisions know
 //!   only objects as structured content: other values stay in the text content, which servers send beside them.
-//! - For a modern client they are added; caching is left to it by a time to live of zero. The error for a missing
-//!   resource has another code.
+//! - For a modern client they are added; caching is left to it by a time to live of zero. The errors for a missing
+//!   resource, and for an address the client cannot be asked to visit, have other codes.
 //!
 //! Spec: MCP 2026-07-28 changelog, basic/index (Responses), server/utilities/caching, server/discover.
 
@@ -26,13 +26,14 @@ pub enum ResultType {
 /// The `resultType` of an answer.
 pub fn result_type(answer: &Message) -> ResultType {
     let said = jsonrpc::member_at(answer.text(), &["result", "resultType"]);
-    match said.and_then(jsonrpc::string) {
-        None => ResultType::Complete,
-        Some(name) => match name.as_str() {
-            "complete" => ResultType::Complete,
-            "input_required" => ResultType::InputRequired,
-            _ => ResultType::Other(name),
-        },
+    let Some(said) = said else {
+        return ResultType::Complete;
+    };
+    let name = jsonrpc::string(said).unwrap_or_else(|| said.to_owned());
+    match name.as_str() {
+        "complete" => ResultType::Complete,
+        "input_required" => ResultType::InputRequired,
+        _ => ResultType::Other(name),
     }
 }
 
@@ -96,6 +97,14 @@ pub fn for_modern_client(method: &str, answer: &Message, server_info: Option<&st
     {
         let code = errors::INVALID_PARAMS.to_string();
         return answer.with_member("error", &jsonrpc::replace_member(error, "code", &code));
+    }
+    if errors::code(answer) == Some(errors::URL_ELICITATION)
+        && let Some(error) = answer.member("error")
+    {
+        let code = errors::MISSING_CAPABILITY.to_string();
+        let error = jsonrpc::replace_member(error, "code", &code);
+        let needed = r#"{"requiredCapabilities":{"elicitation":{"url":{}}}}"#;
+        return answer.with_member("error", &jsonrpc::replace_member(&error, "data", needed));
     }
     let Some(result) = answer.member("result").filter(|r| r.starts_with('{')) else {
         return answer.clone();
@@ -199,6 +208,25 @@ mod tests {
     }
 
     #[test]
+    fn only_an_absent_type_of_a_result_means_that_it_is_complete() {
+        let of = |said: &str| result_type(&parse(&format!(r#"{{"id":1,"result":{{{said}}}}}"#)));
+        assert_eq!(of(""), ResultType::Complete);
+        assert_eq!(of(r#""resultType":"complete""#), ResultType::Complete);
+        assert_eq!(
+            of(r#""resultType":"input_required""#),
+            ResultType::InputRequired
+        );
+        assert_eq!(
+            of(r#""resultType":"task""#),
+            ResultType::Other("task".to_owned())
+        );
+        assert_eq!(
+            of(r#""resultType":null"#),
+            ResultType::Other("null".to_owned())
+        );
+    }
+
+    #[test]
     fn a_modern_client_gets_complete_results() {
         let answer = parse(r#"{"id":1,"result":{"tools":[], "n":1.0}}"#);
         assert_eq!(
@@ -209,6 +237,12 @@ mod tests {
         assert_eq!(
             for_modern_client("resources/read", &missing, None).text(),
             r#"{"id":1,"error":{"code":-32602,"message":"no"}}"#
+        );
+        let visit =
+            parse(r#"{"id":1,"error":{"code":-32042,"message":"v","data":{"elicitations":[]}}}"#);
+        assert_eq!(
+            for_modern_client("tools/call", &visit, None).text(),
+            r#"{"id":1,"error":{"code":-32021,"message":"v","data":{"requiredCapabilities":{"elicitation":{"url":{}}}}}}"#
         );
     }
 

@@ -31,6 +31,7 @@ except ImportError:
     two = False
 
 server = MCPServer("eras")
+sse = sys.argv[1:] == ["sse"]
 PROMPT = [SamplingMessage(role="user", content=TextContent(type="text", text="say something"))]
 
 
@@ -57,7 +58,7 @@ async def slow(ctx: Context) -> str:
     return "too late"
 
 
-if two:
+if two and not sse:
     schema = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
     questions = {
         "sample": CreateMessageRequest(params=CreateMessageRequestParams(messages=PROMPT, max_tokens=9)),
@@ -121,5 +122,5 @@ def greet(name: str) -> str:
 
 
 # Port 0: uvicorn prints the one it was given.
-app = server.sse_app() if sys.argv[1:] == ["sse"] else server.streamable_http_app()
+app = server.sse_app() if sse else server.streamable_http_app()
 uvicorn.run(app, host="127.0.0.1", port=0)

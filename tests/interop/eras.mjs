@@ -140,7 +140,8 @@ export async function eras() {
     { name: 'server 1.x on HTTP+SSE', start: () => node('v1-sse') },
   ]
   // The newer one serves both eras; with the flag it is only spoken to in one.
-  if (newer) servers.push({ name: 'Python server 2.x', start: () => startServer(newer, [local('eras-server.py')]), flags: ['--protocol', 'modern'] })
+  if (newer) servers.push({ name: 'Python server 2.x', start: () => startServer(newer, [local('eras-server.py')]), flags: ['--protocol', 'auto'] })
+  if (newer) servers.push({ name: 'Python server 2.x on HTTP+SSE', start: () => startServer(newer, [local('eras-server.py'), 'sse']), path: '/sse', changes: false })
   if (older) servers.push({ name: 'Python server 1.x', start: () => startServer(older, [local('eras-server.py')]), changes: false })
   if (older) servers.push({ name: 'Python server 1.x on HTTP+SSE', start: () => startServer(older, [local('eras-server.py'), 'sse']), path: '/sse', changes: false })
   const at = async ({ name, start, path = '/mcp', flags = [], changes }) => {

@@ -6,6 +6,7 @@ mod cli;
 mod client;
 mod doctor;
 mod eras;
+mod eras_auto;
 mod eras_loss;
 mod eras_matrix;
 mod failures;

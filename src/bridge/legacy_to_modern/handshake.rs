@@ -2,8 +2,9 @@
 //!
 //! - The client's identity and capabilities are taken from it, without what modern revisions do not know.
 //! - A server that refuses the version it names is asked once more; one of versions that are not spoken here is named
-//!   with them; one that refuses the request as legacy servers do is left to another way; one that is away is an error,
-//!   and the next `initialize` tries afresh.
+//!   with them; one that refuses the request as legacy servers do, or names legacy versions only, is left to another way,
+//!   and with `--protocol auto` so is one that does not answer; one that is away is an error, and the next `initialize`
+//!   tries afresh.
 //!
 //! Spec: MCP 2026-07-28 server/discover, basic/versioning; 2025-11-25 basic/lifecycle (Version Negotiation).
 
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{INTERNAL, LegacyToModern, Phase};
-use crate::bridge::adapter::{Step, Steps, failure, request};
+use crate::bridge::adapter::{Step, Steps, Word, failure, request};
 use crate::bridge::mrtr::Capabilities;
 use crate::jsonrpc::{self, Kind, Message};
 use crate::mcp::version::{self, Era};
@@ -44,21 +45,20 @@ impl LegacyToModern {
         now: Instant,
         answer: &Message,
         failed: bool,
-        refused: bool,
+        word: Word,
         steps: &mut Steps,
     ) {
-        let Phase::Discovering(_, waiting) = std::mem::replace(&mut self.phase, Phase::Fresh)
+        let Phase::Discovering(id, waiting) = std::mem::replace(&mut self.phase, Phase::Fresh)
         else {
             return;
         };
         let supported = jsonrpc::member_at(answer.text(), &["result", "supportedVersions"])
             .and_then(|list| serde_json::from_str::<Vec<String>>(list).ok());
-        let refused = refused || !failed && supported.is_none();
-        if failed || supported.is_none() {
-            self.not_discovered(answer, waiting, refused, steps);
+        let word = if failed { word } else { Word::Server };
+        let Some(versions) = supported.filter(|_| !failed) else {
+            self.not_discovered(answer, waiting, word, steps);
             return;
-        }
-        let versions = supported.unwrap_or_default();
+        };
         if !versions.iter().any(|known| known == version::MODERN) {
             let names = crate::log::clean(&versions.join(", "), 100);
             let what = format!(
@@ -66,7 +66,14 @@ impl LegacyToModern {
                 self.server,
                 version::MODERN
             );
-            fail_all(&waiting, INTERNAL, &what, steps);
+            match Message::made(failure(&id, INTERNAL, &what)) {
+                Ok(why) if version::has_legacy(&versions) => steps.0.push(Step::GiveUp {
+                    waiting: waiting.into(),
+                    why,
+                    word,
+                }),
+                Ok(_) | Err(_) => fail_all(&waiting, INTERNAL, &what, steps),
+            }
             return;
         }
         steps.0.push(Step::Settled(Era::Modern));
@@ -93,7 +100,7 @@ impl LegacyToModern {
         &mut self,
         answer: &Message,
         waiting: VecDeque<Message>,
-        refused: bool,
+        word: Word,
         steps: &mut Steps,
     ) {
         let versions = errors::supported(answer);
@@ -119,10 +126,11 @@ impl LegacyToModern {
                 version::MODERN
             );
             fail_all(&waiting, INTERNAL, &what, steps);
-        } else if refused {
+        } else if word == Word::Server || self.asks && word == Word::Nobody {
             steps.0.push(Step::GiveUp {
                 waiting: waiting.into(),
                 why: answer.clone(),
+                word,
             });
         } else {
             for message in &waiting {

@@ -13,6 +13,11 @@ use crate::bridge::adapter::{Step, Steps, failure};
 use crate::jsonrpc::{self, Message, RequestId};
 use crate::mcp::errors;
 
+/// Only 2025-11-25 names elicitations.
+fn nameless(params: &str) -> String {
+    jsonrpc::without_member(params, "elicitationId")
+}
+
 impl Parked {
     /// The server asks something.
     pub(in crate::bridge) fn asked(
@@ -51,7 +56,7 @@ impl Parked {
             return;
         }
         self.made += 1;
-        let params = question.member("params").unwrap_or("{}");
+        let params = nameless(question.member("params").unwrap_or("{}"));
         let text = format!(
             "{{\"method\":{},\"params\":{params}}}",
             jsonrpc::quoted(&method)
@@ -76,19 +81,32 @@ impl Parked {
         let list = jsonrpc::member_at(answer.text(), &["error", "data", "elicitations"]);
         let list = list
             .and_then(|list| serde_json::from_str::<Vec<&serde_json::value::RawValue>>(list).ok());
-        let list = list.unwrap_or_default();
-        if list.is_empty() || list.len() > MOST_QUESTIONS || call.is_parked() {
+        let texts: Vec<String> = list
+            .unwrap_or_default()
+            .into_iter()
+            .map(|params| {
+                format!(
+                    "{{\"method\":\"elicitation/create\",\"params\":{}}}",
+                    nameless(params.get())
+                )
+            })
+            .collect();
+        let mut refused = texts
+            .iter()
+            .filter_map(|text| call.capabilities.refuse(text));
+        if texts.is_empty()
+            || texts.len() > MOST_QUESTIONS
+            || call.is_parked()
+            || refused.next().is_some()
+        {
             return false;
         }
-        for params in list {
+        for text in texts {
             self.made += 1;
             call.questions.push(Question {
                 id: None,
                 key: format!("elicitation-{}", self.made),
-                text: format!(
-                    "{{\"method\":\"elicitation/create\",\"params\":{}}}",
-                    params.get()
-                ),
+                text,
             });
         }
         call.again = call.sent.clone();

@@ -4,7 +4,7 @@ mod random;
 
 use std::time::{Duration, Instant};
 
-use crate::bridge::adapter::{News, Step};
+use crate::bridge::adapter::{News, Step, Steps, Word};
 use crate::bridge::legacy_to_modern::LegacyToModern;
 use crate::bridge::modern_to_legacy::ModernToLegacy;
 use crate::bridge::{
@@ -41,13 +41,18 @@ struct Pair {
 
 impl Pair {
     fn new() -> Pair {
+        Pair::offering("{}")
+    }
+
+    fn offering(capabilities: &str) -> Pair {
         let now = Instant::now();
         let mut adapter = ModernToLegacy::new(7);
         let discover = format!(r#"{{"id":0,"method":"server/discover","params":{{{META}}}}}"#);
         let (asked, _) = sent(&adapter.client_says(now, parse(&discover)));
         let mut pair = Pair { adapter, now };
         let id = jsonrpc::member(&asked[0], "id").unwrap().to_owned();
-        let (_, told) = pair.answer(&id, r#""result":{"capabilities":{}}"#);
+        let result = format!(r#""result":{{"capabilities":{capabilities}}}"#);
+        let (_, told) = pair.answer(&id, &result);
         assert!(told[0].contains("supportedVersions"));
         pair
     }
@@ -66,12 +71,8 @@ impl Pair {
 
     fn answer(&mut self, id: &str, body: &str) -> (Vec<String>, Vec<String>) {
         let message = parse(&format!(r#"{{"id":{id},{body}}}"#));
-        let refused = false;
-        sent(
-            &self
-                .adapter
-                .hear(self.now, News::Answer { message, refused }),
-        )
+        let word = Word::Other;
+        sent(&self.adapter.hear(self.now, News::Answer { message, word }))
     }
 
     /// The server asks for roots under this id.
@@ -102,7 +103,17 @@ fn an_error_that_asks_for_a_visit_becomes_a_round_and_the_request_is_sent_again(
     let error = r#""error":{"code":-32042,"message":"m","data":{"elicitations":[{"mode":"url","url":"https://a.test","message":"m","elicitationId":"e"}]}}"#;
     let (_, client) = pair.answer(&wire, error);
     assert!(client.is_empty());
-    let (state, key) = pair.round();
+    let (_, client) = pair.pass(Duration::from_millis(20));
+    let part = |name| jsonrpc::member_at(&client[0], &["result", name]).unwrap();
+    let (state, questions) = (
+        part("requestState"),
+        jsonrpc::members(part("inputRequests")),
+    );
+    let (key, question) = questions[0].clone();
+    assert_eq!(
+        question,
+        r#"{"method":"elicitation/create","params":{"mode":"url","url":"https://a.test","message":"m"}}"#
+    );
     let retry =
         format!(r#","requestState":{state},"inputResponses":{{"{key}":{{"action":"accept"}}}}"#);
     let (server, _) = pair.client(2, &retry);
@@ -114,10 +125,144 @@ fn an_error_that_asks_for_a_visit_becomes_a_round_and_the_request_is_sent_again(
     assert_ne!(again, wire);
     let (_, client) = pair.answer(&again, r#""result":{"content":[]}"#);
     assert!(client[0].starts_with(r#"{"id":2,"#), "{client:?}");
-    // Without addresses it is an error like others.
+    // Without addresses, or for a client that cannot be asked, it is an error of its own revision.
     let wire = pair.call(3, "");
     let (_, client) = pair.answer(&wire, r#""error":{"code":-32042,"message":"m"}"#);
-    assert!(client[0].contains("-32042"));
+    assert!(client[0].contains("-32021"), "{client:?}");
+    let plain = META.replace(r#""url":{}"#, "");
+    let call = format!(r#"{{"id":4,"method":"tools/call","params":{{"name":"a",{plain}}}}}"#);
+    let (server, _) = sent(&pair.adapter.client_says(pair.now, parse(&call)));
+    let wire = jsonrpc::member(&server[0], "id").unwrap().to_owned();
+    let (_, client) = pair.answer(&wire, error);
+    assert!(client[0].contains("requiredCapabilities"), "{client:?}");
+}
+
+#[test]
+fn a_log_level_that_does_not_exist_is_an_error() {
+    let mut pair = Pair::new();
+    let loud = META.replace(
+        r#""_meta":{"#,
+        r#""_meta":{"io.modelcontextprotocol/logLevel":"loud","#,
+    );
+    let call = format!(r#"{{"id":4,"method":"tools/call","params":{{"name":"a",{loud}}}}}"#);
+    let (server, client) = sent(&pair.adapter.client_says(pair.now, parse(&call)));
+    assert!(server.is_empty(), "{server:?}");
+    assert!(client[0].contains("-32602"), "{client:?}");
+}
+
+#[test]
+fn a_request_without_what_every_modern_one_declares_is_an_error() {
+    let mut pair = Pair::new();
+    for meta in [
+        "",
+        r#""_meta":{}"#,
+        r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}"#,
+        r#""_meta":{"io.modelcontextprotocol/clientCapabilities":{}}"#,
+    ] {
+        let list = format!(r#"{{"id":4,"method":"tools/list","params":{{{meta}}}}}"#);
+        let (server, client) = sent(&pair.adapter.client_says(pair.now, parse(&list)));
+        assert!(server.is_empty(), "{server:?}");
+        assert!(client[0].contains("-32602"), "{client:?}");
+        assert!(client[0].contains("is missing"), "{client:?}");
+    }
+}
+
+#[test]
+fn an_update_goes_to_whom_it_concerns() {
+    let mut listeners = crate::bridge::listeners::Listeners::default();
+    let mut steps = Steps::default();
+    let offers = r#"{"capabilities":{"resources":{"subscribe":true}}}"#;
+    for (id, uri) in [("1", "file:///a"), ("2", "file:///ab")] {
+        let listen = parse(&format!(
+            r#"{{"id":{id},"method":"subscriptions/listen","params":{{"notifications":{{"resourceSubscriptions":["{uri}"]}}}}}}"#
+        ));
+        listeners.open(
+            &RequestId::from_text(id).unwrap(),
+            &listen,
+            offers,
+            &mut steps,
+        );
+    }
+    for (uri, concerned) in [
+        ("file:///a", 1),
+        ("file:///a/b", 1),
+        ("file:///ab", 1),
+        ("file:///abc", 0),
+    ] {
+        let mut steps = Steps::default();
+        let method = "notifications/resources/updated";
+        let updated = parse(&format!(
+            r#"{{"method":"{method}","params":{{"uri":"{uri}"}}}}"#
+        ));
+        assert!(listeners.message(method, &updated, &mut steps));
+        assert_eq!(steps.0.len(), concerned, "{uri}");
+    }
+}
+
+#[test]
+fn a_resource_is_watched_once_for_all_who_want_it_and_questions_about_it_do_not_race() {
+    let mut pair = Pair::offering(r#"{"resources":{"subscribe":true}}"#);
+    let listen = |pair: &mut Pair, id: u32| {
+        let listen = format!(
+            r#"{{"id":{id},"method":"subscriptions/listen","params":{{"notifications":{{"resourceSubscriptions":["file:///a"]}},{META}}}}}"#
+        );
+        sent(&pair.adapter.client_says(pair.now, parse(&listen))).0
+    };
+    let close = |pair: &mut Pair, id: u32| {
+        let cancel =
+            format!(r#"{{"method":"notifications/cancelled","params":{{"requestId":{id}}}}}"#);
+        sent(&pair.adapter.client_says(pair.now, parse(&cancel))).0
+    };
+    let nothing = Vec::<String>::new();
+    let id = |text: &str| jsonrpc::member(text, "id").unwrap().to_owned();
+    let asked = listen(&mut pair, 1);
+    assert!(asked[0].contains("resources/subscribe"), "{asked:?}");
+    pair.answer(&id(&asked[0]), r#""result":{}"#);
+    assert_eq!(listen(&mut pair, 2), nothing);
+    assert_eq!(close(&mut pair, 1), nothing);
+    let asked = close(&mut pair, 2);
+    assert!(asked[0].contains("resources/unsubscribe"), "{asked:?}");
+    // Wanted again before that is answered: it is asked for afterwards.
+    assert_eq!(listen(&mut pair, 3), nothing);
+    let (asked, _) = pair.answer(&id(&asked[0]), r#""result":{}"#);
+    assert!(asked[0].contains("resources/subscribe"), "{asked:?}");
+}
+
+#[test]
+fn a_resource_the_server_does_not_agree_to_watch_is_named() {
+    let warned = |agreed: &str| {
+        let mut subscriptions = crate::bridge::subscriptions::Subscriptions::default();
+        subscriptions.offered(r#"{"capabilities":{"resources":{"subscribe":true}}}"#);
+        let mut steps = Steps::default();
+        let id = RequestId::from_text("1").unwrap();
+        assert!(subscriptions.set(id.clone(), "file:///a".to_owned(), true, &mut steps));
+        subscriptions.open(Instant::now(), &id, &mut steps);
+        let acknowledged = parse(&format!(
+            r#"{{"method":"notifications/subscriptions/acknowledged","params":{{"notifications":{agreed}}}}}"#
+        ));
+        subscriptions.message(&id, &acknowledged, &mut steps);
+        let (_, client) = sent(&steps.0);
+        assert_eq!(client, [r#"{"jsonrpc":"2.0","id":1,"result":{}}"#]);
+        let said = |step: &Step| matches!(step, Step::Warn(text) if text.contains("file:///a"));
+        steps.0.iter().any(said)
+    };
+    assert!(warned("{}"));
+    assert!(warned(r#"{"resourceSubscriptions":["file:///b"]}"#));
+    assert!(!warned(r#"{"resourceSubscriptions":["file:///a"]}"#));
+}
+
+#[test]
+fn a_subscription_too_many_is_refused() {
+    let mut subscriptions = crate::bridge::subscriptions::Subscriptions::default();
+    subscriptions.offered(r#"{"capabilities":{"resources":{"subscribe":true}}}"#);
+    let mut steps = Steps::default();
+    for number in 0..=10_000 {
+        let id = RequestId::from_string(&number.to_string());
+        subscriptions.set(id, format!("file:///{number}"), true, &mut steps);
+    }
+    let (_, client) = sent(&steps.0);
+    assert_eq!(client.len(), 1, "{client:?}");
+    assert!(client[0].contains("more than 10000"), "{client:?}");
 }
 
 #[test]
@@ -179,7 +324,7 @@ fn settings() -> Settings {
         doctor: "mcp-remote-client https://a.test/mcp".to_owned(),
         strategy: Strategy::HttpOnly,
         remembered: None,
-        protocol: Protocol::Auto,
+        protocol: Protocol::Detect,
         remembered_era: None,
         ignore_tools: Vec::new(),
         allow_tools: Vec::new(),
@@ -226,7 +371,7 @@ fn a_server_that_never_answers_the_probe_is_tried_with_the_older_handshake() {
     bridge.handle(now, Input::Client(Message::read(discover)));
     let (opened, _) = drain(&mut bridge);
     assert_eq!(opened[0].1, "server/discover");
-    let now = now + Duration::from_secs(15);
+    let now = now + Duration::from_secs(8);
     assert!(bridge.deadline().is_some_and(|at| at <= now));
     bridge.handle(now, Input::Time);
     let (opened, lines) = drain(&mut bridge);
@@ -255,6 +400,47 @@ fn a_server_that_never_answers_the_probe_is_tried_with_the_older_handshake() {
     let late = now + Duration::from_secs(40);
     bridge.handle(late, Input::Time);
     assert!(drain(&mut bridge).1.is_empty());
+}
+
+#[test]
+fn a_server_that_is_asked_first_and_says_nothing_is_given_initialize_and_may_still_be_modern() {
+    let mut now = Instant::now();
+    let settings = Settings {
+        protocol: Protocol::Auto,
+        ..settings()
+    };
+    let mut bridge = Bridge::new(settings, now);
+    let initialize = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}"#.to_owned();
+    bridge.handle(now, Input::Client(Message::read(initialize)));
+    let (opened, _) = drain(&mut bridge);
+    assert_eq!(opened[0].1, "server/discover");
+    now += Duration::from_secs(10);
+    assert_eq!(bridge.deadline(), Some(now));
+    bridge.handle(now, Input::Time);
+    let (opened, lines) = drain(&mut bridge);
+    assert!(lines.is_empty(), "{lines:?}");
+    let (exchange, method, id) = &opened[0];
+    assert_eq!(
+        (method.as_str(), id),
+        ("initialize", &RequestId::from_text("1").unwrap())
+    );
+    let head = Head {
+        session: None,
+        content: Content::Json,
+    };
+    bridge.handle(
+        now,
+        Input::Progress(*exchange, vec![Progress::Opened(head)]),
+    );
+    let parsed = Message::read(
+        r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32022,"message":"","data":{"supported":["2026-07-28"]}}}"#
+            .to_owned(),
+    );
+    let event = Progress::Event { id: None, parsed };
+    bridge.handle(now, Input::Progress(*exchange, vec![event]));
+    let (opened, lines) = drain(&mut bridge);
+    assert!(lines.is_empty(), "{lines:?}");
+    assert_eq!(opened[0].1, "server/discover");
 }
 
 #[test]
@@ -340,7 +526,7 @@ fn a_standing_stream_that_is_back_without_event_ids_may_have_missed_something() 
 
 #[test]
 fn a_server_that_refuses_the_version_it_names_is_asked_once_more() {
-    let mut adapter = LegacyToModern::new("s".to_owned());
+    let mut adapter = LegacyToModern::new("s".to_owned(), false);
     let now = Instant::now();
     let initialize = r#"{"id":1,"method":"initialize","params":{"capabilities":{}}}"#;
     let (mut server, _) = sent(&adapter.client_says(now, parse(initialize)));
@@ -350,8 +536,8 @@ fn a_server_that_refuses_the_version_it_names_is_asked_once_more() {
         let message = parse(&format!(
             r#"{{"id":{id},"error":{{"code":-32022,"message":"m","data":{{"supported":["2026-07-28"]}}}}}}"#
         ));
-        let refused = true;
-        let (next, client) = sent(&adapter.hear(now, News::Answer { message, refused }));
+        let word = Word::Server;
+        let (next, client) = sent(&adapter.hear(now, News::Answer { message, word }));
         assert_eq!(client.len(), round, "{client:?}");
         server = next;
     }

@@ -16,19 +16,19 @@ const INITIALIZE: &str = r#"{"id":0,"method":"initialize"}"#;
 const INITIALIZED: &str = r#"{"method":"notifications/initialized"}"#;
 
 /// A bridge and its clock.
-struct Bench {
-    bridge: Bridge,
+pub(super) struct Bench {
+    pub(super) bridge: Bridge,
     now: Instant,
     /// What it asked for and nobody looked at yet.
     asked: Vec<Output>,
 }
 
 impl Bench {
-    fn new(strategy: Strategy) -> Bench {
+    pub(super) fn new(strategy: Strategy) -> Bench {
         Bench::with(strategy, |_| {})
     }
 
-    fn with(strategy: Strategy, change: impl Fn(&mut Settings)) -> Bench {
+    pub(super) fn with(strategy: Strategy, change: impl Fn(&mut Settings)) -> Bench {
         let config = Config::new(Url::parse("https://a.test/mcp").unwrap());
         let mut settings = Settings::new(&config, None::<Transport>, None, 1);
         settings.strategy = strategy;
@@ -57,14 +57,14 @@ impl Bench {
         bench
     }
 
-    fn handle(&mut self, input: Input) {
+    pub(super) fn handle(&mut self, input: Input) {
         self.bridge.handle(self.now, input);
         while let Some(output) = self.bridge.poll() {
             self.asked.push(output);
         }
     }
 
-    fn news(&mut self, id: ExchangeId, progress: Progress) {
+    pub(super) fn news(&mut self, id: ExchangeId, progress: Progress) {
         self.handle(Input::Progress(id, vec![progress]));
     }
 
@@ -74,13 +74,13 @@ impl Bench {
     }
 
     /// Says this line; gives the exchange that follows.
-    fn client(&mut self, line: &str) -> ExchangeId {
+    pub(super) fn client(&mut self, line: &str) -> ExchangeId {
         self.handle(Input::Client(Message::read(line.to_owned())));
         self.opened()
     }
 
     /// The exchange that was asked for last.
-    fn opened(&mut self) -> ExchangeId {
+    pub(super) fn opened(&mut self) -> ExchangeId {
         let opened = self.take(|output| match output {
             Output::Open(id, _) => Some(*id),
             _ => None,
@@ -88,7 +88,7 @@ impl Bench {
         opened.last().copied().expect("an exchange")
     }
 
-    fn posts(&mut self) -> Vec<String> {
+    pub(super) fn posts(&mut self) -> Vec<String> {
         self.take(|output| match output {
             Output::Open(
                 _,
@@ -102,7 +102,7 @@ impl Bench {
     }
 
     /// The request that was posted last, and its id as it was sent.
-    fn last_request(&mut self) -> Option<(ExchangeId, String)> {
+    pub(super) fn last_request(&mut self) -> Option<(ExchangeId, String)> {
         let posted = self.take(|output| match output {
             Output::Open(
                 id,
@@ -116,7 +116,7 @@ impl Bench {
         posted.last().cloned()
     }
 
-    fn answers(&mut self) -> Vec<String> {
+    pub(super) fn answers(&mut self) -> Vec<String> {
         self.take(|output| match output {
             Output::Answer(text) => Some(text.clone()),
             Output::Client(message) => Some(message.text().to_owned()),
@@ -124,14 +124,14 @@ impl Bench {
         })
     }
 
-    fn take<T>(&mut self, wanted: impl Fn(&Output) -> Option<T>) -> Vec<T> {
+    pub(super) fn take<T>(&mut self, wanted: impl Fn(&Output) -> Option<T>) -> Vec<T> {
         let found = self.asked.iter().filter_map(&wanted).collect();
         self.asked.retain(|output| wanted(output).is_none());
         found
     }
 
     /// Time goes on, with every waking that was asked for.
-    fn wait(&mut self, time: Duration) {
+    pub(super) fn wait(&mut self, time: Duration) {
         let end = self.now + time;
         let mut wakings = 0;
         while let Some(at) = self.bridge.deadline().filter(|at| *at <= end) {
@@ -144,7 +144,7 @@ impl Bench {
     }
 }
 
-fn refused(status: u16, needs_sign_in: bool) -> Progress {
+pub(super) fn refused(status: u16, needs_sign_in: bool) -> Progress {
     let challenge = Challenge::of(std::iter::empty::<&str>());
     Progress::Refused(Refusal {
         status,
@@ -155,7 +155,7 @@ fn refused(status: u16, needs_sign_in: bool) -> Progress {
     })
 }
 
-fn head(content: Content) -> Progress {
+pub(super) fn head(content: Content) -> Progress {
     Progress::Opened(Head {
         session: None,
         content,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use crate::bridge::adapter::{News, Step};
+use crate::bridge::adapter::{News, Step, Word};
 use crate::bridge::legacy_to_modern::LegacyToModern;
 use crate::bridge::modern_to_legacy::ModernToLegacy;
 use crate::jsonrpc::{self, Kind, Message, RequestId};
@@ -32,7 +32,7 @@ fn param(message: &Message, path: &[&str]) -> Option<String> {
 fn answer(id: &RequestId, body: &str) -> News {
     News::Answer {
         message: parse(&format!(r#"{{"jsonrpc":"2.0","id":{id},{body}}}"#)),
-        refused: true,
+        word: Word::Server,
     }
 }
 
@@ -413,7 +413,7 @@ fn whatever_client_and_server_do_each_request_is_answered_once_and_nothing_of_th
     let mut played = [0, 0];
     for seed in 1..400 {
         let adapter = match seed % 2 {
-            0 => Adapter::ToModern(LegacyToModern::new("s".to_owned())),
+            0 => Adapter::ToModern(LegacyToModern::new("s".to_owned(), false)),
             _ => Adapter::ToLegacy(ModernToLegacy::new(seed)),
         };
         let mut world = World::new(adapter, seed);

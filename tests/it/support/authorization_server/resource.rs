@@ -28,6 +28,8 @@ pub fn answer(rules: &Rules, granted: Option<String>, request: &Request, reply: 
         reply.json(result(&request.id(), r#"{"asked":true}"#));
     } else if request.rpc() == "tools/list" {
         reply.json(result(&request.id(), r#"{"tools":[{"name":"a tool"}]}"#));
+    } else if request.rpc() == "server/discover" {
+        reply.status(404);
     } else if !ordinary(request, reply) {
         panic!("unscripted: {} {}", request.what(), request.body);
     }
