@@ -138,7 +138,7 @@ impl Bridge {
         // A server that was asked first may speak the older era as well.
         let asked = self.settings.protocol == Protocol::Auto && self.eras.first.is_none();
         self.eras.first = None;
-        let translates = !matches!(self.adapter, Adapter::Same) && !(asked && era == Era::Modern);
+        let translates = !(matches!(self.adapter, Adapter::Same) || asked && era == Era::Modern);
         let stored = self.settings.remembered_era;
         self.eras.remembered = Some(era);
         if stored != Some(era) && (translates || stored.is_some()) {

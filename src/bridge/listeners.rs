@@ -161,7 +161,7 @@ impl Listeners {
     }
 
     /// What the server has to be asked: to watch a resource somebody wants, or no longer to watch one.
-    pub(super) fn to_ask(&mut self) -> Vec<(&'static str, String)> {
+    pub(super) fn take_questions(&mut self) -> Vec<(&'static str, String)> {
         let wanted = self.wanted();
         let new = wanted.difference(&self.subscribed);
         let old = self.subscribed.difference(&wanted);

@@ -222,7 +222,7 @@ impl ModernToLegacy {
     /// Has the server watch what is wanted. Two requests for one resource are not under way at a time: they could arrive
     /// in either order.
     fn watch(&mut self, steps: &mut Steps) {
-        for (method, uri) in self.listeners.to_ask() {
+        for (method, uri) in self.listeners.take_questions() {
             let params = format!("{{\"uri\":{}}}", jsonrpc::quoted(&uri));
             self.ask(method, &params, Some(uri), steps);
         }
