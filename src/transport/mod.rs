@@ -28,6 +28,7 @@ mod redirect;
 pub(crate) mod sse;
 mod stdio;
 mod streamable_http;
+mod threads;
 mod tls;
 
 use std::io::{BufReader, Read, Write};
@@ -53,6 +54,7 @@ use lane::Lanes;
 use owed::Owed;
 pub use probe::{name_not_found, not_connected, proxy_of, status_of_lost_session, try_tls};
 use stdio::Line;
+use threads::{spawn, unless_it_panics, watch_signals};
 
 /// What the main thread waits for.
 enum Inbox {
@@ -362,48 +364,6 @@ fn authorizer(outside: Outside, store: Arc<Store>) -> Result<Option<Arc<Authoriz
     };
     let authorizer = Authorizer::new(Box::new(outside), &config, store, key.as_ref())?;
     Ok(Some(Arc::new(authorizer)))
-}
-
-/// The first signal ends the session in order, the second at once.
-fn watch_signals(inbox: Sender<Inbox>, log: &Log) {
-    let mut first = true;
-    let set = ctrlc::set_handler(move || {
-        let news = if first {
-            Inbox::Bridge(Input::Stop)
-        } else {
-            Inbox::Leave
-        };
-        first = false;
-        // Nobody listens only when the process is leaving anyway.
-        inbox.send(news).ok();
-    });
-    if let Err(error) = set {
-        log.say(
-            Level::Warn,
-            &format!("signals will end the process without ending the session: {error}"),
-        );
-    }
-}
-
-/// Runs a side of the client; if it panics, that side has ended.
-fn unless_it_panics(body: impl FnOnce(), inbox: &Sender<Inbox>, ended: Input) {
-    if catch_unwind(AssertUnwindSafe(body)).is_err() {
-        // The receiver is gone only when the process is leaving anyway.
-        inbox.send(Inbox::Bridge(ended)).ok();
-    }
-}
-
-fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<()> {
-    let started = std::thread::Builder::new()
-        .name(name.to_owned())
-        .stack_size(512 * 1024)
-        .spawn(body);
-    started.map(drop).map_err(|e| {
-        Error::new(
-            Kind::Network,
-            format!("cannot start the {name} thread: {e}"),
-        )
-    })
 }
 
 /// Makes the pauses of this instance its own.

@@ -28,6 +28,7 @@ const IO: &[&str] = &[
     "transport/mod.rs",
     "transport/stdio.rs",
     "transport/fetch.rs",
+    "transport/threads.rs",
     "transport/lane.rs",
     "transport/names.rs",
     "transport/answer.rs",

@@ -1,0 +1,57 @@
+//! The threads that belong to the bridge as a whole: how they start, what their panic means, who listens to signals.
+//!
+//! Not done here: what they do (`stdio`, `lane`).
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::Sender;
+
+use super::Inbox;
+use crate::bridge::Input;
+use crate::error::{Error, Kind, Result};
+use crate::log::{Level, Log};
+
+/// The first signal ends the session in order, the second at once.
+pub(super) fn watch_signals(inbox: Sender<Inbox>, log: &Log) {
+    let mut first = true;
+    let set = ctrlc::set_handler(move || {
+        let news = if first {
+            Inbox::Bridge(Input::Stop)
+        } else {
+            Inbox::Leave
+        };
+        first = false;
+        // Nobody listens only when the process is leaving anyway.
+        inbox.send(news).ok();
+    });
+    if let Err(error) = set {
+        log.say(
+            Level::Warn,
+            &format!("signals will end the process without ending the session: {error}"),
+        );
+    }
+}
+
+/// Runs a side of the client; if it panics, that side has ended.
+pub(super) fn unless_it_panics(body: impl FnOnce(), inbox: &Sender<Inbox>, ended: Input) {
+    if catch_unwind(AssertUnwindSafe(body)).is_err() {
+        // The receiver is gone only when the process is leaving anyway.
+        inbox.send(Inbox::Bridge(ended)).ok();
+    }
+}
+
+/// Starts a thread with a small stack.
+///
+/// # Errors
+/// If the system has none to give.
+pub(super) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<()> {
+    let started = std::thread::Builder::new()
+        .name(name.to_owned())
+        .stack_size(512 * 1024)
+        .spawn(body);
+    started.map(drop).map_err(|e| {
+        Error::new(
+            Kind::Network,
+            format!("cannot start the {name} thread: {e}"),
+        )
+    })
+}
