@@ -14,10 +14,11 @@ use std::time::{Duration, Instant};
 
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{
-    Buffers, ConnectProxyConnector, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout,
+    Buffers, ConnectProxyConnector, ConnectionDetails, Connector, Either, NextTimeout,
     RustlsConnector, ShutdownHandle, SocksConnector, Transport,
 };
 
+use super::buffers::Pages;
 use super::names::Names;
 
 /// The whole chain: name, SOCKS or CONNECT proxy, TCP, TLS.
@@ -155,13 +156,9 @@ impl<In: Transport> Connector<In> for Racing {
         let stream = Arc::new(stream);
         let handle: std::sync::Weak<dyn ShutdownHandle> = Arc::downgrade(&stream) as _;
         (details.register_shutdown)(handle)?;
-        let buffers = LazyBuffers::new(
-            details.config.input_buffer_size(),
-            details.config.output_buffer_size(),
-        );
         Ok(Some(Either::B(Tcp {
             stream,
-            buffers,
+            buffers: Pages::default(),
             unsent: Vec::new(),
             was_read: false,
             read_limit: None,
@@ -232,7 +229,7 @@ pub(super) fn timed_out(error: io::Error) -> ureq::Error {
 #[derive(Debug)]
 struct Tcp {
     stream: Arc<TcpStream>,
-    buffers: LazyBuffers,
+    buffers: Pages,
     /// The head of a request waits here for its body: both leave in one packet.
     unsent: Vec<u8>,
     /// Bytes came since ureq asked last whether the connection is open.

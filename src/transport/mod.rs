@@ -11,6 +11,7 @@
 
 mod agent;
 mod answer;
+mod buffers;
 mod connect;
 mod cookies;
 mod exchange;
