@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use crate::support::Gate;
 use crate::support::http::Server;
 use crate::support::mcp::{answering, result};
 use crate::support::process::{Process, Start};
+use crate::support::{Gate, TempDir};
 
 fn tools() -> Server {
     answering(|request, reply| reply.json(result(&request.id(), "{}")))
@@ -48,9 +48,11 @@ fn without_file_descriptors_each_request_is_answered_and_later_ones_work() {
 #[test]
 fn a_reader_that_goes_with_its_input_leaves_nothing_behind() {
     let server = answering(|_, reply| reply.wait_until_peer_leaves());
+    let home = TempDir::new();
     let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_mcp-remote"))
         .arg(server.url("/mcp"))
         .env_clear()
+        .env("HOME", &home.0)
         .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::null())

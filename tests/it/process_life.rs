@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::json;
 
-use crate::support::Gate;
 use crate::support::http::Server;
 use crate::support::mcp::{INITIALIZE, INITIALIZED, answering, result, server};
 use crate::support::process::{Process, Start};
+use crate::support::{Gate, TempDir};
 
 #[test]
 fn a_whole_script_piped_in_gets_all_its_answers() {
@@ -100,9 +100,11 @@ fn signals_end_the_session_and_the_process() {
 fn a_closed_stdout_ends_the_process() {
     use std::process::{Command, Stdio};
     let server = answering(|request, reply| reply.json(result(&request.id(), "{}")));
+    let home = TempDir::new();
     let mut child = Command::new(env!("CARGO_BIN_EXE_mcp-remote"))
         .arg(server.url("/mcp"))
         .env_clear()
+        .env("HOME", &home.0)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -136,9 +138,11 @@ fn a_client_that_does_not_read_stops_the_flow_and_memory_stays_flat() {
         }
         asked
     });
+    let home = TempDir::new();
     let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_mcp-remote"))
         .arg(server.url("/mcp"))
         .env_clear()
+        .env("HOME", &home.0)
         .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::null())
