@@ -29,80 +29,69 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::log::{Level, Log};
-use client_args::{ClientArgs, Task};
+use client_args::Task;
 use env_vars::Environment;
-use flags::Program;
+use flags::{Program, Typed};
 use setup::Request;
 
 /// `mcp-remote`: joins the client on stdin and stdout to the server.
 pub fn proxy() -> ExitCode {
-    start(Program::Proxy, |config, _, log| {
-        crate::transport::run(config, log).map(|()| ExitCode::SUCCESS)
+    start(Program::Proxy, |typed, environment| {
+        let read = config::read(&typed, true, environment)?;
+        Ok(Box::new(move || {
+            let log = open_log(&read)?;
+            crate::transport::run(read.config, log)?;
+            Ok(ExitCode::SUCCESS)
+        }))
     })
 }
 
 /// `mcp-remote-client`: connects and tells what each step found, or looks after the stored sign-ins.
 pub fn doctor() -> ExitCode {
-    start(Program::Client, |config, args, log| match args.task {
-        Task::Connect => Ok(doctor::run(config, args.json, log)),
-        Task::Ask(request) => one_shot::run(config, request, args.json, &log),
-        Task::List => sessions::list(&config, args.json, &log),
-        Task::Status => Ok(sessions::status(&config, args.json, log)),
-        Task::Logout => Ok(sessions::logout(&config, &log)),
-        Task::LogoutAll => sessions::logout_all(&config, &log),
+    start(Program::Client, |typed, environment| {
+        if let Some(request) = Request::read(&typed, environment)? {
+            return Ok(Box::new(move || request.run(environment)));
+        }
+        let args = client_args::read(&typed)?;
+        let read = config::read(&typed, args.task.needs_server(), environment)?;
+        Ok(Box::new(move || {
+            let log = open_log(&read)?;
+            let config = read.config;
+            match args.task {
+                Task::Connect => Ok(doctor::run(config, args.json, log)),
+                Task::Ask(request) => one_shot::run(config, request, args.json, &log),
+                Task::List => sessions::list(&config, args.json, &log),
+                Task::Status => Ok(sessions::status(&config, args.json, log)),
+                Task::Logout => Ok(sessions::logout(&config, &log)),
+                Task::LogoutAll => sessions::logout_all(&config, &log),
+            }
+        }))
     })
 }
 
-/// What a command line asks for.
-#[derive(Debug)]
-pub enum Action {
-    /// This text on stdout: help or version.
-    Print(String),
-    /// `mcp-remote-client --setup`.
-    Setup(Request),
-    /// The work of the program.
-    Run(Box<config::Read>, ClientArgs),
-}
+/// What a command line asks for, ready to be done.
+type Work<'a> = Box<dyn FnOnce() -> Result<ExitCode> + 'a>;
 
-/// Decides what a command line, without the program's name, asks for.
-/// `warnings` holds what was ignored before the words were refused.
-///
-/// # Errors
-/// If something is missing or refused.
-pub fn action(
-    program: Program,
-    args: Vec<OsString>,
-    environment: Environment<'_>,
-    warnings: &mut Vec<String>,
-) -> Result<Action> {
+/// The text that is all a command line asks for: help, version, what packages are made of.
+fn text_asked_for(program: Program, args: &[OsString]) -> Result<Option<String>> {
     // Help and version count wherever they stand, even where a value was expected, as in npm.
-    if has(&args, &["--help", "-h"]) {
-        return Ok(Action::Print(flags::help(program)));
+    if has(args, &["--help", "-h"]) {
+        return Ok(Some(flags::help(program)));
     }
-    if has(&args, &["--version", "-V", "-v"]) {
-        return Ok(Action::Print(
-            concat!(env!("CARGO_PKG_VERSION"), "\n").to_owned(),
-        ));
+    if has(args, &["--version", "-V", "-v"]) {
+        return Ok(Some(concat!(env!("CARGO_PKG_VERSION"), "\n").to_owned()));
     }
     // For those who make packages; see `manual`.
-    if has(&args, &["--print-man"]) {
-        return Ok(Action::Print(manual::page(program)));
+    if has(args, &["--print-man"]) {
+        return Ok(Some(manual::page(program)));
     }
     if let Some(at) = args.iter().position(|word| word == "--print-completions") {
         let shell = args.get(at + 1).and_then(|shell| shell.to_str());
-        return completions::script(program, shell.unwrap_or_default()).map(Action::Print);
+        return completions::script(program, shell.unwrap_or_default()).map(Some);
     }
-    let typed = flags::parse(program, args)?;
-    warnings.clone_from(&typed.warnings);
-    if let Some(request) = Request::read(&typed, environment)? {
-        return Ok(Action::Setup(request));
-    }
-    let client = client_args::read(&typed)?;
-    let read = config::read(&typed, client.task.needs_server(), environment)?;
-    Ok(Action::Run(Box::new(read), client))
+    Ok(None)
 }
 
 /// Whether one of these words stands before a `--`.
@@ -112,32 +101,32 @@ fn has(args: &[OsString], names: &[&str]) -> bool {
         .any(|word| names.iter().any(|name| word == name))
 }
 
+/// Each program decides for itself what its words ask for, so that neither carries what only the other can do.
 fn start(
     program: Program,
-    work: impl FnOnce(Config, ClientArgs, Arc<Log>) -> Result<ExitCode>,
+    decide: impl for<'a> FnOnce(Typed, Environment<'a>) -> Result<Work<'a>>,
 ) -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
     // Words that cannot be read must not break the silence either.
     let silent = has(&args, &["--silent"]);
     let environment = |name: &str| std::env::var(name).ok();
     let mut warnings = Vec::new();
-    let failed = match action(program, args, &environment, &mut warnings) {
-        Ok(Action::Print(text)) => {
+    let decided = match text_asked_for(program, &args) {
+        Ok(Some(text)) => {
             // A closed stdout (`--help | head`) is no failure.
             std::io::stdout().write_all(text.as_bytes()).ok();
             return ExitCode::SUCCESS;
         }
-        Ok(Action::Setup(request)) => match request.run(&environment) {
-            Ok(code) => return code,
-            Err(error) => refusal(program, &[], &error),
-        },
-        Ok(Action::Run(read, client)) => {
-            let done = open_log(&read).and_then(|log| work(read.config, client, log));
-            match done {
-                Ok(code) => return code,
-                Err(error) => refusal(program, &[], &error),
-            }
-        }
+        Ok(None) => flags::parse(program, args).and_then(|typed| {
+            warnings.clone_from(&typed.warnings);
+            decide(typed, &environment)
+        }),
+        Err(error) => Err(error),
+    };
+    let failed = match decided.map(|work| work()) {
+        Ok(Ok(code)) => return code,
+        // The warnings have been told.
+        Ok(Err(error)) => refusal(program, &[], &error),
         Err(error) => refusal(program, &warnings, &error),
     };
     if !silent {
