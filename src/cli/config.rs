@@ -174,8 +174,12 @@ fn server(typed: &Typed, needs_server: bool) -> Result<Url> {
         );
     };
     let url = Url::parse(text).map_err(|e| {
-        usage(format!("\"{}\" is no URL: {e}", unparsed(text)))
-            .with_hint("it must look like https://host/mcp")
+        // The tables of all scripts would be a twentieth of the program; see Cargo.toml.
+        let hint = match e {
+            url::ParseError::IdnaError => "write the host's name in ASCII: xn--...",
+            _ => "it must look like https://host/mcp",
+        };
+        usage(format!("\"{}\" is no URL: {e}", unparsed(text))).with_hint(hint)
     })?;
     if typed.url.is_some() {
         crate::url::check_server(&url, typed.has("--allow-http"), &unparsed(text))?;

@@ -50,6 +50,15 @@ fn what_was_ignored_is_said_before_what_is_refused() {
 }
 
 #[test]
+fn a_host_in_another_script_is_asked_for_in_ascii() {
+    refused(
+        &["https://m\u{fc}ller.example/mcp"],
+        "mcp-remote: \"https://m\u{fc}ller.example/mcp\" is no URL: invalid international domain name\n\
+         hint: write the host's name in ASCII: xn--...\n",
+    );
+}
+
+#[test]
 fn no_message_repeats_what_may_be_a_secret() {
     let refusal = "mcp-remote: \"http://a.test/\" is not encrypted\n\
                    hint: use https, or --allow-http on a network you trust\n";

@@ -22,6 +22,16 @@ fn listed(section: &str, name: &str) -> Vec<String> {
     words.collect()
 }
 
+/// Only Cargo.lock can say it, and `cargo update` would undo it unseen.
+#[test]
+fn the_tables_of_all_scripts_are_left_out() {
+    let lock = text("Cargo.lock").replace("\r\n", "\n");
+    assert!(
+        lock.contains("name = \"idna_adapter\"\nversion = \"1.0."),
+        "cargo update -p idna_adapter --precise 1.0.0"
+    );
+}
+
 /// The packages that are compiled on this machine; all of them are here, because the tests were.
 fn packages() -> Vec<Value> {
     let rustc = Command::new("rustc").arg("-vV").output().unwrap();
