@@ -12,12 +12,18 @@ use super::Bridge;
 use super::in_flight::State;
 use crate::jsonrpc::{self, Message, RequestId};
 
+/// The id of the request that a `notifications/cancelled` is about.
+pub fn cancelled(message: &Message) -> Option<RequestId> {
+    if message.method() != Some("notifications/cancelled") {
+        return None;
+    }
+    let params = message.member("params")?;
+    RequestId::from_text(jsonrpc::member(params, "requestId")?)
+}
+
 impl Bridge {
     pub(super) fn cancel(&mut self, now: Instant, message: Message) {
-        let id = message
-            .member("params")
-            .and_then(|params| jsonrpc::member(params, "requestId"))
-            .and_then(RequestId::from_text);
+        let id = cancelled(&message);
         if self.speaks_modern() {
             id.iter().for_each(|id| self.cancel_modern(id));
             return;

@@ -57,6 +57,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
+pub use cancellation::cancelled;
 pub use events::{
     Action, Content, End, EventId, Exchange, ExchangeId, Head, Input, Output, Progress, Refusal,
     SessionId, Stage, Transport,

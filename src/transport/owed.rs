@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::bridge::{Input, Output};
+use crate::bridge::{Input, Output, cancelled};
 use crate::error::{Error, Kind};
 use crate::jsonrpc::{self, Message, Parsed, RequestId};
 
@@ -29,6 +29,9 @@ impl Owed {
     fn asked(&mut self, message: &Message) {
         if let jsonrpc::Kind::Request { id, .. } = message.kind() {
             self.0.insert(id.clone());
+        } else if let Some(id) = cancelled(message) {
+            // The client wants no answer, and may never get one.
+            self.0.remove(&id);
         }
     }
 
@@ -56,5 +59,27 @@ impl Owed {
     pub(super) fn errors(&self) -> Vec<String> {
         let error = Error::new(Kind::Bug, "mcp-remote panicked; please report this");
         self.0.iter().map(|id| error.to_json_rpc(id)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_cancelled_is_not_owed_and_takes_no_memory() {
+        let mut owed = Owed::default();
+        for text in [
+            r#"{"id":1,"method":"a"}"#,
+            r#"{"id":"1","method":"a"}"#,
+            r#"{"method":"notifications/cancelled","params":{"requestId":1}}"#,
+        ] {
+            owed.came(&Input::Client(Message::read(text.to_owned())));
+        }
+        let errors = owed.errors();
+        assert!(
+            errors.len() == 1 && errors[0].contains(r#""id":"1""#),
+            "{errors:?}"
+        );
     }
 }
