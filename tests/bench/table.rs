@@ -45,7 +45,6 @@ pub fn report(about: Value, columns: &[(&str, Map<String, Value>)]) -> Value {
 }
 
 /// The table for a terminal, with the columns of this run.
-#[allow(dead_code, reason = "the test of the README prints no table")]
 pub fn text(report: &Value) -> String {
     let mut text = format!("{:<42}", "");
     for name in ["this", "npm", "floor", "npm/this", "this/floor"] {

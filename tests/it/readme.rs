@@ -13,6 +13,10 @@ use crate::support::http::Server;
 use crate::support::mcp::{result, server};
 use crate::support::process::Start;
 
+#[path = "../bench/table.rs"]
+#[allow(dead_code, reason = "what the measurement itself prints")]
+mod table;
+
 /// The server of all examples.
 const URL: &str = "https://mcp.example.com/mcp";
 
@@ -301,4 +305,11 @@ fn merged(client: &str, block: &str) {
         written.replace(bridge.to_str().unwrap(), "mcp-remote"),
         block
     );
+}
+
+#[test]
+fn the_comparison_is_the_run_that_is_kept() {
+    let run = include_str!("../bench/run.json");
+    let with_table = table::in_readme(&readme(), &serde_json::from_str(run).unwrap());
+    assert_eq!(with_table.unwrap(), readme(), "SAVE=1 scripts/bench");
 }
