@@ -90,6 +90,35 @@ mod tests {
         Url::parse(text).unwrap()
     }
 
+    /// The tables of other scripts are left out (Cargo.toml).
+    #[test]
+    fn a_host_is_ascii_in_lower_case_or_refused() {
+        for known in ["https://XN--Mnchen-3YA.Example/", "https://ex%41mple.test/"] {
+            let host = url(known).host_str().map(str::to_owned).unwrap();
+            assert!(
+                host.is_ascii() && host == host.to_ascii_lowercase(),
+                "{host}"
+            );
+        }
+        for odd in ('\u{80}'..='\u{ffff}').chain('\u{1f600}'..='\u{1f6ff}') {
+            for text in [
+                format!("https://{odd}/"),
+                format!("https://aZ{odd}ZZ.test/"),
+                format!("https://ZZ.a{odd}.TEST"),
+                format!("https://xn--{odd}A.Z"),
+            ] {
+                assert!(Url::parse(&text).is_err(), "{text:?}");
+            }
+        }
+        for encoded in [
+            "https://aZ%C2%ADZ.test",
+            "https://%ad",
+            "https://m%c3%bcller.test",
+        ] {
+            assert!(Url::parse(encoded).is_err(), "{encoded}");
+        }
+    }
+
     #[test]
     fn scheme_host_and_port_make_the_origin() {
         assert!(same_origin(
