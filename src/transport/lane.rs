@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use super::exchange::Reporter;
 use super::exchange::{self, Shared};
 use super::inbox::Inbox;
+use super::threads::STACK;
 use crate::bridge::{End, Exchange, ExchangeId, Input, Progress, Stage};
 use crate::error::{Error, Kind};
 
@@ -56,8 +57,6 @@ const MOST_IDLE: usize = 64;
 /// Lanes beyond these few are let go once they were idle for a while.
 const FEW_IDLE: usize = 4;
 const IDLE_LIFE: Duration = Duration::from_secs(10);
-/// A TLS exchange with deep JSON needs less than 96 KiB in a release build; unoptimised code needs more.
-const STACK: usize = 1024 * 1024;
 
 impl Lanes {
     pub(super) fn new(shared: Arc<Shared>, inbox: Arc<Inbox>) -> Lanes {

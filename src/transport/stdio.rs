@@ -217,6 +217,12 @@ mod tests {
     }
 
     #[test]
+    fn a_bom_alone_is_a_blank_line() {
+        let read = lines(b"\xef\xbb\xbf\r\n{\"method\":\"a\"}\n", 100, 16);
+        assert_eq!(read, [Ok("{\"method\":\"a\"}".to_owned())]);
+    }
+
+    #[test]
     fn a_line_beyond_the_limit_is_refused_with_its_id_and_the_next_one_works() {
         let input = format!(
             "{{\"id\":7,\"method\":\"a\",\"params\":\"{}\"}}\n{{\"method\":\"b\"}}\n",

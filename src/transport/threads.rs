@@ -36,14 +36,18 @@ pub(super) fn unless_it_panics(body: impl FnOnce(), ended: impl FnOnce()) {
     }
 }
 
-/// Starts a thread with a small stack.
+/// The stack of a thread that may run the bridge. A TLS exchange with deep JSON needs less than 96 KiB in a release build;
+/// unoptimised code needs more.
+pub(super) const STACK: usize = 1024 * 1024;
+
+/// Starts a thread.
 ///
 /// # Errors
 /// If the system has none to give.
 pub(super) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<()> {
     let started = std::thread::Builder::new()
         .name(name.to_owned())
-        .stack_size(512 * 1024)
+        .stack_size(STACK)
         .spawn(body);
     started.map(drop).map_err(|e| {
         Error::new(
