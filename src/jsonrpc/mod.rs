@@ -254,13 +254,6 @@ impl Message {
         self.changed(self.kind.clone(), without_member(&self.text, name))
     }
 
-    /// The message holds this part of a budget until it is dropped.
-    #[doc(hidden)]
-    pub fn holding(mut self, permit: Permit) -> Message {
-        self.permit = Some(Arc::new(permit));
-        self
-    }
-
     /// The message, without its part of a budget: it is kept for longer than the budget is meant for.
     #[doc(hidden)]
     pub fn released(mut self) -> Message {
@@ -285,6 +278,21 @@ pub enum Parsed {
     One(Message),
     /// A batch, taken apart; a part that is no message is reported for itself.
     Batch(Vec<Result<Message, Malformed>>),
+}
+
+impl Parsed {
+    /// The messages hold this part of a budget until the last of them is dropped.
+    pub fn holding(mut self, permit: Permit) -> Parsed {
+        let permit = Some(Arc::new(permit));
+        match &mut self {
+            Parsed::One(message) => message.permit = permit,
+            Parsed::Batch(parts) => parts
+                .iter_mut()
+                .flatten()
+                .for_each(|message| message.permit.clone_from(&permit)),
+        }
+        self
+    }
 }
 
 /// A line that is no message.
@@ -426,6 +434,22 @@ mod tests {
             (refused.id, refused.code),
             (RequestId::from_text("7"), -32600)
         );
+    }
+
+    #[test]
+    fn a_batch_holds_its_part_of_a_budget_until_its_last_message_is_dropped() {
+        let budget = crate::flow::Budget::new(100);
+        let batch = Message::read(r#"[5,{"method":"a"},{"method":"b"}]"#.to_owned()).unwrap();
+        let Parsed::Batch(mut parts) = batch.holding(budget.take(60)) else {
+            panic!("no batch")
+        };
+        // A part that is held knows its budget.
+        for left in [3, 2, 1] {
+            assert_eq!(parts.len(), left);
+            assert_eq!(Arc::strong_count(&budget), 2);
+            parts.remove(0).ok();
+        }
+        assert_eq!(Arc::strong_count(&budget), 1);
     }
 
     #[test]

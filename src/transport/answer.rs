@@ -132,17 +132,7 @@ fn read_json(
 
 /// The messages hold their part of the budget until they are written; this waits while too much is under way.
 fn held(shared: &Shared, parsed: Parsed, size: usize) -> Parsed {
-    match parsed {
-        Parsed::One(message) => Parsed::One(message.holding(shared.budget.take(size))),
-        Parsed::Batch(parts) => {
-            let whole = shared.budget.take(size);
-            let mut parts = parts.into_iter();
-            let first = parts
-                .next()
-                .map(|part| part.map(|message| message.holding(whole)));
-            Parsed::Batch(first.into_iter().chain(parts).collect())
-        }
-    }
+    parsed.holding(shared.budget.take(size))
 }
 
 /// Bytes taken from a connection at once; each busy lane has that much of its stack resident.

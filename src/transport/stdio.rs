@@ -42,10 +42,7 @@ pub(super) fn read_lines(
                     continue;
                 }
                 let size = bytes.len();
-                parse_line(bytes).map(|parsed| match parsed {
-                    Parsed::One(message) => Parsed::One(message.holding(budget.take(size))),
-                    batch @ Parsed::Batch(_) => batch,
-                })
+                parse_line(bytes).map(|parsed| parsed.holding(budget.take(size)))
             }
             ReadLine::TooLong(start) => Err(Malformed::invalid(
                 id_near_start(&start),
