@@ -1,17 +1,21 @@
 //! How the bridge talks to its adapter: what it is told, when it is due, what it leaves behind.
 //!
 //! - Answers and messages of the server are told in their order, after the event that brought them was dealt with.
-//! - Subscriptions are ended in order when this process leaves, and are not waited for; nor is what only an adapter wants.
+//! - Subscriptions are ended in order when this process leaves: a result, and the notification that on stdio stands for the
+//!   end of their stream. They are not waited for; nor is what only an adapter wants.
+//!
+//! Spec: MCP 2026-07-28 basic/patterns/subscriptions (Graceful Closure), basic/patterns/cancellation.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::adapter::{News, Step, Word};
+use super::adapter::{News, Step, Steps, Word, notification};
 use super::era::Adapter;
 use super::modern::LISTEN;
 use super::{Bridge, ExchangeId, Output, Purpose, verdict};
 use crate::error::{Error, Kind as ErrorKind};
 use crate::jsonrpc::{Kind, Message, RequestId};
+use crate::mcp::meta;
 
 impl Bridge {
     /// A message of the adapter for the server.
@@ -170,11 +174,12 @@ impl Bridge {
 
     /// The client's subscriptions end in order; what waits for the client itself gets an error.
     pub(super) fn end_subscriptions(&mut self, why: &str) {
-        let ids = match &self.adapter {
+        let ids = match &mut self.adapter {
+            // One that was not acknowledged is a request without an answer, like any other.
             Adapter::Same => self
                 .requests
-                .ids_where(|open| open.message.method() == Some(LISTEN) && !open.is_own),
-            Adapter::ModernToLegacy(adapter) => adapter.subscriptions(),
+                .ids_where(|open| open.acknowledged && !open.is_own),
+            Adapter::ModernToLegacy(adapter) => adapter.end_subscriptions(),
             Adapter::LegacyToModern(adapter) => {
                 for id in adapter.unanswered() {
                     let error = Error::new(ErrorKind::Closing, why);
@@ -183,10 +188,25 @@ impl Bridge {
                 return;
             }
         };
+        let mut steps = Steps::default();
         for id in ids {
             self.cancel_modern(&id);
-            self.out
-                .push_back(Output::Answer(Bridge::end_of_subscription(&id)));
+            end_subscription(&id, &mut steps);
         }
+        self.take(self.now, steps.0);
     }
+}
+
+/// The orderly end of a subscription. The result comes first: a client that is told that the stream is over does not wait for
+/// one any more.
+fn end_subscription(id: &RequestId, steps: &mut Steps) {
+    let subscription = meta::SUBSCRIPTION_ID;
+    steps.result(
+        id,
+        &format!("{{\"resultType\":\"complete\",\"_meta\":{{\"{subscription}\":{id}}}}}"),
+    );
+    steps.client(notification(
+        "notifications/cancelled",
+        &format!("{{\"requestId\":{id}}}"),
+    ));
 }

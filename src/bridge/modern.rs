@@ -177,12 +177,4 @@ impl Bridge {
             vec![message]
         }
     }
-
-    /// The orderly end of a subscription, when this process leaves.
-    pub(super) fn end_of_subscription(id: &RequestId) -> String {
-        format!(
-            "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{{\"resultType\":\"complete\",\"_meta\":{{\"{}\":{id}}}}}}}",
-            meta::SUBSCRIPTION_ID
-        )
-    }
 }

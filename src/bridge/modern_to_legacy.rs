@@ -358,9 +358,9 @@ impl ModernToLegacy {
         steps.0
     }
 
-    /// The client's subscriptions that are open.
-    pub(super) fn subscriptions(&self) -> Vec<RequestId> {
-        self.listeners.ids()
+    /// Ends the client's subscriptions: nothing is told any more.
+    pub(super) fn end_subscriptions(&mut self) -> Vec<RequestId> {
+        self.listeners.close_all()
     }
 
     /// Whether a request at the server is one that somebody waits for; parked ones and our own are not.
