@@ -3,8 +3,10 @@
 //! An adapter is pure: it is told what client and server say, and answers with steps, which are carried out in order.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::jsonrpc::{self, Message, RequestId};
+use crate::mcp::errors;
 use crate::mcp::version::Era;
 
 /// What an adapter asks for.
@@ -55,6 +57,14 @@ impl Steps {
     /// The answer to a request of the client.
     pub(super) fn result(&mut self, id: &RequestId, result: &str) {
         self.client(response(id, result));
+    }
+
+    /// The error for a request of the client that needs capabilities (JSON text) it has not declared.
+    pub(super) fn missing(&mut self, id: &RequestId, what: &str, capabilities: &str) {
+        let failure = failure(id, errors::MISSING_CAPABILITY, what);
+        let error = jsonrpc::member(&failure, "error").unwrap_or("{}");
+        let error = errors::missing(error, capabilities);
+        self.client(jsonrpc::replace_member(&failure, "error", &error));
     }
 
     /// An error for a request of the client.

@@ -240,6 +240,7 @@ impl LegacyToModern {
         match asked {
             Asked::Waits => {}
             Asked::Failed(id, code, what) => steps.error(&id, code, &what),
+            Asked::Lacks(id, what, lacked) => steps.missing(&id, &what, &lacked.json()),
             Asked::Again(call, params) => {
                 let Some(sent) = &call.sent else {
                     return;

@@ -101,10 +101,8 @@ pub fn for_modern_client(method: &str, answer: &Message, server_info: Option<&st
     if errors::code(answer) == Some(errors::URL_ELICITATION)
         && let Some(error) = answer.member("error")
     {
-        let code = errors::MISSING_CAPABILITY.to_string();
-        let error = jsonrpc::replace_member(error, "code", &code);
-        let needed = r#"{"requiredCapabilities":{"elicitation":{"url":{}}}}"#;
-        return answer.with_member("error", &jsonrpc::replace_member(&error, "data", needed));
+        let needed = r#"{"elicitation":{"url":{}}}"#;
+        return answer.with_member("error", &errors::missing(error, needed));
     }
     let Some(result) = answer.member("result").filter(|r| r.starts_with('{')) else {
         return answer.clone();

@@ -280,6 +280,10 @@ fn a_question_the_client_cannot_answer_is_an_error_of_its_request() {
     client.connect();
     let answer = client.tool("a");
     assert_eq!(answer["error"]["code"], -32021, "{answer}");
+    assert_eq!(
+        answer["error"]["data"],
+        json!({"requiredCapabilities":{"elicitation":{"url":{}}}})
+    );
     client.process.finish();
     assert_eq!(
         server.log(),

@@ -138,6 +138,35 @@ fn an_error_that_asks_for_a_visit_becomes_a_round_and_the_request_is_sent_again(
 }
 
 #[test]
+fn an_error_after_a_question_the_client_cannot_be_asked_names_what_it_lacks() {
+    let mut pair = Pair::new();
+    let ask = |pair: &mut Pair, wire: &str| {
+        let question = r#"{"id":"q","method":"sampling/createMessage","params":{"tools":[]}}"#;
+        let on = RequestId::from_text(wire);
+        let news = News::Message {
+            message: parse(question),
+            on,
+        };
+        let (server, client) = sent(&pair.adapter.hear(pair.now, news));
+        assert!(server[0].contains("-32601"), "{server:?}");
+        assert!(client.is_empty(), "{client:?}");
+    };
+    let wire = pair.call(1, "");
+    ask(&mut pair, &wire);
+    let (_, client) = pair.answer(&wire, r#""error":{"code":-32603,"message":"no model"}"#);
+    let needed = r#""error":{"code":-32021,"message":"no model","data":{"requiredCapabilities":{"sampling":{"tools":{}}}}}"#;
+    assert!(client[0].contains(needed), "{client:?}");
+    // It can do without.
+    let wire = pair.call(2, "");
+    ask(&mut pair, &wire);
+    let (_, client) = pair.answer(&wire, r#""result":{"content":[]}"#);
+    assert!(client[0].contains(r#""content":[]"#), "{client:?}");
+    let wire = pair.call(3, "");
+    let (_, client) = pair.answer(&wire, r#""error":{"code":-32603,"message":"no"}"#);
+    assert!(client[0].contains("-32603"), "{client:?}");
+}
+
+#[test]
 fn a_log_level_that_does_not_exist_is_an_error() {
     let mut pair = Pair::new();
     let loud = META.replace(
