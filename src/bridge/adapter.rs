@@ -12,6 +12,8 @@ use crate::mcp::version::Era;
 /// What an adapter asks for.
 #[derive(Debug)]
 pub(super) enum Step {
+    /// The client waits since then for what the following messages are for: they have no limit of their own.
+    Since(Instant),
     /// A message for the server, as if its client had sent it.
     Server(Arc<Message>),
     /// A message for the client.
@@ -24,8 +26,8 @@ pub(super) enum Step {
     Settled(Era),
     /// It has not: what waits needs another way, or this answer.
     GiveUp {
-        /// The client's messages, in their order.
-        waiting: Vec<Message>,
+        /// The client's messages, in their order, and when they came.
+        waiting: Vec<(Instant, Message)>,
         /// How the handshake failed.
         why: Message,
         /// Whose word that is.

@@ -19,11 +19,11 @@ use crate::mcp::meta;
 
 impl Bridge {
     /// A message of the adapter for the server.
-    pub(super) fn core_message_of_ours(&mut self, now: Instant, message: Arc<Message>) {
+    fn core_message_of_ours(&mut self, now: Instant, since: Instant, message: Arc<Message>) {
         match message.kind() {
-            Kind::Request { id, .. } => self.admit_request(now, id.clone(), message),
+            Kind::Request { id, .. } => self.admit_request(since, id.clone(), message),
             Kind::Notification { .. } | Kind::Response { .. } => {
-                self.core_message(now, Arc::unwrap_or_clone(message))
+                self.core_message(now, since, Arc::unwrap_or_clone(message))
             }
         }
     }
@@ -87,11 +87,12 @@ impl Bridge {
         }
     }
 
-    /// Carries out what an adapter asks for.
-    pub(super) fn take(&mut self, now: Instant, steps: Vec<Step>) {
+    /// Carries out what an adapter asks for, for what the client waits for since then.
+    pub(super) fn take(&mut self, now: Instant, mut since: Instant, steps: Vec<Step>) {
         for step in steps {
             match step {
-                Step::Server(message) => self.core_message_of_ours(now, message),
+                Step::Since(came) => since = came,
+                Step::Server(message) => self.core_message_of_ours(now, since, message),
                 Step::Client(message) => self.out.push_back(Output::Client(message)),
                 Step::Cancel(id) => match self.speaks_modern() {
                     true => self.cancel_modern(&id),
@@ -114,7 +115,7 @@ impl Bridge {
                 Adapter::LegacyToModern(adapter) => adapter.hear(now, news),
                 Adapter::ModernToLegacy(adapter) => adapter.hear(now, news),
             };
-            self.take(now, steps);
+            self.take(now, now, steps);
         }
         told
     }
@@ -136,14 +137,14 @@ impl Bridge {
             Adapter::LegacyToModern(adapter) => adapter.is_due(now),
             Adapter::ModernToLegacy(adapter) => adapter.is_due(now),
         };
-        self.take(now, steps);
+        self.take(now, now, steps);
     }
 
     /// A lost session was renewed.
     pub(super) fn adapter_renewed(&mut self, now: Instant) {
         if let Adapter::ModernToLegacy(adapter) = &mut self.adapter {
             let steps = adapter.renewed();
-            self.take(now, steps);
+            self.take(now, now, steps);
         }
     }
 
@@ -151,7 +152,7 @@ impl Bridge {
     pub(super) fn adapter_missed(&mut self, now: Instant) {
         if let Adapter::ModernToLegacy(adapter) = &mut self.adapter {
             let steps = adapter.missed();
-            self.take(now, steps);
+            self.take(now, now, steps);
         }
     }
 
@@ -193,7 +194,7 @@ impl Bridge {
             self.cancel_modern(&id);
             end_subscription(&id, &mut steps);
         }
-        self.take(self.now, steps.0);
+        self.take(self.now, self.now, steps.0);
     }
 }
 

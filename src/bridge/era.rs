@@ -90,16 +90,17 @@ impl Bridge {
                 self.client_is(now, Era::Modern);
             }
         }
-        self.pass_on(now, message);
+        self.pass_on(now, now, message);
     }
 
-    fn pass_on(&mut self, now: Instant, message: Message) {
+    /// The client waits since then: a message that goes another way has no more time for that.
+    fn pass_on(&mut self, now: Instant, since: Instant, message: Message) {
         let steps = match &mut self.adapter {
-            Adapter::Same => return self.core_message(now, message),
-            Adapter::LegacyToModern(adapter) => adapter.client_says(now, message),
-            Adapter::ModernToLegacy(adapter) => adapter.client_says(now, message),
+            Adapter::Same => return self.core_message(now, since, message),
+            Adapter::LegacyToModern(adapter) => adapter.client_says(since, message),
+            Adapter::ModernToLegacy(adapter) => adapter.client_says(since, message),
         };
-        self.take(now, steps);
+        self.take(now, since, steps);
     }
 
     fn client_is(&mut self, now: Instant, client: Era) {
@@ -240,7 +241,7 @@ impl Bridge {
         if let State::Running(exchange) = open.state {
             self.cut(exchange);
         }
-        self.pass_on(now, Arc::unwrap_or_clone(open.message));
+        self.pass_on(now, open.since, Arc::unwrap_or_clone(open.message));
         true
     }
 
@@ -270,7 +271,7 @@ impl Bridge {
             self.settings.server,
             client.name()
         ));
-        self.pass_on(now, Arc::unwrap_or_clone(open.message));
+        self.pass_on(now, open.since, Arc::unwrap_or_clone(open.message));
         if client == Era::Modern {
             let is_safe = |open: &Open| open.message.method().is_some_and(retry::is_safe);
             for id in self.requests.ids_where(|open| {
@@ -289,7 +290,9 @@ impl Bridge {
     fn replay_waiting(&mut self, now: Instant) {
         for waiting in std::mem::take(&mut self.waiting) {
             match waiting {
-                Waiting::Note(message, _) => self.pass_on(now, Arc::unwrap_or_clone(message)),
+                Waiting::Note(message, since) => {
+                    self.pass_on(now, since, Arc::unwrap_or_clone(message))
+                }
                 Waiting::Request(id, serial) => match self.requests.find(&id) {
                     // Another one has the id by now.
                     Some(open) if open.serial != serial => {}
@@ -298,7 +301,7 @@ impl Bridge {
                     }
                     Some(_) => {
                         if let Some(open) = self.requests.remove(&id) {
-                            self.pass_on(now, Arc::unwrap_or_clone(open.message));
+                            self.pass_on(now, open.since, Arc::unwrap_or_clone(open.message));
                         }
                     }
                     None => {}

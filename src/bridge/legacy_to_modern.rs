@@ -44,8 +44,8 @@ pub(super) struct LegacyToModern {
 enum Phase {
     /// No `initialize` yet.
     Fresh,
-    /// `server/discover` is not answered yet; the client's messages wait, `initialize` first.
-    Discovering(RequestId, VecDeque<Message>),
+    /// `server/discover` is not answered yet; the client's messages wait since they came, `initialize` first.
+    Discovering(RequestId, VecDeque<(Instant, Message)>),
     Ready,
 }
 
@@ -100,12 +100,12 @@ impl LegacyToModern {
         let is_initialize = message.method() == Some("initialize");
         match &mut self.phase {
             Phase::Discovering(_, waiting) if waiting.len() < MOST_WAITING => {
-                waiting.push_back(message)
+                waiting.push_back((now, message))
             }
             Phase::Discovering(..) => steps.0.push(Step::Warn(
                 "too many messages before the handshake".to_owned(),
             )),
-            Phase::Fresh | Phase::Ready if is_initialize => self.discover(message, &mut steps),
+            Phase::Fresh | Phase::Ready if is_initialize => self.discover(now, message, &mut steps),
             Phase::Fresh | Phase::Ready => self.ready_message(now, message, &mut steps),
         }
         steps.0

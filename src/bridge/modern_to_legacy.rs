@@ -38,8 +38,8 @@ pub(super) struct ModernToLegacy {
 #[derive(Debug)]
 enum Phase {
     Fresh,
-    /// `initialize` is not answered yet; the client's messages wait.
-    Initializing(RequestId, Vec<Message>),
+    /// `initialize` is not answered yet; the client's messages wait, since they came.
+    Initializing(RequestId, Vec<(Instant, Message)>),
     Ready,
 }
 
@@ -67,13 +67,13 @@ impl ModernToLegacy {
         match &mut self.phase {
             Phase::Ready => self.ready_message(now, message, &mut steps),
             Phase::Initializing(_, waiting) if waiting.len() < MOST_WAITING => {
-                waiting.push(message)
+                waiting.push((now, message))
             }
             Phase::Initializing(..) => steps.0.push(Step::Warn(
                 "too many messages before the handshake".to_owned(),
             )),
             Phase::Fresh if matches!(message.kind(), Kind::Request { .. }) => {
-                self.initialize(message, &mut steps)
+                self.initialize(now, message, &mut steps)
             }
             // Nothing can be meant by it before the first request.
             Phase::Fresh => {}
@@ -81,7 +81,7 @@ impl ModernToLegacy {
         steps.0
     }
 
-    fn initialize(&mut self, first: Message, steps: &mut Steps) {
+    fn initialize(&mut self, now: Instant, first: Message, steps: &mut Steps) {
         let id = self.own_id("initialize");
         let capabilities = meta::read(&first, meta::CLIENT_CAPABILITIES).unwrap_or("{}");
         let info = meta::read(&first, meta::CLIENT_INFO).map_or_else(
@@ -98,7 +98,7 @@ impl ModernToLegacy {
             version::LATEST_LEGACY
         );
         steps.server(request(&id, "initialize", &params));
-        self.phase = Phase::Initializing(id, vec![first]);
+        self.phase = Phase::Initializing(id, vec![(now, first)]);
     }
 
     fn ready_message(&mut self, now: Instant, message: Message, steps: &mut Steps) {
@@ -314,7 +314,7 @@ impl ModernToLegacy {
             return;
         }
         if failed {
-            for message in &waiting {
+            for (_, message) in &waiting {
                 if let Kind::Request { id, .. } = message.kind() {
                     steps.0.push(Step::Client(answer.with_id(id)));
                 }
@@ -325,7 +325,8 @@ impl ModernToLegacy {
         self.phase = Phase::Ready;
         steps.0.push(Step::Settled(Era::Legacy));
         steps.server(notification("notifications/initialized", "{}"));
-        for message in waiting {
+        for (since, message) in waiting {
+            steps.0.push(Step::Since(since));
             self.ready_message(now, message, steps);
         }
     }

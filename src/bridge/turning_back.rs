@@ -41,7 +41,7 @@ impl Bridge {
     pub(super) fn give_up(
         &mut self,
         now: Instant,
-        waiting: Vec<Message>,
+        waiting: Vec<(Instant, Message)>,
         why: Message,
         word: Word,
     ) {
@@ -56,32 +56,40 @@ impl Bridge {
             self.eras.remembered = None;
             self.eras.hopeless = self.settings.protocol == Protocol::Auto && word == Word::Server;
         }
-        for message in waiting {
+        for (since, message) in waiting {
             let id = match message.kind() {
                 Kind::Request { id, .. } => id.clone(),
                 Kind::Notification { .. } | Kind::Response { .. } => {
-                    self.core_message(now, message);
+                    self.core_message(now, since, message);
                     continue;
                 }
             };
             match &first {
-                Some(first) if first.id == id => self.first_refusal_stands(now, message, first),
-                Some(_) => self.core_message(now, message),
-                None if guessed => self.core_message(now, message),
+                Some(first) if first.id == id => {
+                    self.first_refusal_stands(now, since, message, first)
+                }
+                Some(_) => self.core_message(now, since, message),
+                None if guessed => self.core_message(now, since, message),
                 None => self.out.push_back(Output::Client(why.with_id(&id))),
             }
         }
     }
 
-    fn first_refusal_stands(&mut self, now: Instant, message: Message, first: &First) {
+    fn first_refusal_stands(
+        &mut self,
+        now: Instant,
+        since: Instant,
+        message: Message,
+        first: &First,
+    ) {
         match &first.why {
             Why::Answered(answer) => self
                 .out
                 .push_back(Output::Client(answer.with_id(&first.id))),
-            Why::Silent => self.core_message(now, message),
+            Why::Silent => self.core_message(now, since, message),
             Why::Refused(refusal) => {
                 let falls_back = self.may_fall_back(refusal.status);
-                self.accept_request(now, first.id.clone(), Arc::new(message));
+                self.accept_request(since, first.id.clone(), Arc::new(message));
                 if falls_back {
                     self.fall_back_to_sse(now, &first.id, refusal.clone());
                 } else {

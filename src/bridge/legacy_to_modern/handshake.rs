@@ -20,7 +20,7 @@ use crate::mcp::version::{self, Era};
 use crate::mcp::{errors, results};
 
 impl LegacyToModern {
-    pub(super) fn discover(&mut self, initialize: Message, steps: &mut Steps) {
+    pub(super) fn discover(&mut self, now: Instant, initialize: Message, steps: &mut Steps) {
         let part = |path: &[&str]| jsonrpc::member_at(initialize.text(), path).map(str::to_owned);
         self.identity.info = part(&["params", "clientInfo"]);
         let capabilities = part(&["params", "capabilities"]).unwrap_or_else(|| "{}".to_owned());
@@ -35,8 +35,9 @@ impl LegacyToModern {
         let Ok(discover) = Message::made(request(&id, "server/discover", "{}")) else {
             return;
         };
-        self.phase = Phase::Discovering(id, VecDeque::from([initialize]));
+        self.phase = Phase::Discovering(id, VecDeque::from([(now, initialize)]));
         let stamped = self.stamped(&discover);
+        steps.0.push(Step::Since(now));
         steps.0.push(Step::Server(Arc::new(stamped)));
     }
 
@@ -81,7 +82,7 @@ impl LegacyToModern {
         let result = answer.member("result").unwrap_or("{}");
         self.subscriptions.offered(result);
         let mut waiting = waiting.into_iter();
-        if let Some(initialize) = waiting.next()
+        if let Some((_, initialize)) = waiting.next()
             && let Kind::Request { id, .. } = initialize.kind()
         {
             let asked = jsonrpc::member_at(initialize.text(), &["params", "protocolVersion"])
@@ -91,7 +92,8 @@ impl LegacyToModern {
                 &results::initialized(result, asked.as_deref(), &self.server),
             );
         }
-        for message in waiting {
+        for (since, message) in waiting {
+            steps.0.push(Step::Since(since));
             self.ready_message(now, message, steps);
         }
     }
@@ -99,7 +101,7 @@ impl LegacyToModern {
     fn not_discovered(
         &mut self,
         answer: &Message,
-        waiting: VecDeque<Message>,
+        waiting: VecDeque<(Instant, Message)>,
         word: Word,
         steps: &mut Steps,
     ) {
@@ -108,9 +110,9 @@ impl LegacyToModern {
         if errors::code(answer) == Some(errors::UNSUPPORTED_VERSION)
             && speaks_ours
             && !std::mem::replace(&mut self.asked_again, true)
-            && let Some(initialize) = waiting.front().cloned()
+            && let Some((since, initialize)) = waiting.front().cloned()
         {
-            self.discover(initialize, steps);
+            self.discover(since, initialize, steps);
             if let Phase::Discovering(_, kept) = &mut self.phase {
                 *kept = waiting;
             }
@@ -133,7 +135,7 @@ impl LegacyToModern {
                 word,
             });
         } else {
-            for message in &waiting {
+            for (_, message) in &waiting {
                 if let Kind::Request { id, .. } = message.kind() {
                     steps.0.push(Step::Client(answer.with_id(id)));
                 }
@@ -142,8 +144,8 @@ impl LegacyToModern {
     }
 }
 
-fn fail_all(waiting: &VecDeque<Message>, code: i64, what: &str, steps: &mut Steps) {
-    for message in waiting {
+fn fail_all(waiting: &VecDeque<(Instant, Message)>, code: i64, what: &str, steps: &mut Steps) {
+    for (_, message) in waiting {
         if let Kind::Request { id, .. } = message.kind() {
             steps.client(failure(id, code, what));
         }

@@ -27,7 +27,7 @@ fn sent(steps: &[Step]) -> (Vec<String>, Vec<String>) {
             Step::Server(message) => server.push(message.text().to_owned()),
             Step::Client(message) => client.push(message.text().to_owned()),
             Step::Cancel(id) => server.push(format!("cancel {id}")),
-            Step::Warn(_) | Step::Settled(_) | Step::GiveUp { .. } => {}
+            Step::Since(_) | Step::Warn(_) | Step::Settled(_) | Step::GiveUp { .. } => {}
         }
     }
     (server, client)
@@ -489,6 +489,71 @@ fn a_probe_is_not_given_longer_than_any_request_may_take() {
     let (_, lines) = drain(&mut bridge);
     assert!(
         lines.len() == 1 && lines[0].contains("within 5 s"),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn a_server_that_is_asked_first_and_initialize_after_it_share_the_time_of_one_request() {
+    let start = Instant::now();
+    let settings = Settings {
+        protocol: Protocol::Auto,
+        request_timeout: Some(Duration::from_secs(6)),
+        ..settings()
+    };
+    let mut bridge = Bridge::new(settings, start);
+    let initialize = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}"#.to_owned();
+    bridge.handle(start, Input::Client(Message::read(initialize)));
+    assert_eq!(drain(&mut bridge).0[0].1, "server/discover");
+    bridge.handle(start + Duration::from_secs(3), Input::Time);
+    let (opened, lines) = drain(&mut bridge);
+    assert_eq!((opened[0].1.as_str(), lines.len()), ("initialize", 0));
+    assert_eq!(bridge.deadline(), Some(start + Duration::from_secs(6)));
+    bridge.handle(start + Duration::from_secs(6), Input::Time);
+    let (_, lines) = drain(&mut bridge);
+    assert!(
+        lines.len() == 1 && lines[0].contains("within 6 s"),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn what_waits_for_a_handshake_has_no_more_time_for_that() {
+    let start = Instant::now();
+    let settings = Settings {
+        protocol: Protocol::Legacy,
+        request_timeout: Some(Duration::from_secs(6)),
+        ..settings()
+    };
+    let mut bridge = Bridge::new(settings, start);
+    let list = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{{{META}}}}}"#);
+    bridge.handle(start, Input::Client(Message::read(list)));
+    let (exchange, method, id) = drain(&mut bridge).0.remove(0);
+    assert_eq!(method, "initialize");
+    let now = start + Duration::from_secs(4);
+    let parsed = Message::read(format!(
+        r#"{{"jsonrpc":"2.0","id":{id},"result":{{"protocolVersion":"2025-11-25","capabilities":{{}}}}}}"#
+    ));
+    let content = Content::Json;
+    for progress in [
+        Progress::Opened(Head {
+            session: None,
+            content,
+        }),
+        Progress::Event { id: None, parsed },
+    ] {
+        bridge.handle(now, Input::Progress(exchange, vec![progress]));
+    }
+    let (opened, _) = drain(&mut bridge);
+    assert_eq!(opened[0].1, "notifications/initialized");
+    bridge.handle(
+        now,
+        Input::Progress(opened[0].0, vec![Progress::Ended(End::Complete)]),
+    );
+    bridge.handle(start + Duration::from_secs(6), Input::Time);
+    let (_, lines) = drain(&mut bridge);
+    assert!(
+        lines.len() == 1 && lines[0].contains("tools/list") && lines[0].contains("within 6 s"),
         "{lines:?}"
     );
 }
