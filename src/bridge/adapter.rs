@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::jsonrpc::{self, Message, RequestId};
+use crate::jsonrpc::{self, Kind, Message, RequestId};
 use crate::mcp::errors;
 use crate::mcp::version::Era;
 
@@ -102,6 +102,35 @@ pub(super) fn notification(method: &str, params: &str) -> String {
 pub(super) fn cancelled(message: &Message) -> Option<RequestId> {
     jsonrpc::member_at(message.text(), &["params", "requestId"]).and_then(RequestId::from_text)
 }
+
+/// A message that waits for the handshake. One that cancels a request which waits too takes it back: that was never sent, and
+/// nothing more is said of it.
+pub(super) fn wait(
+    waiting: &mut Vec<(Instant, Message)>,
+    now: Instant,
+    message: Message,
+    steps: &mut Steps,
+) {
+    let before = waiting.len();
+    if message.method() == Some("notifications/cancelled") {
+        let id = cancelled(&message);
+        waiting.retain(|(_, waits)| match waits.kind() {
+            Kind::Request { id: waits, method } => {
+                method == "initialize" || id.as_ref() != Some(waits)
+            }
+            Kind::Notification { .. } | Kind::Response { .. } => true,
+        });
+    }
+    if before == MOST_WAITING {
+        let what = "too many messages before the handshake";
+        steps.0.push(Step::Warn(what.to_owned()));
+    } else if before == waiting.len() {
+        waiting.push((now, message));
+    }
+}
+
+/// Messages that may wait for the handshake.
+const MOST_WAITING: usize = 10_000;
 
 /// Whose word a failure is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

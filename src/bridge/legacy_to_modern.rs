@@ -11,11 +11,11 @@
 
 mod handshake;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::adapter::{News, Step, Steps, cancelled};
+use super::adapter::{News, Step, Steps, cancelled, wait};
 use super::mrtr::{Asked, Rounds};
 use super::subscriptions::Subscriptions;
 use crate::jsonrpc::{self, Kind, Message, RequestId};
@@ -45,7 +45,7 @@ enum Phase {
     /// No `initialize` yet.
     Fresh,
     /// `server/discover` is not answered yet; the client's messages wait since they came, `initialize` first.
-    Discovering(RequestId, VecDeque<(Instant, Message)>),
+    Discovering(RequestId, Vec<(Instant, Message)>),
     Ready,
 }
 
@@ -99,12 +99,7 @@ impl LegacyToModern {
         let mut steps = Steps::default();
         let is_initialize = message.method() == Some("initialize");
         match &mut self.phase {
-            Phase::Discovering(_, waiting) if waiting.len() < MOST_WAITING => {
-                waiting.push_back((now, message))
-            }
-            Phase::Discovering(..) => steps.0.push(Step::Warn(
-                "too many messages before the handshake".to_owned(),
-            )),
+            Phase::Discovering(_, waiting) => wait(waiting, now, message, &mut steps),
             Phase::Fresh | Phase::Ready if is_initialize => self.discover(now, message, &mut steps),
             Phase::Fresh | Phase::Ready => self.ready_message(now, message, &mut steps),
         }
@@ -336,8 +331,6 @@ fn is_level(level: &str) -> bool {
     jsonrpc::string(level).is_some_and(|level| super::parked::LEVELS.contains(&level.as_str()))
 }
 
-/// Messages that may wait for the handshake.
-const MOST_WAITING: usize = 10_000;
 /// JSON-RPC: internal error.
 const INTERNAL: i64 = -32603;
 /// JSON-RPC: no request.

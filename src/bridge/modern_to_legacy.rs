@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::adapter::{News, Step, Steps, Word, cancelled, notification, request, response};
+use super::adapter::{News, Step, Steps, Word, cancelled, notification, request, response, wait};
 use super::listeners::Listeners;
 use super::modern::LISTEN;
 use super::parked::{Call, LEVELS, Parked, level_number};
@@ -66,12 +66,7 @@ impl ModernToLegacy {
         let mut steps = Steps::default();
         match &mut self.phase {
             Phase::Ready => self.ready_message(now, message, &mut steps),
-            Phase::Initializing(_, waiting) if waiting.len() < MOST_WAITING => {
-                waiting.push((now, message))
-            }
-            Phase::Initializing(..) => steps.0.push(Step::Warn(
-                "too many messages before the handshake".to_owned(),
-            )),
+            Phase::Initializing(_, waiting) => wait(waiting, now, message, &mut steps),
             Phase::Fresh if matches!(message.kind(), Kind::Request { .. }) => {
                 self.initialize(now, message, &mut steps)
             }
@@ -378,6 +373,3 @@ fn unsupported(id: &RequestId, version: &str, steps: &mut Steps) {
         jsonrpc::quoted(version)
     ));
 }
-
-/// Messages that may wait for the handshake.
-const MOST_WAITING: usize = 10_000;

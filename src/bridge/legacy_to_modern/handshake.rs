@@ -8,7 +8,6 @@
 //!
 //! Spec: MCP 2026-07-28 server/discover, basic/versioning; 2025-11-25 basic/lifecycle (Version Negotiation).
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -35,7 +34,7 @@ impl LegacyToModern {
         let Ok(discover) = Message::made(request(&id, "server/discover", "{}")) else {
             return;
         };
-        self.phase = Phase::Discovering(id, VecDeque::from([(now, initialize)]));
+        self.phase = Phase::Discovering(id, vec![(now, initialize)]);
         let stamped = self.stamped(&discover);
         steps.0.push(Step::Since(now));
         steps.0.push(Step::Server(Arc::new(stamped)));
@@ -68,11 +67,9 @@ impl LegacyToModern {
                 version::MODERN
             );
             match Message::made(failure(&id, INTERNAL, &what)) {
-                Ok(why) if version::has_legacy(&versions) => steps.0.push(Step::GiveUp {
-                    waiting: waiting.into(),
-                    why,
-                    word,
-                }),
+                Ok(why) if version::has_legacy(&versions) => {
+                    steps.0.push(Step::GiveUp { waiting, why, word })
+                }
                 Ok(_) | Err(_) => fail_all(&waiting, INTERNAL, &what, steps),
             }
             return;
@@ -101,7 +98,7 @@ impl LegacyToModern {
     fn not_discovered(
         &mut self,
         answer: &Message,
-        waiting: VecDeque<(Instant, Message)>,
+        waiting: Vec<(Instant, Message)>,
         word: Word,
         steps: &mut Steps,
     ) {
@@ -110,7 +107,7 @@ impl LegacyToModern {
         if errors::code(answer) == Some(errors::UNSUPPORTED_VERSION)
             && speaks_ours
             && !std::mem::replace(&mut self.asked_again, true)
-            && let Some((since, initialize)) = waiting.front().cloned()
+            && let Some((since, initialize)) = waiting.first().cloned()
         {
             self.discover(since, initialize, steps);
             if let Phase::Discovering(_, kept) = &mut self.phase {
@@ -130,7 +127,7 @@ impl LegacyToModern {
             fail_all(&waiting, INTERNAL, &what, steps);
         } else if word == Word::Server || self.asks && word == Word::Nobody {
             steps.0.push(Step::GiveUp {
-                waiting: waiting.into(),
+                waiting,
                 why: answer.clone(),
                 word,
             });
@@ -144,7 +141,7 @@ impl LegacyToModern {
     }
 }
 
-fn fail_all(waiting: &VecDeque<(Instant, Message)>, code: i64, what: &str, steps: &mut Steps) {
+fn fail_all(waiting: &[(Instant, Message)], code: i64, what: &str, steps: &mut Steps) {
     for (_, message) in waiting {
         if let Kind::Request { id, .. } = message.kind() {
             steps.client(failure(id, code, what));

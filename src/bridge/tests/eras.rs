@@ -518,6 +518,29 @@ fn a_server_that_is_asked_first_and_initialize_after_it_share_the_time_of_one_re
 }
 
 #[test]
+fn nothing_is_said_of_a_request_that_is_cancelled_while_it_waits_for_the_handshake() {
+    let mut adapter = ModernToLegacy::new(7);
+    let now = Instant::now();
+    let mut say = |text: &str| sent(&adapter.client_says(now, parse(text)));
+    let (server, _) = say(&format!(
+        r#"{{"id":1,"method":"subscriptions/listen","params":{{"notifications":{{}},{META}}}}}"#
+    ));
+    say(&format!(
+        r#"{{"id":2,"method":"tools/list","params":{{{META}}}}}"#
+    ));
+    say(r#"{"method":"notifications/cancelled","params":{"requestId":1}}"#);
+    let id = jsonrpc::member(&server[0], "id").unwrap();
+    let message = parse(&format!(
+        r#"{{"id":{id},"result":{{"capabilities":{{}}}}}}"#
+    ));
+    let word = Word::Server;
+    let (server, client) = sent(&adapter.hear(now, News::Answer { message, word }));
+    assert!(client.is_empty(), "{client:?}");
+    assert_eq!(server.len(), 2, "{server:?}");
+    assert!(server[1].contains("tools/list"), "{server:?}");
+}
+
+#[test]
 fn what_waits_for_a_handshake_has_no_more_time_for_that() {
     let start = Instant::now();
     let settings = Settings {
