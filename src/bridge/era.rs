@@ -1,6 +1,7 @@
 //! Which era client and server speak, and which adapter stands between them.
 //!
-//! - The client's first message decides its era; each `initialize` decides it anew.
+//! - The client's first message decides its era; each `initialize` decides it anew. A server that refused both handshakes is
+//!   asked again when the client asks again.
 //! - Forward first, translate on refusal: the client's own first request is the probe of the server. Only what a server
 //!   of the other era refuses in its own way leads to a handshake of ours; if that is refused too, the first refusal stands.
 //! - `--protocol auto` asks before a legacy client's `initialize`: a server that does not say that it is modern is given it.
@@ -84,8 +85,9 @@ impl Bridge {
         if let Kind::Request { method, .. } = message.kind() {
             if method == "initialize" {
                 self.client_is(now, Era::Legacy);
-            } else if self.eras.client.is_none()
-                && (method == "server/discover" || meta::version(&message).is_some())
+            } else if method == "server/discover"
+                && (self.eras.client.is_none() || self.eras.hopeless)
+                || self.eras.client.is_none() && meta::version(&message).is_some()
             {
                 self.client_is(now, Era::Modern);
             }
@@ -121,13 +123,13 @@ impl Bridge {
         }
     }
 
-    fn adapt_to_modern(&mut self) {
+    pub(super) fn adapt_to_modern(&mut self) {
         let server = self.settings.server.clone();
         let asks = self.settings.protocol == Protocol::Auto && self.eras.server.is_none();
         self.adapter = Adapter::LegacyToModern(Box::new(LegacyToModern::new(server, asks)));
     }
 
-    fn adapt_to_legacy(&mut self) {
+    pub(super) fn adapt_to_legacy(&mut self) {
         self.adapter = Adapter::ModernToLegacy(Box::new(ModernToLegacy::new(self.settings.seed)));
     }
 

@@ -75,7 +75,10 @@ impl LegacyToModern {
             server,
             asks,
             phase: Phase::Fresh,
-            identity: Identity::default(),
+            identity: Identity {
+                capabilities: "{}".to_owned(),
+                ..Identity::default()
+            },
             made: 0,
             asked_again: false,
             open: BTreeMap::new(),

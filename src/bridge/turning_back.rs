@@ -1,7 +1,8 @@
 //! Leaving an adapter: the client begins anew, or the handshake of the other era was refused as well.
 //!
 //! - Whoever waits for an answer that the adapter owed gets an error; what the client has said meanwhile goes another way.
-//! - If both handshakes were refused, the first refusal stands: it is the answer to what the client itself sent.
+//! - If both handshakes were refused, the first refusal stands: it is the answer to what the client itself sent. Where there
+//!   is only one, the next request tries it again.
 //!
 //! Spec: MCP 2026-07-28 basic/versioning (Backward Compatibility).
 
@@ -14,6 +15,7 @@ use super::{Bridge, Output};
 use crate::config::Protocol;
 use crate::error::{Error, Kind as ErrorKind};
 use crate::jsonrpc::{Kind, Message};
+use crate::mcp::version::Era;
 
 impl Bridge {
     /// What the adapter had under way at the server is of no use to another one; whoever waits for it is told.
@@ -46,6 +48,14 @@ impl Bridge {
         word: Word,
     ) {
         self.leave_adapter(now);
+        if self.must_adapt() {
+            for (_, message) in waiting {
+                if let Kind::Request { id, .. } = message.kind() {
+                    self.out.push_back(Output::Client(why.with_id(id)));
+                }
+            }
+            return;
+        }
         self.eras.server = None;
         self.eras.hopeless = true;
         let first = self.eras.first.take();
@@ -73,6 +83,19 @@ impl Bridge {
                 None => self.out.push_back(Output::Client(why.with_id(&id))),
             }
         }
+    }
+
+    /// Whether there is no other way to speak to the server, so that the next request tries it afresh.
+    fn must_adapt(&mut self) -> bool {
+        let only_legacy = self.link.is_sse() || self.settings.protocol == Protocol::Legacy;
+        match self.eras.client {
+            Some(Era::Modern) if only_legacy => self.adapt_to_legacy(),
+            Some(Era::Legacy) if self.settings.protocol == Protocol::Modern => {
+                self.adapt_to_modern()
+            }
+            Some(_) | None => return false,
+        }
+        true
     }
 
     fn first_refusal_stands(
