@@ -19,7 +19,7 @@ use super::in_flight::{Open, State};
 use super::legacy_to_modern::LegacyToModern;
 use super::modern_to_legacy::ModernToLegacy;
 use super::verdict::{self, Verdict};
-use super::{Bridge, LINGER, Limit, Output, Refusal, Waiting, retry};
+use super::{Bridge, LINGER, Limit, Output, Refusal, Waiting, cancelled, retry};
 use crate::config::Protocol;
 use crate::jsonrpc::{Kind, Message, RequestId};
 use crate::mcp::version::Era;
@@ -97,6 +97,13 @@ impl Bridge {
 
     /// The client waits since then: a message that goes another way has no more time for that.
     fn pass_on(&mut self, now: Instant, since: Instant, message: Message) {
+        // A request that left before the adapter stood here is none of the adapter's.
+        if self.is_adapting()
+            && let Some(id) = cancelled(&message)
+            && self.requests.find(&id).is_some_and(|open| !open.adapted)
+        {
+            return self.cancel_modern(&id);
+        }
         let steps = match &mut self.adapter {
             Adapter::Same => return self.core_message(now, since, message),
             Adapter::LegacyToModern(adapter) => adapter.client_says(since, message),
@@ -275,13 +282,16 @@ impl Bridge {
         ));
         self.pass_on(now, open.since, Arc::unwrap_or_clone(open.message));
         if client == Era::Modern {
-            let is_safe = |open: &Open| open.message.method().is_some_and(retry::is_safe);
-            for id in self.requests.ids_where(|open| {
-                matches!(open.state, State::Running(_))
-                    && !open.adapted
-                    && !open.is_own
-                    && is_safe(open)
-            }) {
+            let is_free = |open: &Open| match open.state {
+                State::Running(_) => open.message.method().is_some_and(retry::is_safe),
+                // It is not at the server.
+                State::Paused(_) => true,
+                _ => false,
+            };
+            for id in self
+                .requests
+                .ids_where(|open| is_free(open) && !open.adapted && !open.is_own)
+            {
                 self.say_again(now, &id);
             }
         }
