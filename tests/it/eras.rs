@@ -237,6 +237,59 @@ fn tools(
 }
 
 #[test]
+fn an_answer_of_the_client_is_never_sent_to_a_modern_server() {
+    let server = tools(|request, reply| {
+        assert_eq!(request.rpc(), "tools/list");
+        reply.json(result(
+            &request.id(),
+            r#"{"resultType":"complete","tools":[]}"#,
+        ));
+    });
+    let mut client = connect(&server, &[], true);
+    let answers = [
+        r#"{"jsonrpc":"2.0","id":"s1","result":{}}"#,
+        r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32601,"message":"m"}}"#,
+    ];
+    // Before the server is known to be modern, and after.
+    for _ in 0..2 {
+        for answer in answers {
+            client.process.send(answer);
+        }
+        assert!(client.call("tools/list", json!({}))["result"].is_object());
+    }
+    client.process.finish();
+    assert_eq!(server.log(), ["POST tools/list", "POST tools/list"]);
+}
+
+#[test]
+fn a_subscription_that_is_acknowledged_shows_that_the_server_is_modern() {
+    let server = tools(|request, reply| {
+        let message = request.json();
+        match request.rpc().as_str() {
+            "subscriptions/listen" => {
+                reply.sse();
+                let params = json!({"_meta":{SUBSCRIPTION:message["id"]},"notifications":{}});
+                reply.event(&json!({"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":params}).to_string());
+                reply.wait_until_peer_leaves();
+            }
+            // Of no era.
+            _ => reply.status(400),
+        }
+    });
+    let mut client = connect(&server, &[], true);
+    client.send("subscriptions/listen", json!({"notifications":{}}));
+    client.note("notifications/subscriptions/acknowledged");
+    let answer = client.call("tools/call", json!({"name":"a"}));
+    assert_eq!(answer["error"]["data"]["httpStatus"], 400, "{answer}");
+    client.process.close_stdin();
+    client.process.rest();
+    assert_eq!(
+        server.log(),
+        ["POST subscriptions/listen", "POST tools/call"]
+    );
+}
+
+#[test]
 fn arguments_are_mirrored_and_invalid_tools_are_hidden() {
     let server = tools(|request, reply| {
         match request.rpc().as_str() {
