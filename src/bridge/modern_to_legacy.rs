@@ -241,7 +241,7 @@ impl ModernToLegacy {
                         self.listeners.asked(&uri);
                         self.watch(&mut steps);
                     }
-                    if failed {
+                    if failed && word == Word::Server {
                         let words = crate::log::clean(&errors::words(&message), 200);
                         steps.0.push(Step::Warn(format!(
                             "the server refused \"{method}\": {words}"
