@@ -15,7 +15,7 @@ use std::time::Instant;
 use super::adapter::{News, Step, Steps, Word, cancelled, notification, request, response, wait};
 use super::listeners::Listeners;
 use super::modern::LISTEN;
-use super::parked::{Call, LEVELS, Parked, level_number};
+use super::parked::{Call, LEVELS, Parked, level_number, resumes};
 use crate::jsonrpc::{self, Kind, Message, RequestId};
 use crate::mcp::version::{self, Era};
 use crate::mcp::{errors, meta, results};
@@ -151,7 +151,7 @@ impl ModernToLegacy {
                 self.listeners.open(&id, message, &self.initialized, steps);
                 self.watch(steps);
             }
-            _ if self.calls.resumes(message) => {
+            _ if can_park(method) && resumes(message) => {
                 self.calls.resume(now, id, message, steps);
                 self.deliver(steps);
             }
@@ -163,7 +163,7 @@ impl ModernToLegacy {
         let level = meta::read(message, meta::LOG_LEVEL).and_then(level_number);
         self.want_level(level, steps);
         // Its stream may stay open beyond the client's id, which is free again once it is asked for input.
-        let can_park = matches!(method, "tools/call" | "prompts/get" | "resources/read");
+        let can_park = can_park(method);
         let wire = if can_park {
             self.own_id("call")
         } else {
@@ -363,6 +363,10 @@ impl ModernToLegacy {
     pub(super) fn is_awaited(&self, wire: &RequestId) -> bool {
         self.calls.is_awaited(wire)
     }
+}
+
+fn can_park(method: &str) -> bool {
+    matches!(method, "tools/call" | "prompts/get" | "resources/read")
 }
 
 fn unsupported(id: &RequestId, version: &str, steps: &mut Steps) {

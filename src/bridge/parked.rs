@@ -196,12 +196,8 @@ impl Parked {
         }
     }
 
-    /// Whether a request takes up a parked one.
-    pub(super) fn resumes(&self, message: &Message) -> bool {
-        state(message).is_some_and(|state| state.starts_with(&self.prefix))
-    }
-
-    /// The client's retry: its answers go to the server, and it waits under a new id.
+    /// The client's retry: its answers go to the server, and it waits under a new id. One that belongs to nothing known here is
+    /// refused: sent as a new call, it would be carried out twice.
     pub(super) fn resume(
         &mut self,
         now: Instant,
@@ -370,6 +366,11 @@ fn deliver(call: Call, info: Option<&str>, steps: &mut Steps) {
         };
         steps.0.push(Step::Client(full.with_id(&id)));
     }
+}
+
+/// Whether a request takes up one that was parked.
+pub(super) fn resumes(message: &Message) -> bool {
+    jsonrpc::member_at(message.text(), &["params", "requestState"]).is_some()
 }
 
 fn state(message: &Message) -> Option<String> {
