@@ -3,13 +3,17 @@
 //! An adapter is pure: it is told what client and server say, and answers with steps, which are carried out in order.
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use crate::jsonrpc::{self, Message, RequestId};
+use crate::jsonrpc::{self, Kind, Message, RequestId};
+use crate::mcp::errors;
 use crate::mcp::version::Era;
 
 /// What an adapter asks for.
 #[derive(Debug)]
 pub(super) enum Step {
+    /// The client waits since then for what the following messages are for: they have no limit of their own.
+    Since(Instant),
     /// A message for the server, as if its client had sent it.
     Server(Arc<Message>),
     /// A message for the client.
@@ -22,8 +26,8 @@ pub(super) enum Step {
     Settled(Era),
     /// It has not: what waits needs another way, or this answer.
     GiveUp {
-        /// The client's messages, in their order.
-        waiting: Vec<Message>,
+        /// The client's messages, in their order, and when they came.
+        waiting: Vec<(Instant, Message)>,
         /// How the handshake failed.
         why: Message,
         /// Whose word that is.
@@ -55,6 +59,14 @@ impl Steps {
     /// The answer to a request of the client.
     pub(super) fn result(&mut self, id: &RequestId, result: &str) {
         self.client(response(id, result));
+    }
+
+    /// The error for a request of the client that needs capabilities (JSON text) it has not declared.
+    pub(super) fn missing(&mut self, id: &RequestId, what: &str, capabilities: &str) {
+        let failure = failure(id, errors::MISSING_CAPABILITY, what);
+        let error = jsonrpc::member(&failure, "error").unwrap_or("{}");
+        let error = errors::missing(error, capabilities);
+        self.client(jsonrpc::replace_member(&failure, "error", &error));
     }
 
     /// An error for a request of the client.
@@ -90,6 +102,35 @@ pub(super) fn notification(method: &str, params: &str) -> String {
 pub(super) fn cancelled(message: &Message) -> Option<RequestId> {
     jsonrpc::member_at(message.text(), &["params", "requestId"]).and_then(RequestId::from_text)
 }
+
+/// A message that waits for the handshake. One that cancels a request which waits too takes it back: that was never sent, and
+/// nothing more is said of it.
+pub(super) fn wait(
+    waiting: &mut Vec<(Instant, Message)>,
+    now: Instant,
+    message: Message,
+    steps: &mut Steps,
+) {
+    let before = waiting.len();
+    if message.method() == Some("notifications/cancelled") {
+        let id = cancelled(&message);
+        waiting.retain(|(_, waits)| match waits.kind() {
+            Kind::Request { id: waits, method } => {
+                method == "initialize" || id.as_ref() != Some(waits)
+            }
+            Kind::Notification { .. } | Kind::Response { .. } => true,
+        });
+    }
+    if before == MOST_WAITING {
+        let what = "too many messages before the handshake";
+        steps.0.push(Step::Warn(what.to_owned()));
+    } else if before == waiting.len() {
+        waiting.push((now, message));
+    }
+}
+
+/// Messages that may wait for the handshake.
+const MOST_WAITING: usize = 10_000;
 
 /// Whose word a failure is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

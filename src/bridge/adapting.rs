@@ -1,25 +1,29 @@
 //! How the bridge talks to its adapter: what it is told, when it is due, what it leaves behind.
 //!
 //! - Answers and messages of the server are told in their order, after the event that brought them was dealt with.
-//! - Subscriptions are ended in order when this process leaves, and are not waited for; nor is what only an adapter wants.
+//! - Subscriptions are ended in order when this process leaves: a result, and the notification that on stdio stands for the
+//!   end of their stream. They are not waited for; nor is what only an adapter wants.
+//!
+//! Spec: MCP 2026-07-28 basic/patterns/subscriptions (Graceful Closure), basic/patterns/cancellation.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::adapter::{News, Step, Word};
+use super::adapter::{News, Step, Steps, Word, notification};
 use super::era::Adapter;
 use super::modern::LISTEN;
 use super::{Bridge, ExchangeId, Output, Purpose, verdict};
 use crate::error::{Error, Kind as ErrorKind};
 use crate::jsonrpc::{Kind, Message, RequestId};
+use crate::mcp::meta;
 
 impl Bridge {
     /// A message of the adapter for the server.
-    pub(super) fn core_message_of_ours(&mut self, now: Instant, message: Arc<Message>) {
+    fn core_message_of_ours(&mut self, now: Instant, since: Instant, message: Arc<Message>) {
         match message.kind() {
-            Kind::Request { id, .. } => self.admit_request(now, id.clone(), message),
+            Kind::Request { id, .. } => self.admit_request(since, id.clone(), message),
             Kind::Notification { .. } | Kind::Response { .. } => {
-                self.core_message(now, Arc::unwrap_or_clone(message))
+                self.core_message(now, since, Arc::unwrap_or_clone(message))
             }
         }
     }
@@ -83,11 +87,12 @@ impl Bridge {
         }
     }
 
-    /// Carries out what an adapter asks for.
-    pub(super) fn take(&mut self, now: Instant, steps: Vec<Step>) {
+    /// Carries out what an adapter asks for, for what the client waits for since then.
+    pub(super) fn take(&mut self, now: Instant, mut since: Instant, steps: Vec<Step>) {
         for step in steps {
             match step {
-                Step::Server(message) => self.core_message_of_ours(now, message),
+                Step::Since(came) => since = came,
+                Step::Server(message) => self.core_message_of_ours(now, since, message),
                 Step::Client(message) => self.out.push_back(Output::Client(message)),
                 Step::Cancel(id) => match self.speaks_modern() {
                     true => self.cancel_modern(&id),
@@ -110,7 +115,7 @@ impl Bridge {
                 Adapter::LegacyToModern(adapter) => adapter.hear(now, news),
                 Adapter::ModernToLegacy(adapter) => adapter.hear(now, news),
             };
-            self.take(now, steps);
+            self.take(now, now, steps);
         }
         told
     }
@@ -132,14 +137,14 @@ impl Bridge {
             Adapter::LegacyToModern(adapter) => adapter.is_due(now),
             Adapter::ModernToLegacy(adapter) => adapter.is_due(now),
         };
-        self.take(now, steps);
+        self.take(now, now, steps);
     }
 
     /// A lost session was renewed.
     pub(super) fn adapter_renewed(&mut self, now: Instant) {
         if let Adapter::ModernToLegacy(adapter) = &mut self.adapter {
             let steps = adapter.renewed();
-            self.take(now, steps);
+            self.take(now, now, steps);
         }
     }
 
@@ -147,7 +152,7 @@ impl Bridge {
     pub(super) fn adapter_missed(&mut self, now: Instant) {
         if let Adapter::ModernToLegacy(adapter) = &mut self.adapter {
             let steps = adapter.missed();
-            self.take(now, steps);
+            self.take(now, now, steps);
         }
     }
 
@@ -170,11 +175,12 @@ impl Bridge {
 
     /// The client's subscriptions end in order; what waits for the client itself gets an error.
     pub(super) fn end_subscriptions(&mut self, why: &str) {
-        let ids = match &self.adapter {
+        let ids = match &mut self.adapter {
+            // One that was not acknowledged is a request without an answer, like any other.
             Adapter::Same => self
                 .requests
-                .ids_where(|open| open.message.method() == Some(LISTEN) && !open.is_own),
-            Adapter::ModernToLegacy(adapter) => adapter.subscriptions(),
+                .ids_where(|open| open.acknowledged && !open.is_own),
+            Adapter::ModernToLegacy(adapter) => adapter.end_subscriptions(),
             Adapter::LegacyToModern(adapter) => {
                 for id in adapter.unanswered() {
                     let error = Error::new(ErrorKind::Closing, why);
@@ -183,10 +189,25 @@ impl Bridge {
                 return;
             }
         };
+        let mut steps = Steps::default();
         for id in ids {
             self.cancel_modern(&id);
-            self.out
-                .push_back(Output::Answer(Bridge::end_of_subscription(&id)));
+            end_subscription(&id, &mut steps);
         }
+        self.take(self.now, self.now, steps.0);
     }
+}
+
+/// The orderly end of a subscription. The result comes first: a client that is told that the stream is over does not wait for
+/// one any more.
+fn end_subscription(id: &RequestId, steps: &mut Steps) {
+    let subscription = meta::SUBSCRIPTION_ID;
+    steps.result(
+        id,
+        &format!("{{\"resultType\":\"complete\",\"_meta\":{{\"{subscription}\":{id}}}}}"),
+    );
+    steps.client(notification(
+        "notifications/cancelled",
+        &format!("{{\"requestId\":{id}}}"),
+    ));
 }

@@ -1,6 +1,7 @@
 //! Which era client and server speak, and which adapter stands between them.
 //!
-//! - The client's first message decides its era; each `initialize` decides it anew.
+//! - The client's first message decides its era; each `initialize` decides it anew. A server that refused both handshakes is
+//!   asked again when the client asks again.
 //! - Forward first, translate on refusal: the client's own first request is the probe of the server. Only what a server
 //!   of the other era refuses in its own way leads to a handshake of ours; if that is refused too, the first refusal stands.
 //! - `--protocol auto` asks before a legacy client's `initialize`: a server that does not say that it is modern is given it.
@@ -18,7 +19,7 @@ use super::in_flight::{Open, State};
 use super::legacy_to_modern::LegacyToModern;
 use super::modern_to_legacy::ModernToLegacy;
 use super::verdict::{self, Verdict};
-use super::{Bridge, LINGER, Limit, Output, Refusal, Waiting, retry};
+use super::{Bridge, LINGER, Limit, Output, Refusal, Waiting, cancelled, retry};
 use crate::config::Protocol;
 use crate::jsonrpc::{Kind, Message, RequestId};
 use crate::mcp::version::Era;
@@ -84,22 +85,31 @@ impl Bridge {
         if let Kind::Request { method, .. } = message.kind() {
             if method == "initialize" {
                 self.client_is(now, Era::Legacy);
-            } else if self.eras.client.is_none()
-                && (method == "server/discover" || meta::version(&message).is_some())
+            } else if method == "server/discover"
+                && (self.eras.client.is_none() || self.eras.hopeless)
+                || self.eras.client.is_none() && meta::version(&message).is_some()
             {
                 self.client_is(now, Era::Modern);
             }
         }
-        self.pass_on(now, message);
+        self.pass_on(now, now, message);
     }
 
-    fn pass_on(&mut self, now: Instant, message: Message) {
+    /// The client waits since then: a message that goes another way has no more time for that.
+    fn pass_on(&mut self, now: Instant, since: Instant, message: Message) {
+        // A request that left before the adapter stood here is none of the adapter's.
+        if self.is_adapting()
+            && let Some(id) = cancelled(&message)
+            && self.requests.find(&id).is_some_and(|open| !open.adapted)
+        {
+            return self.cancel_modern(&id);
+        }
         let steps = match &mut self.adapter {
-            Adapter::Same => return self.core_message(now, message),
-            Adapter::LegacyToModern(adapter) => adapter.client_says(now, message),
-            Adapter::ModernToLegacy(adapter) => adapter.client_says(now, message),
+            Adapter::Same => return self.core_message(now, since, message),
+            Adapter::LegacyToModern(adapter) => adapter.client_says(since, message),
+            Adapter::ModernToLegacy(adapter) => adapter.client_says(since, message),
         };
-        self.take(now, steps);
+        self.take(now, since, steps);
     }
 
     fn client_is(&mut self, now: Instant, client: Era) {
@@ -120,13 +130,13 @@ impl Bridge {
         }
     }
 
-    fn adapt_to_modern(&mut self) {
+    pub(super) fn adapt_to_modern(&mut self) {
         let server = self.settings.server.clone();
         let asks = self.settings.protocol == Protocol::Auto && self.eras.server.is_none();
         self.adapter = Adapter::LegacyToModern(Box::new(LegacyToModern::new(server, asks)));
     }
 
-    fn adapt_to_legacy(&mut self) {
+    pub(super) fn adapt_to_legacy(&mut self) {
         self.adapter = Adapter::ModernToLegacy(Box::new(ModernToLegacy::new(self.settings.seed)));
     }
 
@@ -240,7 +250,7 @@ impl Bridge {
         if let State::Running(exchange) = open.state {
             self.cut(exchange);
         }
-        self.pass_on(now, Arc::unwrap_or_clone(open.message));
+        self.pass_on(now, open.since, Arc::unwrap_or_clone(open.message));
         true
     }
 
@@ -270,15 +280,18 @@ impl Bridge {
             self.settings.server,
             client.name()
         ));
-        self.pass_on(now, Arc::unwrap_or_clone(open.message));
+        self.pass_on(now, open.since, Arc::unwrap_or_clone(open.message));
         if client == Era::Modern {
-            let is_safe = |open: &Open| open.message.method().is_some_and(retry::is_safe);
-            for id in self.requests.ids_where(|open| {
-                matches!(open.state, State::Running(_))
-                    && !open.adapted
-                    && !open.is_own
-                    && is_safe(open)
-            }) {
+            let is_free = |open: &Open| match open.state {
+                State::Running(_) => open.message.method().is_some_and(retry::is_safe),
+                // It is not at the server.
+                State::Paused(_) => true,
+                _ => false,
+            };
+            for id in self
+                .requests
+                .ids_where(|open| is_free(open) && !open.adapted && !open.is_own)
+            {
                 self.say_again(now, &id);
             }
         }
@@ -289,7 +302,9 @@ impl Bridge {
     fn replay_waiting(&mut self, now: Instant) {
         for waiting in std::mem::take(&mut self.waiting) {
             match waiting {
-                Waiting::Note(message, _) => self.pass_on(now, Arc::unwrap_or_clone(message)),
+                Waiting::Note(message, since) => {
+                    self.pass_on(now, since, Arc::unwrap_or_clone(message))
+                }
                 Waiting::Request(id, serial) => match self.requests.find(&id) {
                     // Another one has the id by now.
                     Some(open) if open.serial != serial => {}
@@ -298,7 +313,7 @@ impl Bridge {
                     }
                     Some(_) => {
                         if let Some(open) = self.requests.remove(&id) {
-                            self.pass_on(now, Arc::unwrap_or_clone(open.message));
+                            self.pass_on(now, open.since, Arc::unwrap_or_clone(open.message));
                         }
                     }
                     None => {}

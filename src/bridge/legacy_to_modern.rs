@@ -11,11 +11,11 @@
 
 mod handshake;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::adapter::{News, Step, Steps, cancelled};
+use super::adapter::{News, Step, Steps, cancelled, wait};
 use super::mrtr::{Asked, Rounds};
 use super::subscriptions::Subscriptions;
 use crate::jsonrpc::{self, Kind, Message, RequestId};
@@ -44,8 +44,8 @@ pub(super) struct LegacyToModern {
 enum Phase {
     /// No `initialize` yet.
     Fresh,
-    /// `server/discover` is not answered yet; the client's messages wait, `initialize` first.
-    Discovering(RequestId, VecDeque<Message>),
+    /// `server/discover` is not answered yet; the client's messages wait since they came, `initialize` first.
+    Discovering(RequestId, Vec<(Instant, Message)>),
     Ready,
 }
 
@@ -75,7 +75,10 @@ impl LegacyToModern {
             server,
             asks,
             phase: Phase::Fresh,
-            identity: Identity::default(),
+            identity: Identity {
+                capabilities: "{}".to_owned(),
+                ..Identity::default()
+            },
             made: 0,
             asked_again: false,
             open: BTreeMap::new(),
@@ -99,13 +102,8 @@ impl LegacyToModern {
         let mut steps = Steps::default();
         let is_initialize = message.method() == Some("initialize");
         match &mut self.phase {
-            Phase::Discovering(_, waiting) if waiting.len() < MOST_WAITING => {
-                waiting.push_back(message)
-            }
-            Phase::Discovering(..) => steps.0.push(Step::Warn(
-                "too many messages before the handshake".to_owned(),
-            )),
-            Phase::Fresh | Phase::Ready if is_initialize => self.discover(message, &mut steps),
+            Phase::Discovering(_, waiting) => wait(waiting, now, message, &mut steps),
+            Phase::Fresh | Phase::Ready if is_initialize => self.discover(now, message, &mut steps),
             Phase::Fresh | Phase::Ready => self.ready_message(now, message, &mut steps),
         }
         steps.0
@@ -240,6 +238,7 @@ impl LegacyToModern {
         match asked {
             Asked::Waits => {}
             Asked::Failed(id, code, what) => steps.error(&id, code, &what),
+            Asked::Lacks(id, what, lacked) => steps.missing(&id, &what, &lacked.json()),
             Asked::Again(call, params) => {
                 let Some(sent) = &call.sent else {
                     return;
@@ -335,8 +334,6 @@ fn is_level(level: &str) -> bool {
     jsonrpc::string(level).is_some_and(|level| super::parked::LEVELS.contains(&level.as_str()))
 }
 
-/// Messages that may wait for the handshake.
-const MOST_WAITING: usize = 10_000;
 /// JSON-RPC: internal error.
 const INTERNAL: i64 = -32603;
 /// JSON-RPC: no request.

@@ -205,11 +205,10 @@ impl Listeners {
         self.open.iter().any(|listener| &listener.id == id)
     }
 
-    pub(super) fn ids(&self) -> Vec<RequestId> {
-        self.open
-            .iter()
-            .map(|listener| listener.id.clone())
-            .collect()
+    /// Closes all subscriptions, and gives their ids.
+    pub(super) fn close_all(&mut self) -> Vec<RequestId> {
+        let open = std::mem::take(&mut self.open);
+        open.into_iter().map(|listener| listener.id).collect()
     }
 }
 

@@ -237,18 +237,19 @@ impl Bridge {
         self.client_says(now, message);
     }
 
-    /// A message for the server, of the era it speaks.
-    fn core_message(&mut self, now: Instant, message: Message) {
+    /// A message for the server, of the era it speaks, that the client waits for since then.
+    fn core_message(&mut self, now: Instant, since: Instant, message: Message) {
         match message.kind() {
-            Kind::Response { .. } if self.speaks_modern() => {
-                self.debug("dropped an answer to a server that asks nothing".to_owned());
+            // Before anything was sent, nothing can have been asked.
+            Kind::Response { .. } if self.speaks_modern() || self.opened == 0 => {
+                self.debug("dropped an answer to a server that has asked nothing".to_owned());
             }
             Kind::Response { .. } => self.deliver(now, Arc::new(message), false),
             Kind::Notification { method } if method == "notifications/cancelled" => {
                 self.cancel(now, message)
             }
             Kind::Notification { .. } => self.admit_note(now, message),
-            Kind::Request { id, .. } => self.admit_request(now, id.clone(), Arc::new(message)),
+            Kind::Request { id, .. } => self.admit_request(since, id.clone(), Arc::new(message)),
         }
     }
 

@@ -162,11 +162,15 @@ impl Bridge {
         }
         open.heard = true;
         let again = open.wire.is_some();
-        if message.method() == Some(ACKNOWLEDGED) && std::mem::replace(&mut open.acknowledged, true)
-        {
+        let acknowledges = message.method() == Some(ACKNOWLEDGED);
+        if acknowledges && std::mem::replace(&mut open.acknowledged, true) {
             let filter = jsonrpc::member_at(message.text(), &["params", "notifications"]);
             let missed = may_be_missed(filter.unwrap_or("{}"), &id.to_string());
             return missed.into_iter().flat_map(Message::made).collect();
+        }
+        if acknowledges {
+            // No other says so.
+            self.server_is(Era::Modern);
         }
         if again {
             vec![meta::with(
@@ -176,13 +180,5 @@ impl Bridge {
         } else {
             vec![message]
         }
-    }
-
-    /// The orderly end of a subscription, when this process leaves.
-    pub(super) fn end_of_subscription(id: &RequestId) -> String {
-        format!(
-            "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{{\"resultType\":\"complete\",\"_meta\":{{\"{}\":{id}}}}}}}",
-            meta::SUBSCRIPTION_ID
-        )
     }
 }

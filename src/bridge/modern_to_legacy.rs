@@ -12,10 +12,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::adapter::{News, Step, Steps, Word, cancelled, notification, request, response};
+use super::adapter::{News, Step, Steps, Word, cancelled, notification, request, response, wait};
 use super::listeners::Listeners;
 use super::modern::LISTEN;
-use super::parked::{Call, LEVELS, Parked, level_number};
+use super::parked::{Call, LEVELS, Parked, level_number, resumes};
 use crate::jsonrpc::{self, Kind, Message, RequestId};
 use crate::mcp::version::{self, Era};
 use crate::mcp::{errors, meta, results};
@@ -38,8 +38,8 @@ pub(super) struct ModernToLegacy {
 #[derive(Debug)]
 enum Phase {
     Fresh,
-    /// `initialize` is not answered yet; the client's messages wait.
-    Initializing(RequestId, Vec<Message>),
+    /// `initialize` is not answered yet; the client's messages wait, since they came.
+    Initializing(RequestId, Vec<(Instant, Message)>),
     Ready,
 }
 
@@ -66,14 +66,9 @@ impl ModernToLegacy {
         let mut steps = Steps::default();
         match &mut self.phase {
             Phase::Ready => self.ready_message(now, message, &mut steps),
-            Phase::Initializing(_, waiting) if waiting.len() < MOST_WAITING => {
-                waiting.push(message)
-            }
-            Phase::Initializing(..) => steps.0.push(Step::Warn(
-                "too many messages before the handshake".to_owned(),
-            )),
+            Phase::Initializing(_, waiting) => wait(waiting, now, message, &mut steps),
             Phase::Fresh if matches!(message.kind(), Kind::Request { .. }) => {
-                self.initialize(message, &mut steps)
+                self.initialize(now, message, &mut steps)
             }
             // Nothing can be meant by it before the first request.
             Phase::Fresh => {}
@@ -81,7 +76,7 @@ impl ModernToLegacy {
         steps.0
     }
 
-    fn initialize(&mut self, first: Message, steps: &mut Steps) {
+    fn initialize(&mut self, now: Instant, first: Message, steps: &mut Steps) {
         let id = self.own_id("initialize");
         let capabilities = meta::read(&first, meta::CLIENT_CAPABILITIES).unwrap_or("{}");
         let info = meta::read(&first, meta::CLIENT_INFO).map_or_else(
@@ -98,7 +93,7 @@ impl ModernToLegacy {
             version::LATEST_LEGACY
         );
         steps.server(request(&id, "initialize", &params));
-        self.phase = Phase::Initializing(id, vec![first]);
+        self.phase = Phase::Initializing(id, vec![(now, first)]);
     }
 
     fn ready_message(&mut self, now: Instant, message: Message, steps: &mut Steps) {
@@ -156,7 +151,7 @@ impl ModernToLegacy {
                 self.listeners.open(&id, message, &self.initialized, steps);
                 self.watch(steps);
             }
-            _ if self.calls.resumes(message) => {
+            _ if can_park(method) && resumes(message) => {
                 self.calls.resume(now, id, message, steps);
                 self.deliver(steps);
             }
@@ -168,7 +163,7 @@ impl ModernToLegacy {
         let level = meta::read(message, meta::LOG_LEVEL).and_then(level_number);
         self.want_level(level, steps);
         // Its stream may stay open beyond the client's id, which is free again once it is asked for input.
-        let can_park = matches!(method, "tools/call" | "prompts/get" | "resources/read");
+        let can_park = can_park(method);
         let wire = if can_park {
             self.own_id("call")
         } else {
@@ -246,7 +241,7 @@ impl ModernToLegacy {
                         self.listeners.asked(&uri);
                         self.watch(&mut steps);
                     }
-                    if failed {
+                    if failed && word == Word::Server {
                         let words = crate::log::clean(&errors::words(&message), 200);
                         steps.0.push(Step::Warn(format!(
                             "the server refused \"{method}\": {words}"
@@ -314,7 +309,7 @@ impl ModernToLegacy {
             return;
         }
         if failed {
-            for message in &waiting {
+            for (_, message) in &waiting {
                 if let Kind::Request { id, .. } = message.kind() {
                     steps.0.push(Step::Client(answer.with_id(id)));
                 }
@@ -325,7 +320,8 @@ impl ModernToLegacy {
         self.phase = Phase::Ready;
         steps.0.push(Step::Settled(Era::Legacy));
         steps.server(notification("notifications/initialized", "{}"));
-        for message in waiting {
+        for (since, message) in waiting {
+            steps.0.push(Step::Since(since));
             self.ready_message(now, message, steps);
         }
     }
@@ -358,15 +354,19 @@ impl ModernToLegacy {
         steps.0
     }
 
-    /// The client's subscriptions that are open.
-    pub(super) fn subscriptions(&self) -> Vec<RequestId> {
-        self.listeners.ids()
+    /// Ends the client's subscriptions: nothing is told any more.
+    pub(super) fn end_subscriptions(&mut self) -> Vec<RequestId> {
+        self.listeners.close_all()
     }
 
     /// Whether a request at the server is one that somebody waits for; parked ones and our own are not.
     pub(super) fn is_awaited(&self, wire: &RequestId) -> bool {
         self.calls.is_awaited(wire)
     }
+}
+
+fn can_park(method: &str) -> bool {
+    matches!(method, "tools/call" | "prompts/get" | "resources/read")
 }
 
 fn unsupported(id: &RequestId, version: &str, steps: &mut Steps) {
@@ -377,6 +377,3 @@ fn unsupported(id: &RequestId, version: &str, steps: &mut Steps) {
         jsonrpc::quoted(version)
     ));
 }
-
-/// Messages that may wait for the handshake.
-const MOST_WAITING: usize = 10_000;

@@ -14,10 +14,11 @@ use super::legacy_to_modern::Call;
 use crate::jsonrpc::{self, Kind, Message, RequestId};
 use crate::mcp::errors;
 
-/// What the client said it can be asked for.
-#[derive(Debug, Default)]
+/// What a client can be asked for.
+#[derive(Debug, Default, Clone, Copy, PartialEq)]
 pub(super) struct Capabilities {
     sampling: bool,
+    tools: bool,
     roots: bool,
     form: bool,
     url: bool,
@@ -30,6 +31,7 @@ impl Capabilities {
         };
         Capabilities {
             sampling: has(&["sampling"]),
+            tools: has(&["sampling", "tools"]),
             roots: has(&["roots"]),
             // Neither mode named means forms.
             form: has(&["elicitation"])
@@ -38,24 +40,81 @@ impl Capabilities {
         }
     }
 
-    /// Why a question cannot be asked.
-    pub(super) fn refuse(&self, question: &str) -> Option<String> {
-        let method = method(question).unwrap_or_default();
-        let is_url = jsonrpc::member_at(question, &["params", "mode"]) == Some("\"url\"");
-        let has = match method.as_str() {
-            "sampling/createMessage" => self.sampling,
-            "roots/list" => self.roots,
-            "elicitation/create" if is_url => self.url,
-            "elicitation/create" => self.form,
-            _ => false,
+    /// What a question needs; none if no capability is known for it.
+    fn needed(question: &str) -> Option<Capabilities> {
+        let has = |name| jsonrpc::member_at(question, &["params", name]);
+        let is_url = has("mode") == Some("\"url\"");
+        let none = Capabilities::default();
+        match method(question)?.as_str() {
+            "sampling/createMessage" => Some(Capabilities {
+                sampling: true,
+                tools: has("tools").or(has("toolChoice")).is_some(),
+                ..none
+            }),
+            "roots/list" => Some(Capabilities {
+                roots: true,
+                ..none
+            }),
+            "elicitation/create" => Some(Capabilities {
+                form: !is_url,
+                url: is_url,
+                ..none
+            }),
+            _ => None,
+        }
+    }
+
+    /// Why a question cannot be asked: in words, and what the client would have to declare, if that is known.
+    pub(super) fn refuse(&self, question: &str) -> Option<(String, Option<Capabilities>)> {
+        let needed = Capabilities::needed(question);
+        let lacked = needed.map(|needed| Capabilities {
+            sampling: needed.sampling && !self.sampling,
+            tools: needed.tools && !self.tools,
+            roots: needed.roots && !self.roots,
+            form: needed.form && !self.form,
+            url: needed.url && !self.url,
+        });
+        if lacked == Some(Capabilities::default()) {
+            return None;
+        }
+        let method = crate::log::clean(&method(question).unwrap_or_default(), 80);
+        let how = match needed {
+            Some(Capabilities { url: true, .. }) => " with a URL",
+            Some(Capabilities { tools: true, .. }) => " with tools",
+            Some(_) | None => "",
         };
-        let method = crate::log::clean(&method, 80);
-        let mode = if is_url { " with a URL" } else { "" };
-        (!has).then(|| {
-            format!(
-                "the server needs \"{method}\"{mode} from the client, which does not support it"
-            )
-        })
+        let what = format!(
+            "the server needs \"{method}\"{how} from the client, which does not support it"
+        );
+        Some((what, lacked))
+    }
+
+    pub(super) fn and(self, more: Capabilities) -> Capabilities {
+        Capabilities {
+            sampling: self.sampling || more.sampling,
+            tools: self.tools || more.tools,
+            roots: self.roots || more.roots,
+            form: self.form || more.form,
+            url: self.url || more.url,
+        }
+    }
+
+    /// As a client declares them.
+    pub(super) fn json(&self) -> String {
+        let object = |members: &[(&str, bool, &str)]| {
+            let has = members.iter().filter(|(_, has, _)| *has);
+            let members: Vec<_> = has
+                .map(|(name, _, value)| format!("\"{name}\":{value}"))
+                .collect();
+            format!("{{{}}}", members.join(","))
+        };
+        let sampling = object(&[("tools", self.tools, "{}")]);
+        let elicitation = object(&[("form", self.form, "{}"), ("url", self.url, "{}")]);
+        object(&[
+            ("sampling", self.sampling || self.tools, &sampling),
+            ("elicitation", self.form || self.url, &elicitation),
+            ("roots", self.roots, "{}"),
+        ])
     }
 }
 
@@ -86,6 +145,8 @@ pub(super) enum Asked {
     Waits,
     /// The request fails.
     Failed(RequestId, i64, String),
+    /// It fails because the client has not declared this.
+    Lacks(RequestId, String, Capabilities),
     /// The request is sent again with these params.
     Again(Call, String),
 }
@@ -132,11 +193,18 @@ impl Rounds {
                 format!("the server asked more than {MOST_QUESTIONS} questions at once"),
             );
         }
-        if let Some(what) = questions
-            .iter()
-            .find_map(|(_, question)| self.capabilities.refuse(question))
-        {
-            return fail(errors::MISSING_CAPABILITY, what);
+        let refused = |(_, question): &(_, &str)| self.capabilities.refuse(question);
+        let refused: Vec<_> = questions.iter().filter_map(refused).collect();
+        if let Some((what, _)) = refused.first() {
+            let lacked: Option<Vec<Capabilities>> =
+                refused.iter().map(|(_, lacked)| *lacked).collect();
+            return match lacked.map(|all| {
+                all.into_iter()
+                    .fold(Capabilities::default(), Capabilities::and)
+            }) {
+                Some(lacked) => Asked::Lacks(id, what.clone(), lacked),
+                None => fail(INTERNAL, what.clone()),
+            };
         }
         let mut round = Round {
             call,
@@ -398,7 +466,7 @@ mod tests {
         let mut forms = rounds(r#"{"elicitation":{}}"#);
         assert!(matches!(
             forms.ask(now, call(), &answer, &mut steps),
-            Asked::Failed(_, errors::MISSING_CAPABILITY, _)
+            Asked::Lacks(_, _, lacked) if lacked.json() == r#"{"elicitation":{"url":{}}}"#
         ));
         let mut urls = rounds(r#"{"elicitation":{"url":{}}}"#);
         assert!(matches!(
@@ -407,5 +475,29 @@ mod tests {
         ));
         assert_eq!(urls.expired(now + PATIENCE, &mut steps).len(), 1);
         assert!(!urls.is_open(&RequestId::from_text("1").unwrap()));
+    }
+
+    #[test]
+    fn all_that_the_client_lacks_for_a_round_is_named_and_only_that() {
+        let lacked = |questions: &str| {
+            let (now, mut steps) = (Instant::now(), Steps::default());
+            let answer = parse(&format!(
+                r#"{{"id":1,"result":{{"resultType":"input_required","inputRequests":{{{questions}}}}}}}"#
+            ));
+            match rounds(r#"{"sampling":{}}"#).ask(now, call(), &answer, &mut steps) {
+                Asked::Lacks(_, _, lacked) => lacked.json(),
+                other => panic!("{other:?}"),
+            }
+        };
+        let sample = r#""s":{"method":"sampling/createMessage","params":{"tools":[]}}"#;
+        let (form, roots) = (
+            r#""f":{"method":"elicitation/create"}"#,
+            r#""r":{"method":"roots/list"}"#,
+        );
+        assert_eq!(lacked(sample), r#"{"sampling":{"tools":{}}}"#);
+        assert_eq!(
+            lacked(&format!("{roots},{form}")),
+            r#"{"elicitation":{"form":{}},"roots":{}}"#
+        );
     }
 }

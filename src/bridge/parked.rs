@@ -57,6 +57,8 @@ pub(super) struct Call {
     level: Option<usize>,
     can_park: bool,
     capabilities: Capabilities,
+    /// What the server asked for, and the client has not declared.
+    lacked: Capabilities,
     /// The progress token the server knows, and the one the client knows now.
     wire_token: Option<String>,
     token: Option<String>,
@@ -114,6 +116,7 @@ impl Call {
             capabilities: Capabilities::read(
                 meta::read(message, meta::CLIENT_CAPABILITIES).unwrap_or("{}"),
             ),
+            lacked: Capabilities::default(),
             wire_token: token.clone(),
             token,
             questions: Vec::new(),
@@ -193,12 +196,8 @@ impl Parked {
         }
     }
 
-    /// Whether a request takes up a parked one.
-    pub(super) fn resumes(&self, message: &Message) -> bool {
-        state(message).is_some_and(|state| state.starts_with(&self.prefix))
-    }
-
-    /// The client's retry: its answers go to the server, and it waits under a new id.
+    /// The client's retry: its answers go to the server, and it waits under a new id. One that belongs to nothing known here is
+    /// refused: sent as a new call, it would be carried out twice.
     pub(super) fn resume(
         &mut self,
         now: Instant,
@@ -224,6 +223,7 @@ impl Parked {
         call.id = fresh.id;
         call.token = fresh.token;
         call.capabilities = fresh.capabilities;
+        call.lacked = fresh.lacked;
         call.level = meta::read(message, meta::LOG_LEVEL).and_then(level_number);
         call.parked_until = None;
         let mut missing = Vec::new();
@@ -357,9 +357,20 @@ impl Parked {
 
 fn deliver(call: Call, info: Option<&str>, steps: &mut Steps) {
     if let (Some(id), Some(answer)) = (call.id, call.answer) {
-        let full = results::for_modern_client(&call.method, &answer, info);
+        let full = match answer.member("error") {
+            // The server may well go on without; this one says that it cannot.
+            Some(error) if call.lacked != Capabilities::default() => {
+                answer.with_member("error", &errors::missing(error, &call.lacked.json()))
+            }
+            Some(_) | None => results::for_modern_client(&call.method, &answer, info),
+        };
         steps.0.push(Step::Client(full.with_id(&id)));
     }
+}
+
+/// Whether a request takes up one that was parked.
+pub(super) fn resumes(message: &Message) -> bool {
+    jsonrpc::member_at(message.text(), &["params", "requestState"]).is_some()
 }
 
 fn state(message: &Message) -> Option<String> {

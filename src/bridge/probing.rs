@@ -18,7 +18,8 @@ use crate::error::Error;
 use crate::jsonrpc::{Message, RequestId};
 use crate::mcp::version::Era;
 
-/// How long `server/discover` may take with `--protocol auto`, while the client's `initialize` waits (npm: 10 s).
+/// How long `server/discover` may take with `--protocol auto`, while the client's `initialize` waits (npm: 10 s). Half of
+/// what a request may take is left for `initialize`.
 const ASK_LIMIT: Duration = Duration::from_secs(10);
 
 impl Bridge {
@@ -60,9 +61,13 @@ impl Bridge {
 
     /// A server that does not answer the probe may know nothing of it, and the client does not wait for ever.
     pub(super) fn limit_probe(&mut self, now: Instant, id: &RequestId) {
+        let request_timeout = self.settings.request_timeout;
         let limit = match (self.decides(id), &self.adapter) {
             (Some((Era::Modern, method)), _) if retry::is_safe(&method) => PATIENCE,
-            (None, Adapter::LegacyToModern(adapter)) if adapter.asks() => ASK_LIMIT,
+            (None, Adapter::LegacyToModern(adapter)) if adapter.asks() => match request_timeout {
+                Some(limit) => ASK_LIMIT.min(limit / 2),
+                None => ASK_LIMIT,
+            },
             _ => return,
         };
         if let Some(open) = self.requests.find(id) {

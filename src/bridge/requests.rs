@@ -24,8 +24,8 @@ use crate::jsonrpc::{Message, RequestId};
 use crate::log::Level;
 
 impl Bridge {
-    /// A request of the client or of its adapter.
-    pub(super) fn admit_request(&mut self, now: Instant, id: RequestId, message: Arc<Message>) {
+    /// A request of the client or of its adapter, for which the client waits since then.
+    pub(super) fn admit_request(&mut self, since: Instant, id: RequestId, message: Arc<Message>) {
         let refusal = if self.requests.contains(&id) {
             Some(Error::new(
                 Kind::Client,
@@ -38,14 +38,14 @@ impl Bridge {
             self.answer_error(&id, &error, self.is_adapting());
             return;
         }
-        let serial = self.accept_request(now, id.clone(), message);
+        let serial = self.accept_request(since, id.clone(), message);
         self.waiting.push_back(Waiting::Request(id, serial));
     }
 
     /// Enters a request into the table; whoever asks for it sends it.
     pub(super) fn accept_request(
         &mut self,
-        now: Instant,
+        since: Instant,
         id: RequestId,
         message: Arc<Message>,
     ) -> u64 {
@@ -53,8 +53,13 @@ impl Bridge {
         let limit = self.settings.request_timeout;
         let limit = limit.filter(|_| message.method() != Some(LISTEN));
         let adapted = self.is_adapting();
-        self.requests
-            .insert(id, message, now, limit.map(|limit| now + limit), adapted)
+        self.requests.insert(
+            id,
+            message,
+            since,
+            limit.map(|limit| since + limit),
+            adapted,
+        )
     }
 
     /// Sends an open request, for the first time or again.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::exchanges::Limit;
 use super::{Content, Transport};
-use crate::config::{Config, Protocol};
+use crate::config::{Config, Protocol, Strategy};
 use crate::error::{Error, Kind as ErrorKind};
 use crate::mcp::version::Era;
 
@@ -16,7 +16,7 @@ pub struct Settings {
     /// The command that shows each step, for people.
     pub doctor: String,
     /// `--transport`.
-    pub strategy: crate::config::Strategy,
+    pub strategy: Strategy,
     /// The transport that worked last time.
     pub remembered: Option<Transport>,
     /// `--protocol`.
@@ -61,7 +61,11 @@ impl Settings {
         Settings {
             doctor: format!("mcp-remote-client {server}{profile}"),
             server,
-            strategy: config.strategy,
+            // HTTP+SSE is legacy.
+            strategy: match config.protocol {
+                Protocol::Modern => Strategy::HttpOnly,
+                Protocol::Detect | Protocol::Auto | Protocol::Legacy => config.strategy,
+            },
             remembered,
             protocol: config.protocol,
             remembered_era,

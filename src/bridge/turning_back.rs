@@ -1,7 +1,8 @@
 //! Leaving an adapter: the client begins anew, or the handshake of the other era was refused as well.
 //!
 //! - Whoever waits for an answer that the adapter owed gets an error; what the client has said meanwhile goes another way.
-//! - If both handshakes were refused, the first refusal stands: it is the answer to what the client itself sent.
+//! - If both handshakes were refused, the first refusal stands: it is the answer to what the client itself sent. Where there
+//!   is only one, the next request tries it again.
 //!
 //! Spec: MCP 2026-07-28 basic/versioning (Backward Compatibility).
 
@@ -14,6 +15,7 @@ use super::{Bridge, Output};
 use crate::config::Protocol;
 use crate::error::{Error, Kind as ErrorKind};
 use crate::jsonrpc::{Kind, Message};
+use crate::mcp::version::Era;
 
 impl Bridge {
     /// What the adapter had under way at the server is of no use to another one; whoever waits for it is told.
@@ -41,11 +43,19 @@ impl Bridge {
     pub(super) fn give_up(
         &mut self,
         now: Instant,
-        waiting: Vec<Message>,
+        waiting: Vec<(Instant, Message)>,
         why: Message,
         word: Word,
     ) {
         self.leave_adapter(now);
+        if self.must_adapt() {
+            for (_, message) in waiting {
+                if let Kind::Request { id, .. } = message.kind() {
+                    self.out.push_back(Output::Client(why.with_id(id)));
+                }
+            }
+            return;
+        }
         self.eras.server = None;
         self.eras.hopeless = true;
         let first = self.eras.first.take();
@@ -56,32 +66,53 @@ impl Bridge {
             self.eras.remembered = None;
             self.eras.hopeless = self.settings.protocol == Protocol::Auto && word == Word::Server;
         }
-        for message in waiting {
+        for (since, message) in waiting {
             let id = match message.kind() {
                 Kind::Request { id, .. } => id.clone(),
                 Kind::Notification { .. } | Kind::Response { .. } => {
-                    self.core_message(now, message);
+                    self.core_message(now, since, message);
                     continue;
                 }
             };
             match &first {
-                Some(first) if first.id == id => self.first_refusal_stands(now, message, first),
-                Some(_) => self.core_message(now, message),
-                None if guessed => self.core_message(now, message),
+                Some(first) if first.id == id => {
+                    self.first_refusal_stands(now, since, message, first)
+                }
+                Some(_) => self.core_message(now, since, message),
+                None if guessed => self.core_message(now, since, message),
                 None => self.out.push_back(Output::Client(why.with_id(&id))),
             }
         }
     }
 
-    fn first_refusal_stands(&mut self, now: Instant, message: Message, first: &First) {
+    /// Whether there is no other way to speak to the server, so that the next request tries it afresh.
+    fn must_adapt(&mut self) -> bool {
+        let only_legacy = self.link.is_sse() || self.settings.protocol == Protocol::Legacy;
+        match self.eras.client {
+            Some(Era::Modern) if only_legacy => self.adapt_to_legacy(),
+            Some(Era::Legacy) if self.settings.protocol == Protocol::Modern => {
+                self.adapt_to_modern()
+            }
+            Some(_) | None => return false,
+        }
+        true
+    }
+
+    fn first_refusal_stands(
+        &mut self,
+        now: Instant,
+        since: Instant,
+        message: Message,
+        first: &First,
+    ) {
         match &first.why {
             Why::Answered(answer) => self
                 .out
                 .push_back(Output::Client(answer.with_id(&first.id))),
-            Why::Silent => self.core_message(now, message),
+            Why::Silent => self.core_message(now, since, message),
             Why::Refused(refusal) => {
                 let falls_back = self.may_fall_back(refusal.status);
-                self.accept_request(now, first.id.clone(), Arc::new(message));
+                self.accept_request(since, first.id.clone(), Arc::new(message));
                 if falls_back {
                     self.fall_back_to_sse(now, &first.id, refusal.clone());
                 } else {

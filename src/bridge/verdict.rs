@@ -4,7 +4,7 @@
 //! - `initialize` refused as unknown, invalid or with a 4xx may come from a modern server; sign-in and overload do not count.
 //!   A modern server that answers `initialize` after all names a modern version.
 //! - `server/discover` must be known to a modern server: any other error for it is a legacy one's. For other methods 404
-//!   with `-32601` is modern; a result without `resultType` or an unexplained 4xx is not.
+//!   with `-32601` is modern; `-32601` in a 200, a result without `resultType` or an unexplained 4xx is not.
 //!
 //! Spec: MCP 2026-07-28 basic/versioning (Backward Compatibility, Compatibility Matrix), basic/transports/streamable-http
 //! (Protocol Version Header, Backward Compatibility).
@@ -61,6 +61,8 @@ pub(super) fn of_answer(client: Era, method: &str, answer: &Message) -> Verdict 
             Some(errors::UNSUPPORTED_VERSION) => of_versions(client, answer),
             Some(code) if errors::is_modern(code) => Verdict::Is(Era::Modern),
             Some(_) | None if method == "server/discover" => Verdict::Refuses,
+            // A modern server that does not know a method says so with a 404.
+            Some(errors::METHOD_NOT_FOUND) => Verdict::Refuses,
             Some(_) | None => Verdict::Undecided,
         },
     }
@@ -204,5 +206,7 @@ mod tests {
             modern("tools/call", r#"{"id":1,"error":{"code":-32602}}"#),
             Verdict::Undecided
         );
+        let unknown = r#"{"id":1,"error":{"code":-32601}}"#;
+        assert_eq!(modern("subscriptions/listen", unknown), Verdict::Refuses);
     }
 }

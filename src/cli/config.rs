@@ -69,6 +69,10 @@ pub fn read(typed: &Typed, needs_server: bool, environment: Environment<'_>) -> 
             ))
         })?;
     }
+    if (config.protocol, config.strategy) == (Protocol::Modern, Strategy::SseOnly) {
+        let what = "--protocol modern has no HTTP+SSE: leave out --transport sse-only, or use --protocol legacy";
+        return Err(usage(what.to_owned()));
+    }
     network(typed, environment, &mut config, &mut warnings)?;
     read_headers(typed, &mut config, &mut warnings, &mut notes)?;
     expand_headers(environment, &mut config, &mut warnings, &mut notes)?;

@@ -43,6 +43,13 @@ pub fn supported(answer: &Message) -> Vec<String> {
         .unwrap_or_default()
 }
 
+/// An error (JSON text) as one for capabilities (JSON text) the client has not declared.
+pub fn missing(error: &str, capabilities: &str) -> String {
+    let error = jsonrpc::replace_member(error, "code", &MISSING_CAPABILITY.to_string());
+    let data = format!("{{\"requiredCapabilities\":{capabilities}}}");
+    jsonrpc::replace_member(&error, "data", &data)
+}
+
 /// The words of an error answer.
 pub fn words(answer: &Message) -> String {
     answer

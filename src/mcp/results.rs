@@ -1,6 +1,7 @@
 //! What a result carries in one era and not in the other. What is not touched keeps its bytes.
 //!
-//! - For a legacy client: `resultType`, `ttlMs`, `cacheScope` and the server's identity are taken out. Its revisions know
+//! - For a legacy client: `resultType`, `ttlMs`, `cacheScope` and the server's identity are taken out, and the error for a
+//!   missing resource gets the code of its own. Its revisions know
 //!   only objects as structured content: other values stay in the text content, which servers send beside them.
 //! - For a modern client they are added; caching is left to it by a time to live of zero. The errors for a missing
 //!   resource, and for an address the client cannot be asked to visit, have other codes.
@@ -39,6 +40,14 @@ pub fn result_type(answer: &Message) -> ResultType {
 
 /// A modern server's answer to this method, for a legacy client.
 pub fn for_legacy_client(method: &str, answer: &Message) -> Message {
+    if method == "resources/read"
+        && errors::code(answer) == Some(errors::INVALID_PARAMS)
+        && let Some(error) = answer.member("error")
+        && jsonrpc::member_at(error, &["data", "uri"]).is_some()
+    {
+        let code = errors::RESOURCE_NOT_FOUND.to_string();
+        return answer.with_member("error", &jsonrpc::replace_member(error, "code", &code));
+    }
     let Some(result) = answer.member("result").filter(|r| r.starts_with('{')) else {
         return answer.clone();
     };
@@ -101,10 +110,8 @@ pub fn for_modern_client(method: &str, answer: &Message, server_info: Option<&st
     if errors::code(answer) == Some(errors::URL_ELICITATION)
         && let Some(error) = answer.member("error")
     {
-        let code = errors::MISSING_CAPABILITY.to_string();
-        let error = jsonrpc::replace_member(error, "code", &code);
-        let needed = r#"{"requiredCapabilities":{"elicitation":{"url":{}}}}"#;
-        return answer.with_member("error", &jsonrpc::replace_member(&error, "data", needed));
+        let needed = r#"{"elicitation":{"url":{}}}"#;
+        return answer.with_member("error", &errors::missing(error, needed));
     }
     let Some(result) = answer.member("result").filter(|r| r.starts_with('{')) else {
         return answer.clone();
@@ -204,6 +211,21 @@ mod tests {
         assert_eq!(
             for_legacy_client("tools/call", &answer).text(),
             r#"{"id":1,"result":{"content":[],"ttlMs":5}}"#
+        );
+    }
+
+    #[test]
+    fn a_missing_resource_has_the_code_of_the_clients_era() {
+        let missing =
+            parse(r#"{"id":1,"error":{"code":-32602,"message":"no","data":{"uri":"file:///a"}}}"#);
+        let own = missing.text().replace("-32602", "-32002");
+        let of = |method| for_legacy_client(method, &missing).text().to_owned();
+        assert_eq!(of("resources/read"), own);
+        assert_eq!(of("tools/call"), missing.text());
+        let other = parse(r#"{"id":1,"error":{"code":-32602,"message":"no"}}"#);
+        assert_eq!(
+            for_legacy_client("resources/read", &other).text(),
+            other.text()
         );
     }
 

@@ -1,12 +1,13 @@
 //! How the era of a server is found out, what that costs, and what is remembered.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, Mutex};
 
 use serde_json::json;
 
-use crate::support::eras::{Client, Kind, VERSION, server};
+use crate::support::LIMIT;
+use crate::support::eras::{Client, Kind, SUBSCRIPTION, VERSION, server};
 use crate::support::http::Server;
 use crate::support::mcp::{initialize_result, result};
 use crate::support::process::Start;
@@ -129,6 +130,42 @@ fn a_server_that_refuses_both_handshakes_is_reported_with_its_first_refusal() {
 }
 
 #[test]
+fn a_handshake_that_was_refused_once_is_tried_again_when_the_client_asks_again() {
+    for is_sse in [true, false] {
+        let refused = AtomicBool::new(false);
+        let (say, said) = std::sync::mpsc::channel::<String>();
+        let said = Mutex::new(said);
+        let server = Server::start(move |request, reply| match request.rpc().as_str() {
+            "" if request.method == "GET" && is_sse => {
+                reply.sse();
+                reply.chunk("event: endpoint\ndata: /messages\n\n");
+                while let Ok(text) = said.lock().unwrap().recv_timeout(LIMIT) {
+                    reply.event(&text);
+                }
+            }
+            "initialize" if request.path == "/messages" || !is_sse => {
+                let answer = result(&request.id(), initialize_result());
+                if !refused.swap(true, SeqCst) {
+                    reply.status(409);
+                } else if is_sse {
+                    reply.status(202);
+                    say.send(answer).unwrap();
+                } else {
+                    reply.json(answer);
+                }
+            }
+            "notifications/initialized" => reply.status(202),
+            _ => reply.status(405),
+        });
+        let mut client = connect(&server, &[], true);
+        assert!(client.call("server/discover", json!({}))["error"].is_object());
+        let found = client.call("server/discover", json!({}));
+        assert_eq!(found["result"]["supportedVersions"], json!(["2026-07-28"]));
+        client.process.finish();
+    }
+}
+
+#[test]
 fn with_protocol_legacy_no_modern_message_is_sent() {
     let modern = server(Kind::Modern);
     let mut client = connect(&modern, &["--protocol", "legacy"], false);
@@ -144,6 +181,15 @@ fn with_protocol_legacy_no_modern_message_is_sent() {
     assert_eq!(client.connect()["supportedVersions"], json!(["2026-07-28"]));
     client.process.finish();
     assert_eq!(legacy.log()[0], "POST initialize");
+    // Not even after it has failed.
+    let nobody = Server::start(|_, reply| reply.status(400));
+    let args = ["--protocol", "legacy", "--transport", "http-only"];
+    let mut client = connect(&nobody, &args, true);
+    for method in ["server/discover", "tools/list"] {
+        assert!(client.call(method, json!({}))["error"].is_object());
+    }
+    client.process.finish();
+    assert_eq!(nobody.log(), ["POST initialize", "POST initialize"]);
 }
 
 #[test]
@@ -159,11 +205,21 @@ fn with_protocol_modern_there_is_no_way_back() {
         json!({"protocolVersion":"2025-11-25","capabilities":{}}),
     );
     assert_eq!(answer["error"]["code"], -32000, "{answer}");
+    let answer = client.call("tools/list", json!({}));
+    assert_eq!(answer["error"]["code"], -32000, "{answer}");
     client.process.finish();
     assert_eq!(
         legacy.log(),
-        ["POST server/discover", "POST server/discover"]
+        [
+            "POST server/discover",
+            "POST server/discover",
+            "POST tools/list"
+        ]
     );
+    let bodies = legacy.seen().into_iter().map(|request| request.json());
+    for body in bodies {
+        assert_eq!(body["params"]["_meta"][VERSION], "2026-07-28", "{body}");
+    }
 }
 
 /// A modern server of which a test scripts `tools/list` and `tools/call`.
@@ -178,6 +234,59 @@ fn tools(
         assert_eq!(request.json()["params"]["_meta"][VERSION], "2026-07-28");
         script(request, reply);
     })
+}
+
+#[test]
+fn an_answer_of_the_client_is_never_sent_to_a_modern_server() {
+    let server = tools(|request, reply| {
+        assert_eq!(request.rpc(), "tools/list");
+        reply.json(result(
+            &request.id(),
+            r#"{"resultType":"complete","tools":[]}"#,
+        ));
+    });
+    let mut client = connect(&server, &[], true);
+    let answers = [
+        r#"{"jsonrpc":"2.0","id":"s1","result":{}}"#,
+        r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32601,"message":"m"}}"#,
+    ];
+    // Before the server is known to be modern, and after.
+    for _ in 0..2 {
+        for answer in answers {
+            client.process.send(answer);
+        }
+        assert!(client.call("tools/list", json!({}))["result"].is_object());
+    }
+    client.process.finish();
+    assert_eq!(server.log(), ["POST tools/list", "POST tools/list"]);
+}
+
+#[test]
+fn a_subscription_that_is_acknowledged_shows_that_the_server_is_modern() {
+    let server = tools(|request, reply| {
+        let message = request.json();
+        match request.rpc().as_str() {
+            "subscriptions/listen" => {
+                reply.sse();
+                let params = json!({"_meta":{SUBSCRIPTION:message["id"]},"notifications":{}});
+                reply.event(&json!({"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":params}).to_string());
+                reply.wait_until_peer_leaves();
+            }
+            // Of no era.
+            _ => reply.status(400),
+        }
+    });
+    let mut client = connect(&server, &[], true);
+    client.send("subscriptions/listen", json!({"notifications":{}}));
+    client.note("notifications/subscriptions/acknowledged");
+    let answer = client.call("tools/call", json!({"name":"a"}));
+    assert_eq!(answer["error"]["data"]["httpStatus"], 400, "{answer}");
+    client.process.close_stdin();
+    client.process.rest();
+    assert_eq!(
+        server.log(),
+        ["POST subscriptions/listen", "POST tools/call"]
+    );
 }
 
 #[test]
@@ -280,6 +389,10 @@ fn a_question_the_client_cannot_answer_is_an_error_of_its_request() {
     client.connect();
     let answer = client.tool("a");
     assert_eq!(answer["error"]["code"], -32021, "{answer}");
+    assert_eq!(
+        answer["error"]["data"],
+        json!({"requiredCapabilities":{"elicitation":{"url":{}}}})
+    );
     client.process.finish();
     assert_eq!(
         server.log(),

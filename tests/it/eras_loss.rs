@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use serde_json::json;
 
-use crate::support::eras::{Client, SUBSCRIPTION};
+use crate::support::eras::{Client, SUBSCRIPTION, end_of_subscription};
 use crate::support::http::Server;
 use crate::support::mcp::result;
 use crate::support::process::Start;
@@ -63,7 +63,7 @@ fn a_new_session_is_told_level_and_subscriptions_and_the_client_that_it_may_have
     server.wait_for("POST logging/setLevel", 2);
     server.wait_for("POST resources/subscribe", 2);
     client.process.close_stdin();
-    assert_eq!(client.process.rest().len(), 1);
+    assert_eq!(client.process.rest(), end_of_subscription(subscription));
     assert_eq!(server.count("POST initialize"), 2);
 }
 
@@ -119,9 +119,7 @@ fn a_modern_client_sees_one_subscription_and_is_told_what_it_may_have_missed() {
         );
     }
     client.process.close_stdin();
-    let rest = client.process.rest();
-    assert_eq!(rest.len(), 1, "{rest:?}");
-    assert_eq!(rest[0]["id"], json!(id));
+    assert_eq!(client.process.rest(), end_of_subscription(id));
     assert_eq!(server.count("POST subscriptions/listen"), 2);
 }
 

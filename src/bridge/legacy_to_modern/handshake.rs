@@ -8,7 +8,6 @@
 //!
 //! Spec: MCP 2026-07-28 server/discover, basic/versioning; 2025-11-25 basic/lifecycle (Version Negotiation).
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -20,7 +19,7 @@ use crate::mcp::version::{self, Era};
 use crate::mcp::{errors, results};
 
 impl LegacyToModern {
-    pub(super) fn discover(&mut self, initialize: Message, steps: &mut Steps) {
+    pub(super) fn discover(&mut self, now: Instant, initialize: Message, steps: &mut Steps) {
         let part = |path: &[&str]| jsonrpc::member_at(initialize.text(), path).map(str::to_owned);
         self.identity.info = part(&["params", "clientInfo"]);
         let capabilities = part(&["params", "capabilities"]).unwrap_or_else(|| "{}".to_owned());
@@ -35,8 +34,9 @@ impl LegacyToModern {
         let Ok(discover) = Message::made(request(&id, "server/discover", "{}")) else {
             return;
         };
-        self.phase = Phase::Discovering(id, VecDeque::from([initialize]));
+        self.phase = Phase::Discovering(id, vec![(now, initialize)]);
         let stamped = self.stamped(&discover);
+        steps.0.push(Step::Since(now));
         steps.0.push(Step::Server(Arc::new(stamped)));
     }
 
@@ -67,11 +67,9 @@ impl LegacyToModern {
                 version::MODERN
             );
             match Message::made(failure(&id, INTERNAL, &what)) {
-                Ok(why) if version::has_legacy(&versions) => steps.0.push(Step::GiveUp {
-                    waiting: waiting.into(),
-                    why,
-                    word,
-                }),
+                Ok(why) if version::has_legacy(&versions) => {
+                    steps.0.push(Step::GiveUp { waiting, why, word })
+                }
                 Ok(_) | Err(_) => fail_all(&waiting, INTERNAL, &what, steps),
             }
             return;
@@ -81,7 +79,7 @@ impl LegacyToModern {
         let result = answer.member("result").unwrap_or("{}");
         self.subscriptions.offered(result);
         let mut waiting = waiting.into_iter();
-        if let Some(initialize) = waiting.next()
+        if let Some((_, initialize)) = waiting.next()
             && let Kind::Request { id, .. } = initialize.kind()
         {
             let asked = jsonrpc::member_at(initialize.text(), &["params", "protocolVersion"])
@@ -91,7 +89,8 @@ impl LegacyToModern {
                 &results::initialized(result, asked.as_deref(), &self.server),
             );
         }
-        for message in waiting {
+        for (since, message) in waiting {
+            steps.0.push(Step::Since(since));
             self.ready_message(now, message, steps);
         }
     }
@@ -99,7 +98,7 @@ impl LegacyToModern {
     fn not_discovered(
         &mut self,
         answer: &Message,
-        waiting: VecDeque<Message>,
+        waiting: Vec<(Instant, Message)>,
         word: Word,
         steps: &mut Steps,
     ) {
@@ -108,9 +107,9 @@ impl LegacyToModern {
         if errors::code(answer) == Some(errors::UNSUPPORTED_VERSION)
             && speaks_ours
             && !std::mem::replace(&mut self.asked_again, true)
-            && let Some(initialize) = waiting.front().cloned()
+            && let Some((since, initialize)) = waiting.first().cloned()
         {
-            self.discover(initialize, steps);
+            self.discover(since, initialize, steps);
             if let Phase::Discovering(_, kept) = &mut self.phase {
                 *kept = waiting;
             }
@@ -128,12 +127,12 @@ impl LegacyToModern {
             fail_all(&waiting, INTERNAL, &what, steps);
         } else if word == Word::Server || self.asks && word == Word::Nobody {
             steps.0.push(Step::GiveUp {
-                waiting: waiting.into(),
+                waiting,
                 why: answer.clone(),
                 word,
             });
         } else {
-            for message in &waiting {
+            for (_, message) in &waiting {
                 if let Kind::Request { id, .. } = message.kind() {
                     steps.0.push(Step::Client(answer.with_id(id)));
                 }
@@ -142,8 +141,8 @@ impl LegacyToModern {
     }
 }
 
-fn fail_all(waiting: &VecDeque<Message>, code: i64, what: &str, steps: &mut Steps) {
-    for message in waiting {
+fn fail_all(waiting: &[(Instant, Message)], code: i64, what: &str, steps: &mut Steps) {
+    for (_, message) in waiting {
         if let Kind::Request { id, .. } = message.kind() {
             steps.client(failure(id, code, what));
         }

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use super::{Call, GATHER, MOST_BYTES, MOST_PARKED, MOST_QUESTIONS, PATIENCE, Parked, Question};
 use crate::bridge::adapter::{Step, Steps, failure};
+use crate::bridge::mrtr::Capabilities;
 use crate::jsonrpc::{self, Message, RequestId};
 use crate::mcp::errors;
 
@@ -43,7 +44,8 @@ impl Parked {
             steps.server(failure(&id, errors::METHOD_NOT_FOUND, &what));
             return;
         };
-        if let Some(what) = call.capabilities.refuse(question.text()) {
+        if let Some((what, lacked)) = call.capabilities.refuse(question.text()) {
+            call.lacked = lacked.into_iter().fold(call.lacked, Capabilities::and);
             steps.server(failure(&id, errors::METHOD_NOT_FOUND, &what));
             return;
         }

@@ -1,9 +1,11 @@
 //! The simulated client: what it says, and what it is owed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Rng;
-use crate::jsonrpc::{Kind, Message, Parsed, RequestId};
+use crate::bridge::modern::{ACKNOWLEDGED, LISTEN};
+use crate::jsonrpc::{self, Kind, Message, Parsed, RequestId};
+use crate::mcp::meta;
 
 /// Answers that must still come for one id.
 #[derive(Debug, Default, Clone, Copy)]
@@ -18,12 +20,16 @@ pub(super) struct Client {
     lines: u64,
     owed: BTreeMap<RequestId, Owed>,
     done: Vec<RequestId>,
+    /// Its open subscriptions, and whether they are acknowledged.
+    listens: BTreeMap<RequestId, bool>,
+    /// Those that ended with a result: the end of the stream may follow.
+    ended: BTreeSet<RequestId>,
     /// The next steps of the handshake.
     handshake: u8,
     initialize: Option<RequestId>,
     pub(super) hears: bool,
     /// 2026-07-28: no handshake.
-    modern: bool,
+    pub(super) modern: bool,
 }
 
 const METHODS: &[&str] = &[
@@ -81,6 +87,12 @@ impl Client {
     }
 
     fn ordinary(&mut self, rng: &mut Rng) -> String {
+        if self.modern && rng.chance(12) {
+            return match rng.chance(70) {
+                true => self.listen(rng),
+                false => self.end_listening(rng),
+            };
+        }
         match rng.below(40) {
             0..20 => {
                 let method = rng.pick(METHODS);
@@ -114,6 +126,8 @@ impl Client {
             1..4 if !self.done.is_empty() => Some(rng.pick(&self.done)),
             _ => None,
         };
+        // The answer to a second one could not be told from the end of the subscription.
+        let id = id.filter(|id| !self.listens.contains_key(id));
         self.lines += 1;
         let fresh = match rng.below(3) {
             0 => RequestId::from_string(&self.lines.to_string()),
@@ -130,6 +144,37 @@ impl Client {
         )
     }
 
+    /// Opens a subscription, under an id that no other request has.
+    pub(super) fn listen(&mut self, rng: &mut Rng) -> String {
+        self.lines += 1;
+        let (n, fresh) = (self.lines, RequestId::from_text(&self.lines.to_string()));
+        let free = self.done.iter().filter(|id| !self.owes(id)).cloned();
+        let free: Vec<RequestId> = fresh.into_iter().chain(free).collect();
+        let id = rng.pick(&free);
+        let filter = rng.pick(&[
+            r#"{"toolsListChanged":true}"#,
+            r#"{"toolsListChanged":true,"resourceSubscriptions":["file:///a"]}"#,
+            r#"{"resourceSubscriptions":["file:///a","file:///b"],"x":1}"#,
+            "{}",
+        ]);
+        format!(
+            "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"{LISTEN}\",\"params\":{{\"n\":{n}{META},\"notifications\":{filter}}}}}"
+        )
+    }
+
+    /// Cancels one of its subscriptions, if there is one.
+    pub(super) fn end_listening(&mut self, rng: &mut Rng) -> String {
+        let open: Vec<RequestId> = self.listens.keys().cloned().collect();
+        match open.is_empty() {
+            true => self.cancel(rng),
+            false => cancelled(&rng.pick(&open)),
+        }
+    }
+
+    pub(super) fn listens(&self) -> bool {
+        !self.listens.is_empty()
+    }
+
     fn note(&mut self, method: &str) -> String {
         self.lines += 1;
         let n = self.lines;
@@ -139,7 +184,7 @@ impl Client {
     fn cancel(&mut self, rng: &mut Rng) -> String {
         let id = self.some_owed(rng);
         let id = id.unwrap_or_else(|| RequestId::from_string("nobody"));
-        format!("{{\"method\":\"notifications/cancelled\",\"params\":{{\"requestId\":{id}}}}}")
+        cancelled(&id)
     }
 
     fn some_owed(&self, rng: &mut Rng) -> Option<RequestId> {
@@ -148,7 +193,7 @@ impl Client {
     }
 
     fn owes(&self, id: &RequestId) -> bool {
-        self.owed.contains_key(id)
+        self.owed.contains_key(id) || self.listens.contains_key(id)
     }
 
     /// A line is on its way to the bridge.
@@ -169,11 +214,19 @@ impl Client {
 
     fn said(&mut self, message: &Message) {
         match message.kind() {
+            Kind::Request { id, method } if method == LISTEN => {
+                self.listens.insert(id.clone(), false);
+            }
             Kind::Request { id, .. } => self.owe(id.clone()),
             Kind::Notification { method } if method == "notifications/cancelled" => {
                 let params = message.member("params").unwrap_or_default();
                 let id = crate::jsonrpc::member(params, "requestId").unwrap_or_default();
-                if let Some(owed) = RequestId::from_text(id).and_then(|id| self.owed.get_mut(&id)) {
+                let Some(id) = RequestId::from_text(id) else {
+                    return;
+                };
+                if self.listens.remove(&id).is_some() {
+                    self.done.push(id);
+                } else if let Some(owed) = self.owed.get_mut(&id) {
                     owed.optional = owed.answers;
                 }
             }
@@ -186,9 +239,19 @@ impl Client {
     }
 
     /// An answer came; an error if nobody asked.
-    pub(super) fn answered(&mut self, id: &RequestId) -> Result<(), String> {
+    pub(super) fn answered(&mut self, id: &RequestId, failed: bool) -> Result<(), String> {
         if !self.hears {
             return Ok(());
+        }
+        if let Some(acknowledged) = self.listens.remove(id) {
+            self.done.push(id.clone());
+            if !failed {
+                self.ended.insert(id.clone());
+            }
+            return match failed || acknowledged {
+                true => Ok(()),
+                false => Err(format!("{id} ended before it was acknowledged")),
+            };
         }
         let Some(owed) = self.owed.get_mut(id) else {
             return Err(format!("an answer to {id}, which nobody waits for"));
@@ -204,6 +267,46 @@ impl Client {
         Ok(())
     }
 
+    /// A notification came; an error if it is not the subscription's turn.
+    pub(super) fn told(&mut self, message: &Message, adapted: bool) -> Result<(), String> {
+        if !self.hears || !self.modern {
+            return match message.text().contains("subscription") {
+                true => Err(format!("a legacy client is told {}", message.text())),
+                false => Ok(()),
+            };
+        }
+        let (text, method) = (message.text(), message.method().unwrap_or_default());
+        let part = |path: &[&str]| jsonrpc::member_at(text, path).and_then(RequestId::from_text);
+        if let Some(id) = part(&["params", "requestId"]) {
+            return match self.ended.remove(&id) {
+                true => Ok(()),
+                false => Err(format!("{id} is over, and did not end")),
+            };
+        }
+        let is_change = method.ends_with("/list_changed") || method.ends_with("/updated");
+        let Some(id) = part(&["params", "_meta", meta::SUBSCRIPTION_ID]) else {
+            // What a server says to a client that it takes for one of its own era is not changed.
+            return match is_change && adapted {
+                true => Err(format!("of no subscription: {text}")),
+                false => Ok(()),
+            };
+        };
+        match self.listens.get_mut(&id) {
+            None => Err(format!("a subscription that is not open: {text}")),
+            Some(acknowledged) if (method == ACKNOWLEDGED) != *acknowledged => {
+                *acknowledged = true;
+                Ok(())
+            }
+            Some(_) => Err(format!("not the time for {text}")),
+        }
+    }
+
+    /// The subscriptions that nobody ended.
+    pub(super) fn unended(&self) -> Vec<RequestId> {
+        let open = self.listens.keys().filter(|_| self.hears);
+        open.cloned().collect()
+    }
+
     /// What is still owed.
     pub(super) fn unanswered(&self) -> Vec<RequestId> {
         let owed = self.owed.iter();
@@ -211,4 +314,8 @@ impl Client {
             .map(|(id, _)| id.clone())
             .collect()
     }
+}
+
+fn cancelled(id: &RequestId) -> String {
+    format!("{{\"method\":\"notifications/cancelled\",\"params\":{{\"requestId\":{id}}}}}")
 }

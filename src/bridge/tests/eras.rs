@@ -27,7 +27,7 @@ fn sent(steps: &[Step]) -> (Vec<String>, Vec<String>) {
             Step::Server(message) => server.push(message.text().to_owned()),
             Step::Client(message) => client.push(message.text().to_owned()),
             Step::Cancel(id) => server.push(format!("cancel {id}")),
-            Step::Warn(_) | Step::Settled(_) | Step::GiveUp { .. } => {}
+            Step::Since(_) | Step::Warn(_) | Step::Settled(_) | Step::GiveUp { .. } => {}
         }
     }
     (server, client)
@@ -135,6 +135,35 @@ fn an_error_that_asks_for_a_visit_becomes_a_round_and_the_request_is_sent_again(
     let wire = jsonrpc::member(&server[0], "id").unwrap().to_owned();
     let (_, client) = pair.answer(&wire, error);
     assert!(client[0].contains("requiredCapabilities"), "{client:?}");
+}
+
+#[test]
+fn an_error_after_a_question_the_client_cannot_be_asked_names_what_it_lacks() {
+    let mut pair = Pair::new();
+    let ask = |pair: &mut Pair, wire: &str| {
+        let question = r#"{"id":"q","method":"sampling/createMessage","params":{"tools":[]}}"#;
+        let on = RequestId::from_text(wire);
+        let news = News::Message {
+            message: parse(question),
+            on,
+        };
+        let (server, client) = sent(&pair.adapter.hear(pair.now, news));
+        assert!(server[0].contains("-32601"), "{server:?}");
+        assert!(client.is_empty(), "{client:?}");
+    };
+    let wire = pair.call(1, "");
+    ask(&mut pair, &wire);
+    let (_, client) = pair.answer(&wire, r#""error":{"code":-32603,"message":"no model"}"#);
+    let needed = r#""error":{"code":-32021,"message":"no model","data":{"requiredCapabilities":{"sampling":{"tools":{}}}}}"#;
+    assert!(client[0].contains(needed), "{client:?}");
+    // It can do without.
+    let wire = pair.call(2, "");
+    ask(&mut pair, &wire);
+    let (_, client) = pair.answer(&wire, r#""result":{"content":[]}"#);
+    assert!(client[0].contains(r#""content":[]"#), "{client:?}");
+    let wire = pair.call(3, "");
+    let (_, client) = pair.answer(&wire, r#""error":{"code":-32603,"message":"no"}"#);
+    assert!(client[0].contains("-32603"), "{client:?}");
 }
 
 #[test]
@@ -292,8 +321,14 @@ fn parked_requests_are_given_up_when_nobody_comes_back_or_they_are_too_many_or_t
     let (state, _) = pair.round();
     let (server, _) = pair.pass(Duration::from_secs(601));
     gives_up(&server, "q1", &first);
-    let (_, client) = pair.client(2, &format!(r#","requestState":{state}"#));
-    assert!(client[0].contains("-32602"), "{client:?}");
+    for state in [&state, "\"another instance's\"", "1"] {
+        let (server, client) = pair.client(2, &format!(r#","requestState":{state}"#));
+        assert!(client[0].contains("-32602"), "{client:?}");
+        assert!(
+            server.is_empty(),
+            "it would be carried out twice: {server:?}"
+        );
+    }
 
     let wires: Vec<String> = (10..75).map(|id| pair.call(id, "")).collect();
     for (number, wire) in wires.iter().enumerate() {
@@ -460,6 +495,94 @@ fn a_probe_is_not_given_longer_than_any_request_may_take() {
     let (_, lines) = drain(&mut bridge);
     assert!(
         lines.len() == 1 && lines[0].contains("within 5 s"),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn a_server_that_is_asked_first_and_initialize_after_it_share_the_time_of_one_request() {
+    let start = Instant::now();
+    let settings = Settings {
+        protocol: Protocol::Auto,
+        request_timeout: Some(Duration::from_secs(6)),
+        ..settings()
+    };
+    let mut bridge = Bridge::new(settings, start);
+    let initialize = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}"#.to_owned();
+    bridge.handle(start, Input::Client(Message::read(initialize)));
+    assert_eq!(drain(&mut bridge).0[0].1, "server/discover");
+    bridge.handle(start + Duration::from_secs(3), Input::Time);
+    let (opened, lines) = drain(&mut bridge);
+    assert_eq!((opened[0].1.as_str(), lines.len()), ("initialize", 0));
+    assert_eq!(bridge.deadline(), Some(start + Duration::from_secs(6)));
+    bridge.handle(start + Duration::from_secs(6), Input::Time);
+    let (_, lines) = drain(&mut bridge);
+    assert!(
+        lines.len() == 1 && lines[0].contains("within 6 s"),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn nothing_is_said_of_a_request_that_is_cancelled_while_it_waits_for_the_handshake() {
+    let mut adapter = ModernToLegacy::new(7);
+    let now = Instant::now();
+    let mut say = |text: &str| sent(&adapter.client_says(now, parse(text)));
+    let (server, _) = say(&format!(
+        r#"{{"id":1,"method":"subscriptions/listen","params":{{"notifications":{{}},{META}}}}}"#
+    ));
+    say(&format!(
+        r#"{{"id":2,"method":"tools/list","params":{{{META}}}}}"#
+    ));
+    say(r#"{"method":"notifications/cancelled","params":{"requestId":1}}"#);
+    let id = jsonrpc::member(&server[0], "id").unwrap();
+    let message = parse(&format!(
+        r#"{{"id":{id},"result":{{"capabilities":{{}}}}}}"#
+    ));
+    let word = Word::Server;
+    let (server, client) = sent(&adapter.hear(now, News::Answer { message, word }));
+    assert!(client.is_empty(), "{client:?}");
+    assert_eq!(server.len(), 2, "{server:?}");
+    assert!(server[1].contains("tools/list"), "{server:?}");
+}
+
+#[test]
+fn what_waits_for_a_handshake_has_no_more_time_for_that() {
+    let start = Instant::now();
+    let settings = Settings {
+        protocol: Protocol::Legacy,
+        request_timeout: Some(Duration::from_secs(6)),
+        ..settings()
+    };
+    let mut bridge = Bridge::new(settings, start);
+    let list = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{{{META}}}}}"#);
+    bridge.handle(start, Input::Client(Message::read(list)));
+    let (exchange, method, id) = drain(&mut bridge).0.remove(0);
+    assert_eq!(method, "initialize");
+    let now = start + Duration::from_secs(4);
+    let parsed = Message::read(format!(
+        r#"{{"jsonrpc":"2.0","id":{id},"result":{{"protocolVersion":"2025-11-25","capabilities":{{}}}}}}"#
+    ));
+    let content = Content::Json;
+    for progress in [
+        Progress::Opened(Head {
+            session: None,
+            content,
+        }),
+        Progress::Event { id: None, parsed },
+    ] {
+        bridge.handle(now, Input::Progress(exchange, vec![progress]));
+    }
+    let (opened, _) = drain(&mut bridge);
+    assert_eq!(opened[0].1, "notifications/initialized");
+    bridge.handle(
+        now,
+        Input::Progress(opened[0].0, vec![Progress::Ended(End::Complete)]),
+    );
+    bridge.handle(start + Duration::from_secs(6), Input::Time);
+    let (_, lines) = drain(&mut bridge);
+    assert!(
+        lines.len() == 1 && lines[0].contains("tools/list") && lines[0].contains("within 6 s"),
         "{lines:?}"
     );
 }

@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 
 use super::Rng;
 use super::simulation::{Happening, Schedule};
+use crate::bridge::modern::{ACKNOWLEDGED, LISTEN};
 use crate::bridge::{
     Action, Content, End, EventId, Exchange, ExchangeId, Head, Progress, Refusal, SessionId, Stage,
 };
 use crate::error::{Error, Kind};
 use crate::jsonrpc::{self, Message, RequestId};
+use crate::mcp::meta;
 use crate::oauth::challenge::Challenge;
 use crate::url::Url;
 
@@ -168,6 +170,12 @@ impl Server {
                 Some(_) => plan.refused(rng.pick(STATUSES), None, rng.chance(10)),
             };
         };
+        if !plan.modern && message.method() == Some(LISTEN) {
+            // It has never heard of it.
+            plan.news(Progress::Opened(head(Content::Json)));
+            plan.event(None, error(id, -32601));
+            return plan.news(Progress::Ended(End::Complete));
+        }
         let content = rng.pick(&[Content::Json, Content::Stream]);
         if !faulty {
             plan.at += rng.millis(0, 3000);
@@ -238,20 +246,7 @@ impl Server {
             return plan.refused_with(400, Message::parse(&text).ok());
         }
         match method.as_str() {
-            "subscriptions/listen" if !rng.chance(self.faults) => {
-                plan.news(Progress::Opened(head(Content::Stream)));
-                let params =
-                    format!("{{\"_meta\":{{\"io.modelcontextprotocol/subscriptionId\":{id}}}}}");
-                let method = "notifications/subscriptions/acknowledged";
-                plan.event(
-                    None,
-                    format!("{{\"method\":\"{method}\",\"params\":{params}}}"),
-                );
-                if self.faults > 0 {
-                    plan.at += rng.while_() * 4;
-                    plan.news(Progress::Ended(End::Complete));
-                }
-            }
+            LISTEN => self.subscription(plan, id, message, rng),
             "tools/call" if rng.chance(20) => {
                 let question = "{\"k\":{\"method\":\"roots/list\"}}";
                 let result = format!(
@@ -262,6 +257,56 @@ impl Server {
                 plan.news(Progress::Ended(End::Complete));
             }
             _ => self.post(plan, message, rng),
+        }
+    }
+
+    fn subscription(
+        &mut self,
+        plan: &mut Plan<'_>,
+        id: &RequestId,
+        message: &Message,
+        rng: &mut Rng,
+    ) {
+        if rng.chance(self.faults) {
+            match rng.below(5) {
+                0 => return plan.refused(rng.pick(STATUSES), None, rng.chance(10)),
+                1 => return plan.broken(any_stage(rng)),
+                2 => return,
+                _ => plan.news(Progress::Opened(head(Content::Stream))),
+            }
+            if rng.chance(50) {
+                plan.event(None, error(id, -32603));
+            }
+            return plan.news(Progress::Ended(End::Complete));
+        }
+        let filter = jsonrpc::member_at(message.text(), &["params", "notifications"]);
+        let meta = format!("\"_meta\":{{\"{}\":{id}}}", meta::SUBSCRIPTION_ID);
+        plan.news(Progress::Opened(head(Content::Stream)));
+        plan.event(
+            None,
+            format!(
+                "{{\"method\":\"{ACKNOWLEDGED}\",\"params\":{{{meta},\"notifications\":{}}}}}",
+                filter.unwrap_or("{}")
+            ),
+        );
+        for _ in 0..rng.below(4) {
+            plan.at += rng.while_();
+            plan.event(
+                None,
+                change(rng, &format!("{{{meta},\"uri\":\"file:///a\"}}")),
+            );
+        }
+        if self.faults > 0 {
+            plan.at += rng.while_() * 4;
+            match rng.below(4) {
+                0 => return plan.broken(Stage::Answering),
+                1 => plan.event(
+                    None,
+                    format!("{{\"id\":{id},\"result\":{{\"resultType\":\"complete\",{meta}}}}}"),
+                ),
+                _ => {}
+            }
+            plan.news(Progress::Ended(End::Complete));
         }
     }
 
@@ -390,7 +435,8 @@ impl Server {
         for _ in 0..rng.below(3) {
             self.told += 1;
             let n = self.told;
-            let text = match rng.below(3) {
+            let text = match rng.below(4) {
+                3 if !plan.modern => change(rng, "{\"uri\":\"file:///a/b\"}"),
                 0 => format!("{{\"id\":\"srv-{n}\",\"method\":\"roots/list\"}}"),
                 _ => format!(
                     "{{\"method\":\"notifications/message\",\"params\":{{\"stream\":{first},\"n\":{n}}}}}"
@@ -476,9 +522,17 @@ fn modern(text: String) -> String {
 
 fn answer(id: &RequestId) -> String {
     // What either era wants to see.
-    let result =
-        "{\"protocolVersion\":\"2025-11-25\",\"capabilities\":{\"tools\":{\"listChanged\":true}}}";
+    let result = "{\"protocolVersion\":\"2025-11-25\",\"capabilities\":{\"tools\":{\"listChanged\":true},\"resources\":{\"subscribe\":true}}}";
     format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{result}}}")
+}
+
+fn error(id: &RequestId, code: i64) -> String {
+    format!("{{\"id\":{id},\"error\":{{\"code\":{code},\"message\":\"no\"}}}}")
+}
+
+fn change(rng: &mut Rng, params: &str) -> String {
+    let method = rng.pick(&["tools/list_changed", "resources/updated"]);
+    format!("{{\"method\":\"notifications/{method}\",\"params\":{params}}}")
 }
 
 fn any_stage(rng: &mut Rng) -> Stage {

@@ -74,29 +74,34 @@ fn settings(rng: &mut Rng) -> Settings {
         0 => None,
         seconds => Some(Duration::from_secs(seconds)),
     };
+    let protocol = rng.pick(&[
+        Protocol::Detect,
+        Protocol::Detect,
+        Protocol::Auto,
+        Protocol::Legacy,
+        Protocol::Modern,
+    ]);
+    let strategy = rng.pick(&[
+        Strategy::HttpFirst,
+        Strategy::HttpFirst,
+        Strategy::SseFirst,
+        Strategy::HttpOnly,
+        Strategy::SseOnly,
+    ]);
     Settings {
         server: "https://a.test/mcp".to_owned(),
         doctor: "mcp-remote-client https://a.test/mcp".to_owned(),
-        strategy: rng.pick(&[
-            Strategy::HttpFirst,
-            Strategy::HttpFirst,
-            Strategy::SseFirst,
-            Strategy::HttpOnly,
-            Strategy::SseOnly,
-        ]),
+        strategy: match protocol {
+            Protocol::Modern => Strategy::HttpOnly,
+            _ => strategy,
+        },
         remembered: rng.pick(&[
             None,
             None,
             Some(Transport::HttpSse),
             Some(Transport::StreamableHttp),
         ]),
-        protocol: rng.pick(&[
-            Protocol::Detect,
-            Protocol::Detect,
-            Protocol::Auto,
-            Protocol::Legacy,
-            Protocol::Modern,
-        ]),
+        protocol,
         remembered_era: rng.pick(&[None, None, Some(Era::Legacy), Some(Era::Modern)]),
         ignore_tools: Vec::new(),
         allow_tools: Vec::new(),
@@ -192,12 +197,14 @@ impl Simulation {
             }
             self.run_until(self.now + Duration::from_secs(500))?;
         }
+        self.end_listening()?;
         self.quiet = true;
         self.run_until(self.now + Duration::from_secs(500))?;
         let unanswered = self.client.unanswered();
         if !unanswered.is_empty() {
             return Err(format!("never answered: {unanswered:?}"));
         }
+        self.end_listening()?;
         self.nothing_is_left()?;
         let line = self.client.request(&mut Rng(self.rng.next()), "tools/list");
         self.say(&line)?;
@@ -209,6 +216,18 @@ impl Simulation {
         if self.server.works() && !worked && !self.client.unanswered().is_empty() {
             return Err("the next request does not work".to_owned());
         }
+        for _ in 0..self.rng.below(3) * u64::from(self.client.modern) {
+            let line = self.client.listen(&mut self.rng);
+            self.say(&line)?;
+        }
+        self.run_until(self.now + Duration::from_secs(60))
+    }
+
+    fn end_listening(&mut self) -> Check {
+        while self.client.listens() {
+            let line = self.client.end_listening(&mut self.rng);
+            self.say(&line)?;
+        }
         Ok(())
     }
 
@@ -216,9 +235,9 @@ impl Simulation {
         let tables = [
             self.bridge.requests.ids_where(|open| !open.is_own).len(),
             self.bridge.waiting.len(),
-            self.bridge.deliveries.len(),
-            // One stream stays; a ping may be under way.
-            self.bridge.exchanges.len().saturating_sub(2),
+            // A ping may be under way, and an answer to what the server asked beside it. One stream stays.
+            self.bridge.deliveries.len().saturating_sub(1),
+            self.bridge.exchanges.len().saturating_sub(3),
         ];
         if tables != [0; 4] {
             return Err(format!(
@@ -364,7 +383,8 @@ impl Simulation {
         if self.bridge.deadline().is_some_and(|at| at <= self.now) {
             return Err("it is gone and still wants to be woken".to_owned());
         }
-        match self.client.unanswered() {
+        let owed = [self.client.unanswered(), self.client.unended()].concat();
+        match owed {
             owed if owed.is_empty() => Ok(()),
             owed => Err(format!("gone without an answer to {owed:?}")),
         }
@@ -427,14 +447,14 @@ impl Simulation {
 
     fn heard(&mut self, message: &Message) -> Check {
         match message.kind() {
-            jsonrpc::Kind::Response { id, .. } => {
+            jsonrpc::Kind::Response { id, failed } => {
                 if id
                     .as_string()
                     .is_some_and(|id| id.starts_with("mcp-remote-keep"))
                 {
                     return Err("the answer to a ping of ours reached the client".to_owned());
                 }
-                self.client.answered(id)
+                self.client.answered(id, *failed)
             }
             jsonrpc::Kind::Request { id, .. } => {
                 if self.rng.chance(70) && self.leaves_by.is_none() && !self.quiet {
@@ -446,6 +466,8 @@ impl Simulation {
                 Ok(())
             }
             jsonrpc::Kind::Notification { .. } => {
+                let adapted = self.bridge.is_adapting();
+                self.client.told(message, adapted)?;
                 let params = message.member("params").unwrap_or_default();
                 let stream = jsonrpc::member(params, "stream").unwrap_or_default();
                 let n = number(params);

@@ -380,3 +380,18 @@ fn certificate_files_of_the_environment_are_trusted_in_addition() {
         ["SSL_CERT_FILE names \"/nonexistent\", which is no file; ignored"]
     );
 }
+
+#[test]
+fn the_modern_protocol_over_http_sse_is_refused() {
+    let refused = refusal(&[
+        "https://a.test",
+        "--protocol",
+        "modern",
+        "--transport",
+        "sse-only",
+    ]);
+    assert_eq!(
+        refused,
+        "--protocol modern has no HTTP+SSE: leave out --transport sse-only, or use --protocol legacy"
+    );
+}

@@ -486,3 +486,11 @@ fn reaction(method: &str) -> Value {
         other => panic!("asked for {other}"),
     }
 }
+
+/// What ends a subscription in order on stdio.
+pub fn end_of_subscription(id: u64) -> [Value; 2] {
+    [
+        json!({"jsonrpc":"2.0","id":id,"result":{"resultType":"complete","_meta":{SUBSCRIPTION:id}}}),
+        json!({"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":id}}),
+    ]
+}

@@ -169,7 +169,7 @@ impl World {
                 Step::Client(message) => self.client_hears(&message),
                 Step::Server(message) => self.server_hears(&message),
                 Step::Cancel(id) => self.at_server.retain(|message| id_of(message) != id),
-                Step::Warn(_) | Step::Settled(_) => {}
+                Step::Since(_) | Step::Warn(_) | Step::Settled(_) => {}
                 Step::GiveUp { why, .. } => panic!("gives up: {}", why.text()),
             }
         }
