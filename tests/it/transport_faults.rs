@@ -218,6 +218,67 @@ fn a_compressed_bomb_ends_at_the_limit_and_costs_no_more_than_it() {
 }
 
 #[test]
+fn a_compressed_answer_that_is_cut_or_damaged_is_one_error() {
+    let compressed = |text: &str| {
+        let level = flate2::Compression::default();
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);
+        std::io::Write::write_all(&mut encoder, text.as_bytes()).unwrap();
+        encoder.finish().unwrap()
+    };
+    // Text that does not become short.
+    let noise: String = (0..4_000_u32)
+        .map(|at| char::from(b'a' + (at.wrapping_mul(2_654_435_761) >> 27) as u8 % 26))
+        .collect();
+    let message = result("1", &format!("\"{noise}\""));
+    for (kind, text) in [
+        ("application/json", message.clone()),
+        ("text/event-stream", format!("data: {message}\n\n")),
+    ] {
+        let whole = compressed(&text);
+        let half = whole[..whole.len() / 2].to_vec();
+        let mut damaged = whole.clone();
+        damaged[whole.len() / 2] ^= 0x55;
+        let headers = format!("content-type: {kind}\r\ncontent-encoding: gzip\r\n");
+        for (bytes, length, is_cut) in [
+            // Cut in the middle, and at its head; by a server that says so, and by a connection that breaks.
+            (half.clone(), half.len(), false),
+            (whole[..5].to_vec(), 5, false),
+            (Vec::new(), 0, false),
+            (half.clone(), whole.len(), true),
+            (damaged, whole.len(), false),
+        ] {
+            let head = format!("HTTP/1.1 200 OK\r\n{headers}content-length: {length}\r\n\r\n");
+            let answer = survives(&["--body-timeout", "5"], move |_, reply| {
+                reply.raw(&head);
+                reply.raw(&bytes);
+                if is_cut {
+                    reply.hang_up();
+                }
+            });
+            assert!(answer["error"].is_object(), "{kind}: {answer}");
+        }
+        let answer = survives(&[], move |_, reply| reply.full(200, &headers, &whole));
+        assert_eq!(answer["result"], noise.as_str());
+    }
+}
+
+#[test]
+fn interim_answers_without_end_are_one_error_in_bounded_memory() {
+    for interim in [
+        "HTTP/1.1 100 Continue\r\n\r\n",
+        "HTTP/1.1 102 Processing\r\n\r\n",
+        "HTTP/1.1 103 Early Hints\r\nlink: </a>; rel=preload\r\n\r\n",
+    ] {
+        let answer = survives_in(
+            &["--headers-timeout", "1"],
+            move |_, reply| reply.without_end(interim.repeat(100).as_bytes()),
+            24 * MIB,
+        );
+        assert!(answer["error"].is_object(), "{interim}: {answer}");
+    }
+}
+
+#[test]
 fn nesting_of_any_depth_passes_or_is_refused_but_never_crashes() {
     let deep = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
     for depth in [200, 100_000, 1_000_000] {
