@@ -7,6 +7,8 @@ use crate::support::faulty::{self, Ending};
 use crate::support::http::{Reply, Request, Server};
 use crate::support::mcp::{answering, ordinary, result};
 use crate::support::process::Process;
+#[cfg(target_os = "linux")]
+use crate::support::process::Start;
 
 /// Whatever the answer to 1 is, it is one, and 2 works.
 fn survives(
@@ -126,6 +128,25 @@ fn a_length_that_is_a_lie_is_one_answer_and_spoils_no_other() {
         });
         assert_eq!(answer["id"], 1, "{odd}");
     }
+}
+
+/// In an address space that has no room for it: memory that cannot be had ends a process.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_length_that_is_only_promised_takes_no_memory() {
+    let server = answering(|request, reply| {
+        if request.id() == "2" {
+            return reply.json(result("2", "{}"));
+        }
+        reply.raw("HTTP/1.1 200 X\r\ncontent-type: application/json\r\ncontent-length: 3900000000\r\n\r\n{");
+        reply.hang_up();
+    });
+    let args = [&server.url("/mcp"), "--max-message-size", "4000"];
+    let mut bridge = Start::limited("-v 3000000", &args).go();
+    bridge.handshake();
+    assert!(bridge.ask("1")["error"].is_object());
+    assert_eq!(bridge.ask("2")["result"], json!({}));
+    bridge.finish();
 }
 
 #[test]
