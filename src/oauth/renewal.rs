@@ -151,7 +151,6 @@ impl Authorizer {
             return Ok(Recovered::Again);
         }
         let discovered = self.discovered(turn, challenge)?;
-        renew_lease();
         if !current.may_be_from(discovered.issuer()) {
             self.world.say(
                 Level::Info,
@@ -169,7 +168,7 @@ impl Authorizer {
         let endpoint = self.endpoint(&discovered, &client);
         let _under_way = self.under_way();
         let redeemed = self.with_resource(&discovered, |resource| {
-            refresh::redeem(endpoint, &current, resource)
+            refresh::redeem(endpoint, &current, resource, &renew_lease)
         });
         let tokens = match redeemed {
             Ok(tokens) => tokens,
