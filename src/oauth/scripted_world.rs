@@ -1,6 +1,7 @@
 //! A world for tests: answers in the order they were laid down, a clock that moves when somebody sleeps.
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -80,13 +81,22 @@ impl Scripted {
 
 /// An authorizer for https://a.test/mcp that keeps everything in memory.
 pub(crate) fn authorizer(world: &Scripted) -> Authorizer {
+    authorizer_in(world, None)
+}
+
+/// The same with its store below this directory.
+pub(crate) fn authorizer_in(world: &Scripted, base: Option<&Path>) -> Authorizer {
     let config = Config::new(Url::parse("https://a.test/mcp").unwrap());
     let hash = ServerHash::parse("94baabe3c3fadb285b26c035e4e86046").unwrap();
     let silent = LogConfig {
         silent: true,
         ..LogConfig::default()
     };
-    let store = Store::open(None, &hash, Arc::new(Log::open(silent).unwrap()));
+    let store = Store::open(
+        base.map(Path::to_owned),
+        &hash,
+        Arc::new(Log::open(silent).unwrap()),
+    );
     Authorizer::new(Box::new(world.clone()), &config, Arc::new(store), None).unwrap()
 }
 
