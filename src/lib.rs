@@ -8,11 +8,11 @@
 //! The rest of this page is the map of the code.
 //!
 //! ```text
-//!              ┌──────────────── main thread: transport::run_over ───────────────┐
-//!  stdin ─▶ reader ──┐                                                           ├──▶ writer ─▶ stdout
-//!              │     ├─▶ inbox ─▶ Bridge (no IO): handle, poll, deadline ────────┤
-//!  lanes ──────┼─────┘                                                           └──▶ lanes: open, close
-//!              └─────────────────────────────────────────────────────────────────┘
+//!  stdin ─▶ reader ──┐                                         ┌──▶ writer ─▶ stdout
+//!                    ├──▶ inbox: news ─▶ Bridge (no IO):  ─────┤
+//!  lanes ────────────┘    handle, poll, deadline               └──▶ lanes: open, close
+//!                               ▲
+//!  main thread: time, signals ──┘
 //! ```
 //!
 //! - [`jsonrpc`]: messages as they are; the envelope is read, the text is kept.
@@ -49,7 +49,8 @@
 //! `subscriptions`) and `bridge/modern_to_legacy` (with `parked`, `listeners`) are the adapters, pure, told and asked by
 //! `bridge/adapting`.
 //!
-//! Different from the first design: a message holds a part of a budget until it is written (`flow`), because channels without
+//! Different from the first design: the bridge has no thread of its own, whoever has news runs it (`transport/inbox`), because
+//! two thread switches for each message cost a third of a call's time; a message holds a part of a budget until it is written (`flow`), because channels without
 //! a bound would grow with a client that does not read, and bounded ones would stop the main thread; all time limits but
 //! connecting are the bridge's, because ureq cannot tell a stream from a document beforehand.
 

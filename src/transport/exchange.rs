@@ -7,7 +7,6 @@
 //! Not done here: no time limits beyond connecting; the bridge sets them and cuts the lane.
 
 use std::cell::Cell;
-use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -17,8 +16,9 @@ use url::Url;
 
 use super::agent::{Agents, LONGEST_HEADER};
 use super::cookies::Jar;
+use super::inbox::Inbox;
 use super::lane::{AgentSlot, Slot};
-use super::{Inbox, answer, failure, redirect, streamable_http};
+use super::{answer, failure, redirect, streamable_http};
 use crate::bridge::{Action, End, Exchange, ExchangeId, Input, Progress, Refusal, Stage};
 use crate::config::Config;
 use crate::error::{Error, Kind};
@@ -44,12 +44,12 @@ pub(super) struct Shared {
 /// Sends the news of one exchange to the inbox.
 pub(super) struct Reporter {
     id: ExchangeId,
-    inbox: Sender<Inbox>,
+    inbox: Arc<Inbox>,
     held: Cell<Vec<Progress>>,
 }
 
 impl Reporter {
-    pub(super) fn new(id: ExchangeId, inbox: Sender<Inbox>) -> Reporter {
+    pub(super) fn new(id: ExchangeId, inbox: Arc<Inbox>) -> Reporter {
         Reporter {
             id,
             inbox,
@@ -64,12 +64,10 @@ impl Reporter {
         self.held.set(held);
     }
 
-    /// The inbox is closed only when the process is leaving.
     pub(super) fn report(&self, progress: Progress) {
         let mut news = self.held.take();
         news.push(progress);
-        let news = Input::Progress(self.id, news);
-        self.inbox.send(Inbox::Bridge(news)).ok();
+        self.inbox.tell(Input::Progress(self.id, news));
     }
 }
 

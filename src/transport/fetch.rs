@@ -19,8 +19,9 @@ use url::Url;
 
 use super::agent::Agents;
 use super::exchange::{header_text, unix_now};
+use super::inbox::Inbox;
 use super::reach::Zone;
-use super::{Inbox, failure, http_date};
+use super::{failure, http_date};
 use crate::bridge::{Input, Stage};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
@@ -37,7 +38,7 @@ pub(super) struct Outside {
     pub(super) config: Config,
     pub(super) log: Arc<Log>,
     /// Is told the address a person must open.
-    pub(super) inbox: Option<Sender<Inbox>>,
+    pub(super) inbox: Option<Arc<Inbox>>,
     /// The person at the terminal, if there is one.
     pub(super) person: Option<Person>,
 }
@@ -149,14 +150,15 @@ impl World for Outside {
 
     fn show_url(&self, url: &Url, text: &str) {
         self.say(Level::Info, text);
-        let told = Inbox::Bridge(Input::SignInUrl(url.to_string()));
-        // The inbox is closed only when the process is leaving.
-        self.inbox.as_ref().map(|inbox| inbox.send(told).ok());
+        if let Some(inbox) = &self.inbox {
+            inbox.tell_main(Input::SignInUrl(url.to_string()));
+        }
     }
 
     fn signed_in(&self) {
-        let told = Inbox::Bridge(Input::SignedIn(Ok(())));
-        self.inbox.as_ref().map(|inbox| inbox.send(told).ok());
+        if let Some(inbox) = &self.inbox {
+            inbox.tell_main(Input::SignedIn(Ok(())));
+        }
     }
 
     fn found(&self, step: &'static str, what: &str) {

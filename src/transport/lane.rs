@@ -12,15 +12,16 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::exchange::Reporter;
 use super::exchange::{self, Shared};
-use super::{Inbox, exchange::Reporter};
+use super::inbox::Inbox;
 use crate::bridge::{End, Exchange, ExchangeId, Input, Progress, Stage};
 use crate::error::{Error, Kind};
 
 /// The lanes, busy and idle.
 pub(super) struct Lanes {
     shared: Arc<Shared>,
-    inbox: Sender<Inbox>,
+    inbox: Arc<Inbox>,
     idle: Vec<Lane>,
     busy: HashMap<ExchangeId, Lane>,
 }
@@ -59,7 +60,7 @@ const IDLE_LIFE: Duration = Duration::from_secs(10);
 const STACK: usize = 1024 * 1024;
 
 impl Lanes {
-    pub(super) fn new(shared: Arc<Shared>, inbox: Sender<Inbox>) -> Lanes {
+    pub(super) fn new(shared: Arc<Shared>, inbox: Arc<Inbox>) -> Lanes {
         Lanes {
             shared,
             inbox,
@@ -102,9 +103,8 @@ impl Lanes {
             }
             Err(error) => {
                 let end = Progress::Ended(End::Broken(error, Stage::Hopeless));
-                // The receiver is this very thread's: it is there.
-                let news = Input::Progress(id, vec![end]);
-                self.inbox.send(Inbox::Bridge(news)).ok();
+                // Told to the bridge after what it is doing right now.
+                self.inbox.tell(Input::Progress(id, vec![end]));
             }
         }
     }
@@ -143,7 +143,7 @@ impl Lanes {
         let agent = AgentSlot::default();
         let (shared, inbox, slot) = (
             Arc::clone(&self.shared),
-            self.inbox.clone(),
+            Arc::clone(&self.inbox),
             Arc::clone(&agent),
         );
         std::thread::Builder::new()
@@ -160,12 +160,12 @@ impl Lanes {
 
 fn run(
     shared: &Arc<Shared>,
-    inbox: &Sender<Inbox>,
+    inbox: &Arc<Inbox>,
     slot: &AgentSlot,
     queue: &Receiver<(ExchangeId, Exchange)>,
 ) {
     while let Ok((id, exchange)) = queue.recv() {
-        let reporter = Reporter::new(id, inbox.clone());
+        let reporter = Reporter::new(id, Arc::clone(inbox));
         let last = guarded(|| exchange::run(shared, slot, &exchange, &reporter));
         // What the exchange held (a large request) is freed before the next wait.
         drop(exchange);

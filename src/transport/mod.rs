@@ -2,11 +2,12 @@
 //!
 //! ```text
 //!  stdin ─▶ reader ─┐                         ┌─▶ writer ─▶ stdout
-//!                   ├─▶ inbox ─▶ run: Bridge ─┤
+//!                   ├─▶ inbox: news, Bridge ──┤
 //!  lanes ───────────┘                         └─▶ lanes: open, close
 //! ```
 //!
-//! [`run`] owns the bridge; everything else reports to its one inbox. No lock is taken around the bridge's state.
+//! Everything reports to one `inbox`, and the reader and the lanes run the bridge there themselves, one at a time; [`run`] keeps
+//! the time on the main thread. What the bridge asks for is carried out by the `Driver`, which travels with it.
 //! A panic of the reader or the writer is the end of its side; one of the bridge is answered (`owed`) and ends the process.
 
 mod agent;
@@ -19,6 +20,7 @@ mod failure;
 mod fetch;
 mod http_date;
 mod http_sse;
+mod inbox;
 mod lane;
 mod names;
 mod owed;
@@ -34,7 +36,7 @@ mod tls;
 
 use std::io::{BufReader, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -51,19 +53,12 @@ use crate::secret::Secret;
 use crate::store::Store;
 use fetch::Outside;
 pub use fetch::{Found, News, Person};
+use inbox::{Inbox, Wake};
 use lane::Lanes;
 use owed::Owed;
 pub use probe::{name_not_found, not_connected, proxy_of, status_of_lost_session, try_tls};
 use stdio::Line;
 use threads::{spawn, unless_it_panics, watch_signals};
-
-/// What the main thread waits for.
-enum Inbox {
-    /// News for the bridge.
-    Bridge(Input),
-    /// A second signal: leave at once.
-    Leave,
-}
 
 /// Messages from the server that are not written yet: 8 MiB, or one.
 const SERVER_BUDGET: usize = 8 * 1024 * 1024;
@@ -120,10 +115,10 @@ pub fn run_over(config: Config, log: Arc<Log>, ends: Ends) -> Result<()> {
 pub(crate) fn prepare(config: Config, log: Arc<Log>, ends: Ends) -> Result<impl FnOnce()> {
     let server = crate::url::shown(&config.server);
     crate::url::check_server(&config.server, config.allow_http, &server)?;
-    let (inbox, news) = channel();
+    let (inbox, wakes) = Inbox::new();
     let (writer, lines) = channel();
     if ends.signals {
-        watch_signals(inbox.clone(), &log);
+        watch_signals(Arc::clone(&inbox), &log);
     }
     let store = Arc::new(Store::for_config(&config, Arc::clone(&log)));
     if let Some(path) = log.is_debug().then(|| store.debug_file()).flatten() {
@@ -143,7 +138,7 @@ pub(crate) fn prepare(config: Config, log: Arc<Log>, ends: Ends) -> Result<impl 
         agents: Arc::clone(&agents),
         config: config.clone(),
         log: Arc::clone(&log),
-        inbox: Some(inbox.clone()),
+        inbox: Some(Arc::clone(&inbox)),
         person: ends.person,
     };
     let authorizer = authorizer(outside, Arc::clone(&store))?;
@@ -161,20 +156,26 @@ pub(crate) fn prepare(config: Config, log: Arc<Log>, ends: Ends) -> Result<impl 
         crate::url::shown(&shared.config.server)
     );
     log.say(Level::Info, &started);
-    let lanes = Lanes::new(shared, inbox.clone());
-    let to_sign_in = inbox.clone();
-    let to_reader = inbox.clone();
+    let lanes = Lanes::new(shared, Arc::clone(&inbox));
+    let to_sign_in = Arc::clone(&inbox);
+    let to_reader = Arc::clone(&inbox);
+    let to_writer = Arc::clone(&inbox);
     spawn("reader", move || {
         let budget = Budget::new(limit.saturating_mul(2));
         let input = BufReader::with_capacity(64 * 1024, ends.input);
-        let read = || stdio::read_lines(input, limit, &budget, &to_reader);
-        unless_it_panics(read, &to_reader, Input::ClientClosed);
+        let read = || stdio::read_lines(input, limit, &budget, |news| to_reader.tell(news));
+        unless_it_panics(read, || to_reader.tell_main(Input::ClientClosed));
     })?;
     spawn("writer", move || {
-        let write = || stdio::write_lines(ends.output, &lines, &inbox);
-        unless_it_panics(write, &inbox, Input::OutputClosed);
+        let closed = || to_writer.tell_main(Input::OutputClosed);
+        let write = || {
+            if stdio::write_lines(ends.output, &lines).is_err() {
+                closed();
+            }
+        };
+        unless_it_panics(write, closed);
     })?;
-    let looped = Loop {
+    let driver = Box::new(Driver {
         bridge: Bridge::new(settings, Instant::now()),
         lanes,
         writer,
@@ -184,46 +185,44 @@ pub(crate) fn prepare(config: Config, log: Arc<Log>, ends: Ends) -> Result<impl 
         to_sign_in,
         settled: ends.settled,
         owed: Owed::default(),
-    };
-    Ok(move || looped.run(&news))
+    });
+    Ok(move || run_until_over(&inbox, driver, &wakes))
 }
 
-struct Loop {
+/// The bridge, and what carries out what it asks for.
+struct Driver {
     bridge: Bridge,
     lanes: Lanes,
     writer: Sender<Line>,
     log: Arc<Log>,
     store: Arc<Store>,
     authorizer: Option<Arc<Authorizer>>,
-    to_sign_in: Sender<Inbox>,
+    to_sign_in: Arc<Inbox>,
     settled: Option<Sender<Transport>>,
     owed: Owed,
 }
 
-impl Loop {
-    fn run(mut self, news: &Receiver<Inbox>) {
-        let served = catch_unwind(AssertUnwindSafe(|| self.serve(news)));
-        if let Err(panic) = served {
-            for error in self.owed.errors() {
-                drop(self.writer.send(Line::Answer(error)));
+/// What the main thread does.
+fn run_until_over(inbox: &Inbox, driver: Box<Driver>, wakes: &Receiver<Wake>) {
+    match inbox.serve(driver, wakes) {
+        Wake::Over(driver) => {
+            driver.flush();
+            if let Some(authorizer) = &driver.authorizer {
+                authorizer.settle(LAST_TOKENS);
             }
-            self.flush();
+        }
+        Wake::Panicked(driver, panic) => {
+            for error in driver.owed.errors() {
+                drop(driver.writer.send(Line::Answer(error)));
+            }
+            driver.flush();
             resume_unwind(panic);
         }
+        Wake::Look | Wake::Leave => {}
     }
+}
 
-    fn serve(&mut self, news: &Receiver<Inbox>) {
-        loop {
-            let input = match self.wait(news) {
-                Inbox::Bridge(input) => input,
-                Inbox::Leave => return,
-            };
-            if !self.handle(input) {
-                return;
-            }
-        }
-    }
-
+impl Driver {
     /// Whether the session goes on.
     fn handle(&mut self, input: Input) -> bool {
         let over = match &input {
@@ -241,10 +240,6 @@ impl Loop {
         }
         while let Some(output) = self.bridge.poll() {
             if matches!(output, Output::Exit) {
-                self.flush();
-                if let Some(authorizer) = &self.authorizer {
-                    authorizer.settle(LAST_TOKENS);
-                }
                 return false;
             }
             self.carry_out(output);
@@ -252,19 +247,9 @@ impl Loop {
         true
     }
 
-    fn wait(&self, news: &Receiver<Inbox>) -> Inbox {
-        // The time limits are looked through only when there is nothing else to do.
-        if let Ok(inbox) = news.try_recv() {
-            return inbox;
-        }
-        let Some(at) = self.bridge.deadline() else {
-            return news.recv().unwrap_or(Inbox::Leave);
-        };
-        match news.recv_timeout(at.saturating_duration_since(Instant::now())) {
-            Ok(inbox) => inbox,
-            Err(RecvTimeoutError::Timeout) => Inbox::Bridge(Input::Time),
-            Err(RecvTimeoutError::Disconnected) => Inbox::Leave,
-        }
+    /// When it wants to be told of the time.
+    fn deadline(&self) -> Option<Instant> {
+        self.bridge.deadline()
     }
 
     fn carry_out(&mut self, output: Output) {
@@ -302,11 +287,10 @@ impl Loop {
         let Some(authorizer) = self.authorizer.clone() else {
             return;
         };
-        let inbox = self.to_sign_in.clone();
+        let inbox = Arc::clone(&self.to_sign_in);
         // That it went well has been told already.
         let report = move |error| {
-            // The inbox is closed only when the process is leaving.
-            inbox.send(Inbox::Bridge(Input::SignedIn(Err(error)))).ok();
+            inbox.tell_main(Input::SignedIn(Err(error)));
         };
         let on_failure = report.clone();
         let started = spawn("sign-in", move || {
@@ -383,7 +367,7 @@ mod tests {
     use crate::jsonrpc::Message;
 
     /// A bridge with this inbox, and what it says to the client.
-    fn looped(inbox: Sender<Inbox>) -> (Loop, Receiver<Line>) {
+    pub(super) fn driver(inbox: &Arc<Inbox>) -> (Box<Driver>, Receiver<Line>) {
         let config = Config::new(url::Url::parse("http://127.0.0.1:1/mcp").unwrap());
         let silent = LogConfig {
             silent: true,
@@ -400,24 +384,24 @@ mod tests {
             config: config.clone(),
         };
         let (writer, lines) = channel();
-        let looped = Loop {
+        let driver = Driver {
             bridge: Bridge::new(settings, Instant::now()),
-            lanes: Lanes::new(Arc::new(shared), inbox.clone()),
+            lanes: Lanes::new(Arc::new(shared), Arc::clone(inbox)),
             writer,
             store: Arc::new(Store::for_config(&config, Arc::clone(&log))),
             log,
             authorizer: None,
-            to_sign_in: inbox,
+            to_sign_in: Arc::clone(inbox),
             settled: None,
             owed: Owed::default(),
         };
-        (looped, lines)
+        (Box::new(driver), lines)
     }
 
     #[test]
     fn a_panic_of_the_bridge_answers_all_that_is_owed_and_goes_on() {
-        let (inbox, news) = channel();
-        let (looped, lines) = looped(inbox.clone());
+        let (inbox, wakes) = Inbox::new();
+        let (driver, lines) = driver(&inbox);
         let line = |text: &str| Input::Client(Message::read(text.to_owned()));
         let progress = |news| Input::Progress(ExchangeId(1), vec![news]);
         for input in [
@@ -432,10 +416,9 @@ mod tests {
             }),
             progress(Progress::Ended(End::Complete)),
         ] {
-            inbox.send(Inbox::Bridge(input)).unwrap();
+            inbox.tell(input);
         }
-        inbox.send(Inbox::Leave).unwrap();
-        let panicked = catch_unwind(AssertUnwindSafe(|| looped.run(&news)));
+        let panicked = catch_unwind(AssertUnwindSafe(|| run_until_over(&inbox, driver, &wakes)));
         assert!(panicked.is_err());
         let mut ids: Vec<String> = lines
             .try_iter()

@@ -10,7 +10,6 @@ use std::io::{BufRead, BufWriter, Write};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 
-use super::Inbox;
 use crate::bridge::Input;
 use crate::flow::Budget;
 use crate::jsonrpc::{Malformed, Message, Parsed, RequestId};
@@ -25,12 +24,12 @@ pub(super) enum Line {
     Flush(Sender<()>),
 }
 
-/// Reads lines until the input ends; then says so.
+/// Reads lines until the input ends, and tells of that, too; or until nobody wants to be told any more.
 pub(super) fn read_lines(
     mut input: impl BufRead,
     limit: usize,
     budget: &Arc<Budget>,
-    inbox: &Sender<Inbox>,
+    tell: impl Fn(Input) -> bool,
 ) {
     let mut first = true;
     // An input that cannot be read any more has ended.
@@ -56,16 +55,18 @@ pub(super) fn read_lines(
                 ),
             )),
         };
-        if inbox.send(Inbox::Bridge(Input::Client(parsed))).is_err() {
+        if !tell(Input::Client(parsed)) {
             return;
         }
     }
-    // The receiver is gone only when the process is leaving anyway.
-    inbox.send(Inbox::Bridge(Input::ClientClosed)).ok();
+    tell(Input::ClientClosed);
 }
 
-/// Writes lines as they come, flushing whenever none is waiting.
-pub(super) fn write_lines(output: impl Write, lines: &Receiver<Line>, inbox: &Sender<Inbox>) {
+/// Writes lines as they come, flushing whenever none is waiting, until there are no more.
+///
+/// # Errors
+/// If the output is closed.
+pub(super) fn write_lines(output: impl Write, lines: &Receiver<Line>) -> std::io::Result<()> {
     let mut output = BufWriter::with_capacity(64 * 1024, output);
     while let Ok(line) = lines.recv() {
         let mut next = Some(line);
@@ -74,11 +75,9 @@ pub(super) fn write_lines(output: impl Write, lines: &Receiver<Line>, inbox: &Se
             written = write_line(&mut output, line);
             next = lines.try_recv().ok();
         }
-        if written.and_then(|()| output.flush()).is_err() {
-            inbox.send(Inbox::Bridge(Input::OutputClosed)).ok();
-            return;
-        }
+        written.and_then(|()| output.flush())?;
     }
+    Ok(())
 }
 
 fn write_line(output: &mut impl Write, line: Line) -> std::io::Result<()> {
@@ -171,34 +170,30 @@ fn id_near_start(start: &[u8]) -> Option<RequestId> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::RefCell;
     use std::io::BufReader;
-    use std::sync::mpsc;
 
     fn lines(
         input: &[u8],
         limit: usize,
         chunk: usize,
     ) -> Vec<Result<String, (Option<RequestId>, i32)>> {
-        let (sender, receiver) = mpsc::channel();
-        read_lines(
-            BufReader::with_capacity(chunk, input),
-            limit,
-            &Budget::new(1 << 30),
-            &sender,
-        );
-        let mut out = Vec::new();
-        for input in receiver.try_iter() {
+        let out = RefCell::new(Vec::new());
+        let tell = |input| {
             match input {
-                Inbox::Bridge(Input::Client(Ok(Parsed::One(message)))) => {
-                    out.push(Ok(message.text().to_owned()))
+                Input::Client(Ok(Parsed::One(message))) => {
+                    out.borrow_mut().push(Ok(message.text().to_owned()))
                 }
-                Inbox::Bridge(Input::Client(Err(malformed))) => {
-                    out.push(Err((malformed.id, malformed.code)))
+                Input::Client(Err(malformed)) => {
+                    out.borrow_mut().push(Err((malformed.id, malformed.code)))
                 }
                 _ => {}
             }
-        }
-        out
+            true
+        };
+        let input = BufReader::with_capacity(chunk, input);
+        read_lines(input, limit, &Budget::new(1 << 30), tell);
+        out.into_inner()
     }
 
     #[test]

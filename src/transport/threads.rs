@@ -3,25 +3,23 @@
 //! Not done here: what they do (`stdio`, `lane`).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::Sender;
+use std::sync::Arc;
 
-use super::Inbox;
+use super::inbox::Inbox;
 use crate::bridge::Input;
 use crate::error::{Error, Kind, Result};
 use crate::log::{Level, Log};
 
 /// The first signal ends the session in order, the second at once.
-pub(super) fn watch_signals(inbox: Sender<Inbox>, log: &Log) {
+pub(super) fn watch_signals(inbox: Arc<Inbox>, log: &Log) {
     let mut first = true;
     let set = ctrlc::set_handler(move || {
-        let news = if first {
-            Inbox::Bridge(Input::Stop)
+        if first {
+            inbox.tell_main(Input::Stop);
         } else {
-            Inbox::Leave
-        };
+            inbox.leave();
+        }
         first = false;
-        // Nobody listens only when the process is leaving anyway.
-        inbox.send(news).ok();
     });
     if let Err(error) = set {
         log.say(
@@ -32,10 +30,9 @@ pub(super) fn watch_signals(inbox: Sender<Inbox>, log: &Log) {
 }
 
 /// Runs a side of the client; if it panics, that side has ended.
-pub(super) fn unless_it_panics(body: impl FnOnce(), inbox: &Sender<Inbox>, ended: Input) {
+pub(super) fn unless_it_panics(body: impl FnOnce(), ended: impl FnOnce()) {
     if catch_unwind(AssertUnwindSafe(body)).is_err() {
-        // The receiver is gone only when the process is leaving anyway.
-        inbox.send(Inbox::Bridge(ended)).ok();
+        ended();
     }
 }
 

@@ -29,6 +29,7 @@ const IO: &[&str] = &[
     "transport/stdio.rs",
     "transport/fetch.rs",
     "transport/threads.rs",
+    "transport/inbox.rs",
     "transport/lane.rs",
     "transport/names.rs",
     "transport/answer.rs",
