@@ -1,8 +1,11 @@
 //! Faults of the network and the server at every point of an exchange: one answer for each id, in bounded time and
 //! memory, and the next request works.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
+use crate::support::Gate;
 use crate::support::faulty::{self, Ending};
 use crate::support::http::{Reply, Request, Server};
 use crate::support::mcp::{answering, ordinary, result};
@@ -89,6 +92,23 @@ fn fault(point: &'static [u8], ending: Ending) {
     );
     bridge.finish();
     assert_eq!(server.count("POST ask"), 1, "a call is not made twice");
+}
+
+/// A call on it would be lost, and must not be made twice.
+#[test]
+fn a_connection_that_the_server_has_closed_after_an_answer_is_not_used_again() {
+    let server = answering(|request, reply| {
+        reply.json(result(&request.id(), "{}"));
+        reply.hang_up();
+    });
+    let mut bridge = Process::connected(&[&server.url("/mcp")]);
+    for id in ["1", "2", "3"] {
+        assert_eq!(bridge.ask(id)["result"], json!({}));
+        // Its end is on the way.
+        Gate::default().wait_for(Duration::from_millis(200));
+    }
+    bridge.finish();
+    assert_eq!(server.count("POST ask"), 3);
 }
 
 #[test]
@@ -190,7 +210,8 @@ fn endless_lines_and_bodies_end_at_the_limit_and_cost_no_more_than_it() {
         },
         40 * MIB,
     );
-    assert!(body["error"].is_object());
+    let words = body["error"]["message"].as_str().unwrap();
+    assert!(words.contains("longer than 1 MiB"), "{words}");
 }
 
 #[test]
