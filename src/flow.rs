@@ -90,6 +90,11 @@ mod tests {
             sender.send(()).unwrap();
             drop(permit);
         });
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        while budget.state().waiting == 0 {
+            assert!(std::time::Instant::now() < until, "it does not wait");
+            std::thread::yield_now();
+        }
         assert!(receiver.try_recv().is_err());
         drop(first);
         receiver.recv().unwrap();

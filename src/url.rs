@@ -93,7 +93,12 @@ mod tests {
     /// The tables of other scripts are left out (Cargo.toml).
     #[test]
     fn a_host_is_ascii_in_lower_case_or_refused() {
-        for known in ["https://XN--Mnchen-3YA.Example/", "https://ex%41mple.test/"] {
+        for known in [
+            "https://XN--Mnchen-3YA.Example/",
+            "https://ex%41mple.test/",
+            // A mark of direction, which is asked for as it is written here.
+            "https://XN--a-yGN.test/",
+        ] {
             let host = url(known).host_str().map(str::to_owned).unwrap();
             assert!(
                 host.is_ascii() && host == host.to_ascii_lowercase(),

@@ -94,6 +94,9 @@ pub fn logout_all(config: &Config, log: &Arc<Log>) -> Result<ExitCode> {
 }
 
 fn sign_out(config: &Config, store: Arc<Store>, name: &str, log: &Arc<Log>) -> ExitCode {
+    // An instance that is refreshing would store its tokens after the old ones were revoked and removed.
+    let has_tokens = || store.tokens().is_some();
+    let _lease = has_tokens().then(|| store.lease(has_tokens));
     let what = match transport::revoke(config, Arc::clone(&store), Arc::clone(log)) {
         Ok(SignedOut::WasNot) => "there were no tokens",
         Ok(SignedOut::Revoked) => "revoked and removed",

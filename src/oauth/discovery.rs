@@ -1,7 +1,8 @@
 //! From the server's address and its challenge to the authorization server.
 //!
 //! - A place that answers 4xx, or with something that is no JSON object, has no document: the next one is asked.
-//! - 429 and 5xx are tried again and then end the sign-in for now: the document may be there in a minute.
+//! - 429 and 5xx are tried again and then end the sign-in for now: the document may be there in a minute. The metadata of an
+//!   authorization server has places of equal worth, since it must name its issuer: there the next one is asked before.
 //! - A document that is there and wrong ends the sign-in with the reason; no other place is tried instead.
 //!
 //! Flags: none of its own; see `resource_metadata`, `server_metadata`, `issuer`.
@@ -122,8 +123,17 @@ fn find_server(
     issuer_url: &Url,
 ) -> Step<ServerMetadata> {
     let places = server_metadata::well_known(issuer_url);
+    let mut in_trouble = None;
     for place in &places {
-        if let Some(document) = document(world, place, "authorization server metadata")? {
+        let document = match document(world, place, "authorization server metadata") {
+            // Some answer so where they have nothing. A server that does not answer at all is away in every place.
+            Err(Failure::Passing(error)) if error.kind() == Kind::SignIn => {
+                in_trouble.get_or_insert(error);
+                None
+            }
+            found => found?,
+        };
+        if let Some(document) = document {
             let metadata = server_metadata::read(document, config.allow_http)?;
             let accepted = config.oauth.accept_issuer.as_deref();
             let stated = metadata.issuer.as_deref();
@@ -134,6 +144,9 @@ fn find_server(
             }
             return Ok(metadata);
         }
+    }
+    if let Some(error) = in_trouble {
+        return Err(Failure::Passing(error));
     }
     if same_origin(issuer_url, &config.server) {
         return Ok(ServerMetadata::without_document(&config.server));

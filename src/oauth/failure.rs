@@ -1,17 +1,19 @@
 //! Why a step of the sign-in failed, as far as it matters for what is done next.
 //!
 //! - A passing failure (the network, 429, 5xx) is tried again a few times, opens no browser and discards nothing.
+//! - What redeems a code or a refresh token is not sent again where its answer was lost: the server may have redeemed it, may
+//!   still be at it, and takes the second one for a theft.
 //! - An OAuth error code is branched on by its name (RFC 6749 5.2).
 //! - A server that repeats what it was sent makes us repeat no secret.
 //!
-//! Spec: RFC 6749 5.2; RFC 9110 15.6 (5xx), RFC 6585 4 (429).
+//! Spec: RFC 6749 4.1.2, 5.2; RFC 9700 4.14.2; RFC 9110 9.2.2, 15.6 (5xx), RFC 6585 4 (429).
 
 use std::time::Duration;
 
 use super::world::{Fetch, Fetched, World};
 use crate::error::{Error, Kind};
 use crate::log::clean;
-use crate::store::Object;
+use crate::store::{Object, UnixMillis};
 use crate::url::shown;
 
 /// Why a step failed.
@@ -76,25 +78,32 @@ pub fn is_passing(status: u16) -> bool {
     status == 429 || status >= 500
 }
 
-/// Fetches; what may pass is tried again twice, with growing pauses.
+/// Fetches; what may pass is tried again twice, with growing pauses, as long as that takes no longer than a lease lasts.
 ///
 /// # Errors
 /// If it did not pass. An answer with any other status is no error here.
 pub fn fetch(world: &dyn World, request: &Fetch, what: &str) -> Step<Fetched> {
     let mut pause = FIRST_PAUSE;
     let mut tries = 0;
+    let began = world.now();
     let answer = loop {
         tries += 1;
-        let wait = match world.fetch(request) {
+        let fetched = world.fetch(request);
+        let is_early = world.now().saturating_sub(began) <= LAST_TRY;
+        let again = tries <= RETRIES && is_early;
+        let wait = match fetched {
             Ok(answer) if !is_passing(answer.status) => return Ok(answer),
             Ok(answer) => match answer.retry_after.unwrap_or(pause) {
-                wait if tries <= RETRIES && wait <= MOST_PAUSE => wait,
+                wait if again && wait <= MOST_PAUSE => wait,
                 _ => break answer,
             },
-            Err(error) => match Failure::from(error) {
-                Failure::Passing(_) if tries <= RETRIES => pause,
-                failure => return Err(failure),
-            },
+            Err(unanswered) => {
+                let is_spent = unanswered.may_have_arrived && request.is_good_for_once();
+                match Failure::from(unanswered.error) {
+                    Failure::Passing(_) if again && !is_spent => pause,
+                    failure => return Err(failure),
+                }
+            }
         };
         world.sleep(wait);
         pause *= 2;
@@ -110,6 +119,8 @@ pub fn fetch(world: &dyn World, request: &Fetch, what: &str) -> Step<Fetched> {
 const RETRIES: u32 = 2;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const MOST_PAUSE: Duration = Duration::from_secs(5);
+/// No try begins much later than this after the first: 10 s, a pause and 10 s more are within the 30 s of a lease.
+const LAST_TRY: UnixMillis = 10_000;
 
 /// The error an answer holds, in words: the server's own code and description, else its status.
 pub fn of_answer(doing: &str, request: &Fetch, answer: &Fetched) -> Failure {
@@ -168,6 +179,8 @@ fn with_detail(error: Error, request: &Fetch, answer: &Fetched) -> Error {
 mod tests {
     use super::*;
     use crate::oauth::scripted_world::Scripted;
+    use crate::oauth::world::Unanswered;
+    use crate::secret::Secret;
     use url::Url;
 
     #[test]
@@ -178,5 +191,49 @@ mod tests {
         let failure = fetch(&world, &request, "it").unwrap_err();
         assert!(matches!(failure, Failure::Passing(_)), "{failure:?}");
         assert_eq!((world.sent().len(), world.slept().len()), (1, 0));
+    }
+
+    fn form(text: &str) -> Fetch {
+        Fetch::form(
+            Url::parse("https://a.test/token").unwrap(),
+            Secret::new(text),
+        )
+    }
+
+    #[test]
+    fn what_is_good_for_once_is_not_sent_again_where_its_answer_was_lost() {
+        let lost = |may_have_arrived| Unanswered {
+            error: Error::new(Kind::Timeout, "no answer in time"),
+            may_have_arrived,
+        };
+        for (text, may_have_arrived, sent) in [
+            ("grant_type=authorization_code&code=x", true, 1),
+            ("grant_type=refresh_token&refresh_token=x", true, 1),
+            ("grant_type=refresh_token&refresh_token=x", false, 2),
+            ("grant_type=client_credentials&client_id=code", true, 2),
+        ] {
+            let world = Scripted::new();
+            world.lose(lost(may_have_arrived));
+            world.answer(200, "{}");
+            let fetched = fetch(&world, &form(text), "it");
+            assert_eq!(
+                (fetched.is_ok(), world.sent().len()),
+                (sent == 2, sent),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn tries_end_before_a_lease_does() {
+        let world = Scripted::new();
+        world.takes(Duration::from_secs(9));
+        for _ in 0..3 {
+            world.answer(503, "");
+        }
+        let began = world.now();
+        assert!(fetch(&world, &form("refresh_token=x"), "it").is_err());
+        assert_eq!(world.sent().len(), 2);
+        assert!(world.now() - began < 30_000);
     }
 }

@@ -20,7 +20,7 @@ pub fn margin(tokens: &Tokens) -> UnixMillis {
 
 const MOST: UnixMillis = 60_000;
 
-/// Redeems the refresh token.
+/// Redeems the refresh token; `before_each` request of it something is done.
 ///
 /// # Errors
 /// If the server refuses it: then the sign-in is over (see [`is_over`]).
@@ -28,11 +28,13 @@ pub fn redeem(
     endpoint: token::Endpoint<'_>,
     tokens: &Tokens,
     resource: Option<&str>,
+    before_each: &impl Fn(),
 ) -> Step<Tokens> {
     let Some(refresh_token) = &tokens.refresh_token else {
         return Err(Failure::new("there is no refresh token"));
     };
     let ask = |scope: Option<&str>| {
+        before_each();
         let mut form = vec![
             ("grant_type", "refresh_token"),
             ("refresh_token", refresh_token.expose()),

@@ -151,7 +151,6 @@ impl Authorizer {
             return Ok(Recovered::Again);
         }
         let discovered = self.discovered(turn, challenge)?;
-        renew_lease();
         if !current.may_be_from(discovered.issuer()) {
             self.world.say(
                 Level::Info,
@@ -169,7 +168,7 @@ impl Authorizer {
         let endpoint = self.endpoint(&discovered, &client);
         let _under_way = self.under_way();
         let redeemed = self.with_resource(&discovered, |resource| {
-            refresh::redeem(endpoint, &current, resource)
+            refresh::redeem(endpoint, &current, resource, &renew_lease)
         });
         let tokens = match redeemed {
             Ok(tokens) => tokens,
@@ -284,8 +283,9 @@ const BRAKE_COUNT: usize = 20;
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::sync::Arc;
-
+    use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::Duration;
 
     use super::super::scripted_world::{self, Scripted};
@@ -293,10 +293,15 @@ mod tests {
     use super::*;
     use crate::secret::Secret;
     use crate::store::ClientInfo;
+    use crate::store::test_dir::TestDir;
 
     /// An authorizer whose tokens ended long ago, with a registration; its metadata is laid down as answers.
     fn authorizer(world: &Scripted) -> Authorizer {
-        let authorizer = scripted_world::authorizer(world);
+        authorizer_in(world, None)
+    }
+
+    fn authorizer_in(world: &Scripted, base: Option<&Path>) -> Authorizer {
+        let authorizer = scripted_world::authorizer_in(world, base);
         let store = &authorizer.store;
         let tokens = Tokens {
             access_token: Secret::new("t0"),
@@ -423,6 +428,33 @@ mod tests {
         assert!(!forms[1].contains("scope=") && forms[1].contains("resource="));
         assert!(!forms[2].contains("resource="));
         assert_eq!(authorizer.store.notes().omit_resource, Some(true));
+    }
+
+    #[test]
+    fn the_lease_is_renewed_before_each_request_for_tokens() {
+        let (world, dir) = (Scripted::new(), TestDir::new());
+        let authorizer = authorizer_in(&world, Some(dir.path()));
+        world.answer(400, r#"{"error":"invalid_scope"}"#);
+        world.answer(200, r#"{"access_token":"t1","token_type":"bearer"}"#);
+        let name = format!("{}_refresh_in_progress.json", authorizer.store.hash());
+        let path = dir.path().join("mcp-remote-v1").join(name);
+        let read = |path: &Path| -> serde_json::Value {
+            serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+        };
+        // The first answer takes longer than a lease lasts.
+        let first = path.clone();
+        world.before_answer(3, move || {
+            let mut lease = read(&first);
+            lease["at"] = 1.into();
+            std::fs::write(&first, lease.to_string()).unwrap();
+        });
+        let at = Arc::new(AtomicU64::new(0));
+        let seen = Arc::clone(&at);
+        world.before_answer(4, move || {
+            seen.store(read(&path)["at"].as_u64().unwrap(), Ordering::SeqCst);
+        });
+        assert!(matches!(refused(&authorizer), Ok(Recovered::Again)));
+        assert!(at.load(Ordering::SeqCst) > 1);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A world for tests: answers in the order they were laid down, a clock that moves when somebody sleeps.
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use url::Url;
 
 use super::Authorizer;
 use super::browser::Opened;
-use super::world::{Fetch, Fetched, World};
+use super::world::{Fetch, Fetched, Unanswered, World};
 use crate::config::{Config, LogConfig};
 use crate::error::{Error, Kind, Result};
 use crate::log::{Level, Log};
@@ -20,12 +21,13 @@ pub(crate) struct Scripted(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
-    answers: VecDeque<Result<Fetched>>,
+    answers: VecDeque<std::result::Result<Fetched, Unanswered>>,
     sent: Vec<Fetch>,
     slept: Vec<Duration>,
     now: UnixMillis,
     fetched: usize,
-    before: Option<(usize, Box<dyn FnOnce() + Send>)>,
+    before: Vec<(usize, Box<dyn FnOnce() + Send>)>,
+    takes: Duration,
 }
 
 impl Scripted {
@@ -49,9 +51,23 @@ impl Scripted {
         self.0.lock().unwrap().answers.push_back(Ok(answer));
     }
 
+    /// The next request has no answer.
+    pub(crate) fn lose(&self, why: Unanswered) {
+        self.0.lock().unwrap().answers.push_back(Err(why));
+    }
+
+    /// From now on each answer takes this long.
+    pub(crate) fn takes(&self, time: Duration) {
+        self.0.lock().unwrap().takes = time;
+    }
+
     /// Has this happen before the answer of this number is given.
     pub(crate) fn before_answer(&self, number: usize, happens: impl FnOnce() + Send + 'static) {
-        self.0.lock().unwrap().before = Some((number, Box::new(happens)));
+        self.0
+            .lock()
+            .unwrap()
+            .before
+            .push((number, Box::new(happens)));
     }
 
     pub(crate) fn sent(&self) -> Vec<Fetch> {
@@ -65,24 +81,34 @@ impl Scripted {
 
 /// An authorizer for https://a.test/mcp that keeps everything in memory.
 pub(crate) fn authorizer(world: &Scripted) -> Authorizer {
+    authorizer_in(world, None)
+}
+
+/// The same with its store below this directory.
+pub(crate) fn authorizer_in(world: &Scripted, base: Option<&Path>) -> Authorizer {
     let config = Config::new(Url::parse("https://a.test/mcp").unwrap());
     let hash = ServerHash::parse("94baabe3c3fadb285b26c035e4e86046").unwrap();
     let silent = LogConfig {
         silent: true,
         ..LogConfig::default()
     };
-    let store = Store::open(None, &hash, Arc::new(Log::open(silent).unwrap()));
+    let store = Store::open(
+        base.map(Path::to_owned),
+        &hash,
+        Arc::new(Log::open(silent).unwrap()),
+    );
     Authorizer::new(Box::new(world.clone()), &config, Arc::new(store), None).unwrap()
 }
 
 impl World for Scripted {
-    fn fetch(&self, fetch: &Fetch) -> Result<Fetched> {
+    fn fetch(&self, fetch: &Fetch) -> std::result::Result<Fetched, Unanswered> {
         let mut state = self.0.lock().unwrap();
         state.fetched += 1;
         let fetched = state.fetched;
-        if let Some((_, happens)) = state.before.take_if(|(number, _)| *number == fetched) {
-            happens();
-        }
+        let now = |(number, _): &mut (usize, _)| *number == fetched;
+        let happens: Vec<_> = state.before.extract_if(.., now).collect();
+        happens.into_iter().for_each(|(_, happens)| happens());
+        state.now += u64::try_from(state.takes.as_millis()).unwrap();
         state.sent.push(Fetch {
             url: fetch.url.clone(),
             body: fetch.body.clone(),
@@ -90,7 +116,7 @@ impl World for Scripted {
             follow: fetch.follow,
             trusted: fetch.trusted,
         });
-        let unscripted = || Err(Error::new(Kind::Bug, format!("unscripted: {}", fetch.url)));
+        let unscripted = || Err(Error::new(Kind::Bug, format!("unscripted: {}", fetch.url)).into());
         state.answers.pop_front().unwrap_or_else(unscripted)
     }
 

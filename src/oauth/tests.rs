@@ -14,7 +14,7 @@ use url::Url;
 
 use super::browser::Opened;
 use super::challenge::Challenge;
-use super::world::{Fetch, Fetched, World};
+use super::world::{Fetch, Fetched, Unanswered, World};
 use super::{Authorizer, Recovered};
 use crate::config::{Config, LogConfig};
 use crate::error::Result;
@@ -44,7 +44,7 @@ impl Willing {
 }
 
 impl World for Willing {
-    fn fetch(&self, fetch: &Fetch) -> Result<Fetched> {
+    fn fetch(&self, fetch: &Fetch) -> std::result::Result<Fetched, Unanswered> {
         let (status, body) = match fetch.url.path() {
             "/.well-known/oauth-protected-resource/mcp" => (
                 200,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::browser::Opened;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::log::Level;
 use crate::secret::Secret;
 use crate::store::{Object, UnixMillis};
@@ -20,7 +20,7 @@ pub trait World: Send + Sync {
     ///
     /// # Errors
     /// `Network` and `Timeout` may pass; anything else will not get better.
-    fn fetch(&self, fetch: &Fetch) -> Result<Fetched>;
+    fn fetch(&self, fetch: &Fetch) -> std::result::Result<Fetched, Unanswered>;
     /// Milliseconds since 1970.
     fn now(&self) -> UnixMillis;
     /// Waits.
@@ -44,6 +44,24 @@ pub trait World: Send + Sync {
     fn is_by_hand(&self) -> bool;
     /// The next line that person has pasted, if there is one.
     fn pasted(&self) -> Option<String>;
+}
+
+/// Why a request has no answer.
+#[derive(Debug)]
+pub struct Unanswered {
+    /// The reason.
+    pub error: Error,
+    /// Whether the server may have acted on it all the same.
+    pub may_have_arrived: bool,
+}
+
+impl From<Error> for Unanswered {
+    fn from(error: Error) -> Unanswered {
+        Unanswered {
+            error,
+            may_have_arrived: true,
+        }
+    }
 }
 
 /// A request of the sign-in.
@@ -93,6 +111,15 @@ impl Fetch {
             follow: true,
             trusted: false,
         }
+    }
+
+    /// Whether it redeems what is good for once: a code (RFC 6749 4.1.2), a refresh token that rotates (RFC 9700 4.14.2).
+    pub fn is_good_for_once(&self) -> bool {
+        let Content::Form(form) = &self.body else {
+            return false;
+        };
+        let mut names = form.expose().split('&').map(|pair| pair.split('=').next());
+        names.any(|name| matches!(name, Some("code" | "refresh_token")))
     }
 
     /// Text from the server without what it was sent in confidence.

@@ -91,11 +91,17 @@ impl Store {
         self.complete(TOKENS, Tokens::from_object(&object))
     }
 
-    /// Stores the tokens, with `expires_at` filled in, and removes what given-up sign-ins have left. Returns what was stored.
+    /// Stores the tokens, with `expires_at` filled in. Returns what was stored.
     pub fn save_tokens(&self, tokens: Tokens, now: UnixMillis) -> Tokens {
         let tokens = tokens.with_expiry(now);
         self.files.write_object(TOKENS, &tokens.to_object());
         self.note_url();
+        self.sweep(now);
+        tokens
+    }
+
+    /// Removes what given-up sign-ins have left.
+    fn sweep(&self, now: UnixMillis) {
         let life = Duration::from_millis(SIGN_IN_LIFE);
         self.files.sweep(now, life, |name| {
             name.starts_with(VERIFIER)
@@ -103,7 +109,6 @@ impl Store {
                 || name == PENDING
                 || name.ends_with(".tmp")
         });
-        tokens
     }
 
     /// Forgets the tokens.
@@ -146,7 +151,10 @@ impl Store {
         let bytes = self.files.read(&verifier_name(state)?)?;
         let text = String::from_utf8(bytes).ok()?;
         let text = text.trim();
-        (!text.is_empty()).then(|| Secret::new(text))
+        // RFC 7636 4.1. Whatever else is there is what a power cut has left, and would spoil a sign-in that may still succeed.
+        let is_unreserved = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+        let is_whole = (43..=128).contains(&text.len()) && text.bytes().all(is_unreserved);
+        is_whole.then(|| Secret::new(text))
     }
 
     /// What was discovered before the browser was opened with this state.
@@ -207,6 +215,8 @@ impl Store {
     /// Stores a sign-in, so that it can be finished after a restart.
     pub fn save_pending_sign_in(&self, pending: &PendingSignIn) {
         self.files.write_object(PENDING, &pending.to_object());
+        // Where nobody ever comes back, no tokens are stored that would be the time for it.
+        self.sweep(pending.created_at);
     }
 
     /// Forgets the sign-in that was begun.

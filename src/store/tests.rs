@@ -217,6 +217,49 @@ fn a_sign_in_is_found_by_its_state_and_swept_after_ten_minutes() {
 }
 
 #[test]
+fn what_given_up_sign_ins_have_left_is_swept_when_another_begins() {
+    let dir = TestDir::new();
+    let store = open(&dir);
+    let verifier = Secret::new("v".repeat(43));
+    store.save_sign_in("given-up", &verifier, None).unwrap();
+    let begin = |at| {
+        store.save_pending_sign_in(&PendingSignIn {
+            state: "s".to_owned(),
+            created_at: at,
+            ..PendingSignIn::default()
+        });
+    };
+    begin(now_millis());
+    assert_eq!(store.verifier("given-up"), Some(verifier));
+    begin(now_millis() + SIGN_IN_LIFE + 60_000);
+    assert_eq!(store.verifier("given-up"), None);
+    assert!(names(&dir).iter().all(|name| !name.starts_with(VERIFIER)));
+}
+
+#[test]
+fn a_verifier_that_a_power_cut_has_spoilt_is_none() {
+    let dir = TestDir::new();
+    let store = open(&dir);
+    let (zeros, short) = ("\0".repeat(43), "v".repeat(42));
+    for text in [
+        "",
+        zeros.as_str(),
+        &short,
+        &"v".repeat(129),
+        &"ä".repeat(43),
+    ] {
+        put(&dir, "code_verifier_s.txt", text);
+        assert_eq!(store.verifier("s"), None, "{text:?}");
+    }
+    put(
+        &dir,
+        "code_verifier_s.txt",
+        &format!("{}\n", "v".repeat(43)),
+    );
+    assert_eq!(store.verifier("s"), Some(Secret::new("v".repeat(43))));
+}
+
+#[test]
 fn a_state_cannot_lead_out_of_the_directory() {
     let dir = TestDir::new();
     let store = open(&dir);

@@ -24,12 +24,12 @@ use super::{proxy_env, tls};
 use crate::config::{Config, Http};
 use crate::error::Result;
 
-/// The buffers of TLS; those of TCP are in `buffers`. ureq's own are four times as large, and resident for each stream.
+/// The buffers of TLS; TCP has its own for input (`buffers`). ureq's are four times as large, and resident for each stream.
 const INPUT_BUFFER: usize = HEADER_LIMIT + 1024;
 /// A header block that fills the whole buffer would look like a connection that was closed.
 const HEADER_LIMIT: usize = 32 * 1024;
 /// A header of ours must fit into it.
-const OUTPUT_BUFFER: usize = LONGEST_HEADER + 1024;
+pub(super) const OUTPUT_BUFFER: usize = LONGEST_HEADER + 1024;
 /// Servers take 8 to 16 KiB; a token with many groups in it may be that long.
 pub(super) const LONGEST_HEADER: usize = 32 * 1024;
 const IDLE: Duration = Duration::from_secs(4);

@@ -138,6 +138,9 @@ fn held(shared: &Shared, parsed: Parsed, size: usize) -> Parsed {
 /// Bytes taken from a connection at once; each busy lane has that much of its stack resident.
 const CHUNK: usize = 8 * 1024;
 
+/// A length is believed up to here; the memory for more is asked for when the bytes are there.
+const MOST_AT_ONCE: usize = 256 * 1024;
+
 fn read_body(
     url: &Url,
     response: Response<Body>,
@@ -150,7 +153,7 @@ fn read_body(
         .and_then(|length| usize::try_from(length).ok())
         .unwrap_or(0);
     let mut reader = response.into_body().into_reader();
-    let mut body = Vec::with_capacity(expected.min(limit));
+    let mut body = Vec::with_capacity(expected.min(limit).min(MOST_AT_ONCE));
     let mut chunk = [0; CHUNK];
     let mut told = Instant::now();
     loop {

@@ -1,13 +1,20 @@
-//! The buffers of a TCP connection, as ureq wants them: large, but resident only as far as they are used.
+//! The buffers of a TCP connection, as ureq wants them, but no larger than what passes through them.
 //!
-//! ureq's own are filled with zeros when they are made, so all of them is resident for each connection. These are asked
-//! for as zeros, in blocks that C libraries take from the system by themselves (from 128 KiB on): a page that was never
-//! written takes no memory, and a call of the usual size writes one or two.
+//! ureq's own are 256 KiB for each connection, all of it resident. Here the output is there while a request is sent, and
+//! the input begins small, doubles when a read fills it, and begins small again with the next request.
+//!
+//! All blocks are small enough for the C library to use them again: blocks of 128 KiB and more are mapped by themselves
+//! only until the first of them is freed, where the C library is glibc (mallopt(3), M_MMAP_THRESHOLD); from then on each
+//! of its heaps, up to eight for each processor, keeps what the largest burst has left there.
 
 use ureq::unversioned::transport::Buffers;
 
-/// From this size on, musl and glibc map a block by itself.
-const SIZE: usize = 128 * 1024;
+use super::agent::OUTPUT_BUFFER;
+
+/// The head of an answer and most bodies.
+const FIRST_INPUT: usize = 4 * 1024;
+/// A head of an answer that is as long as it may be fits, and a large body comes in large reads.
+const MOST_INPUT: usize = 64 * 1024;
 
 /// What is read and not consumed, and what is to be written.
 #[derive(Debug, Default)]
@@ -16,6 +23,8 @@ pub(super) struct Pages {
     /// The part of the input that waits to be consumed.
     from: usize,
     to: usize,
+    /// The last read filled the input: there may be more to read than fits.
+    was_filled: bool,
     /// Something of it was consumed when it was looked at last; else more has to come first.
     was_of_use: bool,
     output: Vec<u8>,
@@ -23,23 +32,34 @@ pub(super) struct Pages {
 
 impl Pages {
     fn free_input(&mut self) -> &mut [u8] {
-        if self.input.is_empty() {
-            self.input = vec![0; SIZE];
-        }
         if self.from > 0 {
             self.input.copy_within(self.from..self.to, 0);
             (self.from, self.to) = (0, self.to - self.from);
         }
+        if self.input.is_empty() {
+            self.input = vec![0; FIRST_INPUT];
+        } else if self.was_filled && self.input.len() < MOST_INPUT {
+            self.input.resize(self.input.len() * 2, 0);
+        }
+        self.was_filled = false;
         self.input.get_mut(self.to..).unwrap_or_default()
+    }
+
+    fn whole_output(&mut self) -> &mut [u8] {
+        if self.output.is_empty() {
+            self.output = vec![0; OUTPUT_BUFFER];
+        }
+        &mut self.output
     }
 }
 
 impl Buffers for Pages {
     fn output(&mut self) -> &mut [u8] {
-        if self.output.is_empty() {
-            self.output = vec![0; SIZE];
+        // The next request begins.
+        if self.input().is_empty() && self.input.len() > FIRST_INPUT {
+            self.input = Vec::new();
         }
-        &mut self.output
+        self.whole_output()
     }
 
     fn input(&self) -> &[u8] {
@@ -47,11 +67,14 @@ impl Buffers for Pages {
     }
 
     fn input_append_buf(&mut self) -> &mut [u8] {
+        // What was written has been sent.
+        self.output = Vec::new();
         self.free_input()
     }
 
     fn input_appended(&mut self, amount: usize) {
         self.to = self.to.saturating_add(amount).min(self.input.len());
+        self.was_filled = self.to == self.input.len();
     }
 
     fn input_consume(&mut self, amount: usize) {
@@ -63,7 +86,7 @@ impl Buffers for Pages {
     }
 
     fn tmp_and_output(&mut self) -> (&mut [u8], &mut [u8]) {
-        self.output();
+        self.whole_output();
         self.free_input();
         let free = self.input.get_mut(self.to..).unwrap_or_default();
         (free, &mut self.output)
@@ -92,7 +115,7 @@ mod tests {
         assert_eq!(pages.input(), b"bcde");
         pages.input_consume(4);
         assert_eq!(pages.input(), b"");
-        assert_eq!(pages.input_append_buf().len(), SIZE);
+        assert_eq!(pages.input_append_buf().len(), FIRST_INPUT);
     }
 
     #[test]
@@ -109,11 +132,35 @@ mod tests {
     #[test]
     fn a_full_input_takes_no_more_and_a_scratch_buffer_leaves_it_alone() {
         let mut pages = Pages::default();
-        append(&mut pages, &[1; SIZE - 1]);
+        while pages.input().len() < MOST_INPUT - 1 {
+            let left = MOST_INPUT - 1 - pages.input().len();
+            let free = pages.input_append_buf().len().min(left);
+            append(&mut pages, &vec![1; free]);
+        }
         let (free, output) = pages.tmp_and_output();
-        assert_eq!((free.len(), output.len()), (1, SIZE));
+        assert_eq!((free.len(), output.len()), (1, OUTPUT_BUFFER));
         append(&mut pages, &[2]);
         assert!(pages.input_append_buf().is_empty());
-        assert_eq!(pages.input().len(), SIZE);
+        assert_eq!(pages.input().len(), MOST_INPUT);
+        assert_eq!(pages.input().last(), Some(&2));
+    }
+
+    #[test]
+    fn a_connection_holds_no_more_than_it_uses() {
+        let mut pages = Pages::default();
+        assert_eq!(pages.output().len(), OUTPUT_BUFFER);
+        append(&mut pages, b"a short answer");
+        assert_eq!(pages.output.capacity(), 0);
+        assert_eq!(pages.input.capacity(), FIRST_INPUT);
+        // Bodies that fill what they are given get more, also if all of it is consumed each time.
+        for _ in 0..10 {
+            let free = pages.input_append_buf().len();
+            append(&mut pages, &vec![1; free]);
+            pages.input_consume(usize::MAX);
+        }
+        assert_eq!(pages.input.len(), MOST_INPUT);
+        pages.output();
+        assert_eq!(pages.input.capacity(), 0);
+        assert_eq!(pages.input_append_buf().len(), FIRST_INPUT);
     }
 }

@@ -22,12 +22,12 @@ use super::exchange::{header_text, unix_now};
 use super::inbox::Inbox;
 use super::reach::Zone;
 use super::{failure, http_date};
-use crate::bridge::Input;
+use crate::bridge::{Input, Stage};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::log::{Level, Log};
 use crate::oauth::browser::{self, Opened};
-use crate::oauth::world::{Content, Fetch, Fetched, World};
+use crate::oauth::world::{Content, Fetch, Fetched, Unanswered, World};
 use crate::secret::Secret;
 use crate::store::UnixMillis;
 use crate::url::{from_network, shown};
@@ -90,7 +90,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(10);
 const HOPS: usize = 5;
 
 impl World for Outside {
-    fn fetch(&self, fetch: &Fetch) -> Result<Fetched> {
+    fn fetch(&self, fetch: &Fetch) -> std::result::Result<Fetched, Unanswered> {
         let mut url = fetch.url.clone();
         for _ in 0..=HOPS {
             let response = self.send(fetch, &url)?;
@@ -105,13 +105,14 @@ impl World for Outside {
             let is_redirect = matches!(status, 301 | 302 | 303 | 307 | 308);
             match location.filter(|_| is_redirect && fetch.follow) {
                 Some(location) => url = self.next_hop(&url, &location)?,
-                None => return read(&url, response),
+                None => return Ok(read(&url, response)?),
             }
         }
         Err(Error::new(
             Kind::SignIn,
             format!("{} redirects without end", shown(&fetch.url)),
-        ))
+        )
+        .into())
     }
 
     fn now(&self) -> UnixMillis {
@@ -215,7 +216,7 @@ impl Outside {
     }
 
     /// Sends one request; once more with the additional roots, if the built-in ones did not know the certificate.
-    fn send(&self, fetch: &Fetch, url: &Url) -> Result<Response<Body>> {
+    fn send(&self, fetch: &Fetch, url: &Url) -> std::result::Result<Response<Body>, Unanswered> {
         let zone = (!fetch.trusted).then(|| self.zone_of_server());
         let out_of_reach = || {
             let what = format!(
@@ -228,7 +229,7 @@ impl Outside {
         if let (Some(from), Some(to)) = (zone, zone_of_literal(url))
             && !from.may_lead_to(to)
         {
-            return Err(out_of_reach());
+            return Err(out_of_reach().into());
         }
         let sent = match send_once(&self.agents.reaching(url, zone)?, fetch, url)? {
             Err(error)
@@ -240,9 +241,12 @@ impl Outside {
         };
         sent.map_err(|error| {
             if failure::is_out_of_reach(&error) {
-                out_of_reach()
-            } else {
-                failure::of_request(&error, url, &self.config.http).0
+                return out_of_reach().into();
+            }
+            let (error, stage) = failure::of_request(&error, url, &self.config.http);
+            Unanswered {
+                error,
+                may_have_arrived: stage != Stage::NotSent,
             }
         })
     }
@@ -365,7 +369,7 @@ mod tests {
         assert_eq!(outside.zone_of_server(), Zone::Private);
         outside.agents.zone_of_server([Zone::Public].into_iter());
         let inside = Fetch::document(Url::parse("https://10.0.0.2/metadata").unwrap());
-        let refused = outside.fetch(&inside).unwrap_err();
+        let refused = outside.fetch(&inside).unwrap_err().error;
         assert!(refused.what().contains("is not asked"), "{refused}");
     }
 }

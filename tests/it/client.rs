@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::support::TempDir;
 use crate::support::authorization_server::Site;
 use crate::support::browser::{Browser, altered, answer_of};
 use crate::support::process::{Process, Start};
 use crate::support::sign_in::{says, signed_in, start};
 use crate::support::store::{dir, files, path, read, write};
+use crate::support::{Gate, TempDir};
 
 /// Runs it to its end: whether it went well, and all it said.
 fn run(home: &Arc<TempDir>, args: &[&str]) -> (bool, String) {
@@ -237,6 +237,37 @@ fn logging_out_revokes_the_tokens_and_removes_them() {
         }
         assert!(!is_signed_in(&site, &process.home));
     }
+}
+
+/// Otherwise the instance that refreshes stores its tokens after the sign-out, and nobody has revoked them.
+#[test]
+fn logging_out_waits_for_a_refresh_that_is_under_way_and_revokes_what_it_got() {
+    let site = Site::start(|_| {});
+    let (browser, url) = (Browser::new(), site.url());
+    let mut process = signed_in(&site, &browser, &[]);
+    process.finish();
+    let home = Arc::clone(&process.home);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let lease = serde_json::json!({
+        "pid": std::process::id(), "nonce": "n", "at": now.unwrap().as_millis() as u64
+    });
+    let name = "refresh_in_progress.json";
+    write(&home, &url, name, &lease.to_string());
+    let mut out = Start::client(&[&url, "--logout"]).home(&home).go();
+    // Whoever does not wait is done by then.
+    Gate::default().wait_for(std::time::Duration::from_millis(1500));
+    assert_eq!(site.forms("/revoke").len(), 0);
+    let mut tokens = read(&home, &url, "tokens.json");
+    tokens["access_token"] = "newer".into();
+    tokens["refresh_token"] = "newest".into();
+    write(&home, &url, "tokens.json", &tokens.to_string());
+    std::fs::remove_file(path(&home, &url, name)).unwrap();
+    assert!(out.wait_exit().success());
+    let revoked = site.forms("/revoke");
+    let revoked: Vec<&str> = revoked.iter().map(|form| form["token"].as_str()).collect();
+    assert_eq!(revoked, ["newest", "newer"]);
+    assert!(!path(&home, &url, "tokens.json").exists());
+    assert!(!path(&home, &url, name).exists());
 }
 
 #[test]

@@ -73,6 +73,29 @@ fn a_reader_that_goes_with_its_input_leaves_nothing_behind() {
 
 #[cfg(target_os = "linux")]
 #[test]
+fn a_full_disk_under_stdout_ends_the_session_in_order() {
+    let server = tools();
+    let home = TempDir::new();
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_mcp-remote"))
+        .arg(server.url("/mcp"))
+        .env_clear()
+        .env("HOME", &home.0)
+        .stdin(std::process::Stdio::piped())
+        .stdout(full.unwrap())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let line = format!("{}\n", crate::support::mcp::INITIALIZE);
+    std::io::Write::write_all(&mut stdin, line.as_bytes()).unwrap();
+    // stdin stays open: nothing else ends it.
+    assert!(child.wait().unwrap().success());
+    assert_eq!(server.count("DELETE"), 1);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
 fn a_full_disk_under_the_log_file_stops_nothing() {
     let server = tools();
     let url = server.url("/mcp");

@@ -17,6 +17,8 @@ mod instances;
 mod library;
 mod local_faults;
 mod manual;
+#[cfg(target_os = "linux")]
+mod memory;
 mod messages;
 mod one_shot;
 mod process_life;

@@ -372,9 +372,12 @@ fn a_cancellation_passes_a_slow_call() {
 fn a_request_that_takes_too_long_is_answered_and_cancelled() {
     let cancelled = Gate::default();
     let seen = cancelled.clone();
+    let left = Gate::default();
+    let gone = left.clone();
     let server = server(move |request, reply| match request.rpc().as_str() {
         "ask" => {
             reply.wait_until_peer_leaves();
+            gone.open();
             true
         }
         "notifications/cancelled" => {
@@ -393,6 +396,8 @@ fn a_request_that_takes_too_long_is_answered_and_cancelled() {
         "{answer}"
     );
     cancelled.wait();
+    // Its connection is cut, and does not last until the process ends.
+    left.wait();
     bridge.finish();
 }
 

@@ -118,6 +118,46 @@ fn a_closed_stdout_ends_the_process() {
     assert_eq!(server.count("DELETE"), 1);
 }
 
+/// As the first process of a container it inherits children, has no default actions for signals, and nobody reaps for it.
+#[cfg(target_os = "linux")]
+#[test]
+fn as_process_1_a_signal_ends_it_in_order_and_children_that_ended_do_not_matter() {
+    let namespace = ["--user", "--map-root-user", "--pid", "--fork"];
+    let unshare = ["/usr/bin/unshare", "/bin/unshare"];
+    let unshare = unshare.into_iter().find(|path| {
+        let tried = std::process::Command::new(path)
+            .args(namespace)
+            .arg("/bin/true")
+            .status();
+        tried.is_ok_and(|status| status.success())
+    });
+    let Some(unshare) = unshare else {
+        eprintln!("left out: no PID namespace can be had here (unshare --user --pid)");
+        return;
+    };
+    for signal in ["TERM", "INT", "HUP"] {
+        let server = answering(|_, reply| reply.wait_until_peer_leaves());
+        // The shell becomes the program, which so has a child that ended before it began.
+        let script = "/bin/true & exec \"$0\" \"$@\"";
+        let program = [env!("CARGO_BIN_EXE_mcp-remote"), &server.url("/mcp")];
+        let words = [&namespace[..], &["/bin/sh", "-c", script], &program].concat();
+        let mut bridge = Start::program(unshare, &words).go();
+        bridge.handshake();
+        bridge.send(r#"{"id":1,"method":"ask"}"#);
+        server.wait_for("POST ask", 1);
+        let pid = bridge.pid();
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+        let first: u32 = children.unwrap().trim().parse().unwrap();
+        let own = std::fs::read_to_string(format!("/proc/{first}/status")).unwrap();
+        let own = own.lines().find(|line| line.starts_with("NSpid:")).unwrap();
+        assert!(own.ends_with("\t1"), "{own}");
+        crate::support::process::kill(signal, first);
+        assert_eq!(bridge.rest()[0]["id"], 1);
+        assert!(bridge.wait_exit().success(), "{signal}");
+        assert_eq!(server.count("DELETE"), 1, "{signal}");
+    }
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_client_that_does_not_read_stops_the_flow_and_memory_stays_flat() {

@@ -147,6 +147,40 @@ fn a_session_lost_with_404_is_renewed_once_for_all_calls_that_met_it() {
 }
 
 #[test]
+fn a_404_of_the_old_session_that_comes_after_its_renewal_ends_no_other() {
+    let (late, sessions) = (Gate::default(), AtomicUsize::new(0));
+    let to_server = late.clone();
+    let server = server(move |request, reply| {
+        match request.what().as_str() {
+            "POST initialize" => {
+                let id = sessions.fetch_add(1, Ordering::SeqCst);
+                let headers =
+                    format!("content-type: application/json\r\nmcp-session-id: s{id}\r\n");
+                reply.full(200, &headers, result(&request.id(), initialize_result()));
+            }
+            "POST ask" if request.header("mcp-session-id") == Some("s0") => {
+                if request.id() == "1" {
+                    to_server.wait();
+                }
+                reply.status(404);
+            }
+            "POST ask" => reply.json(result(&request.id(), "{}")),
+            _ => return false,
+        }
+        true
+    });
+    let mut bridge = Process::connected(&[&server.url("/mcp")]);
+    bridge.send(r#"{"jsonrpc":"2.0","id":1,"method":"ask"}"#);
+    server.wait_for("POST ask", 1);
+    assert_eq!(bridge.ask("2")["result"], json!({}));
+    late.open();
+    let answer = bridge.recv();
+    assert_eq!(answer, json!({"jsonrpc":"2.0","id":1,"result":{}}));
+    bridge.finish();
+    assert_eq!(server.count("POST initialize"), 2);
+}
+
+#[test]
 fn a_session_lost_with_a_400_that_is_not_about_the_request_is_renewed_too() {
     forgetful(
         400,

@@ -7,7 +7,7 @@ use crate::support::Gate;
 use crate::support::authorization_server::{Site, query};
 use crate::support::browser::{Browser, altered, answer_of, get, request, try_get, wait_until};
 use crate::support::mcp::INITIALIZE;
-use crate::support::sign_in::{authorization, bridge, says, signed_in, works};
+use crate::support::sign_in::{authorization, bridge, error_of, says, signed_in, works};
 
 /// The port of a redirect URI.
 fn port_of(redirect: &str) -> u16 {
@@ -235,5 +235,32 @@ fn a_silent_connection_does_not_keep_the_person_out() {
     assert_eq!(get(&answer).status, 200);
     assert!(process.recv()["result"].is_object());
     drop(silent);
+    process.finish();
+}
+
+/// The server may have redeemed it: a second one is a theft to it, and ends what the first one gave (RFC 6749 4.1.2).
+#[test]
+fn a_code_whose_answer_was_lost_is_not_sent_again() {
+    let site = Site::start(|_| {});
+    let browser = Browser::new();
+    site.on("/token", |_, reply| {
+        reply.hang_up();
+        true
+    });
+    let mut process = bridge(&site, &browser, &[]);
+    process.send(INITIALIZE);
+    let page = browser.sign_in(1);
+    says(&page.text, &["closed the connection without an answer"]);
+    let answer = process.recv();
+    says(
+        &error_of(&answer),
+        &["closed the connection without an answer"],
+    );
+    assert_eq!(site.requests("/token").len(), 1);
+    // And the next sign-in works.
+    site.off("/token");
+    process.send(&INITIALIZE.replace("\"id\":0", "\"id\":1"));
+    browser.sign_in(2);
+    assert!(process.recv()["result"].is_object());
     process.finish();
 }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::support::authorization_server::{Site, server_metadata};
 use crate::support::browser::Browser;
-use crate::support::sign_in::{authorization, signed_in, works};
+use crate::support::sign_in::{authorization, refused, says, signed_in, works};
 
 /// Signs in and gives the documents that were asked for, in order, with the origin: "s" for the server, "a" for the issuer.
 fn looked_for(site: &Site) -> Vec<String> {
@@ -209,6 +209,44 @@ fn metadata_is_asked_for_again_after_a_hiccup() {
         },
     );
     looked_for(&site);
+}
+
+#[test]
+fn a_place_of_server_metadata_that_is_in_trouble_does_not_hide_the_next_one() {
+    let site = Site::start(|rules| {
+        let issuer = rules.issuer_origin.clone();
+        let place = |name: &str| format!("{issuer}/.well-known/{name}");
+        let oauth = place("oauth-authorization-server");
+        let document = rules.documents.remove(&oauth).unwrap();
+        rules
+            .documents
+            .insert(place("openid-configuration"), document);
+    });
+    site.on("/.well-known/oauth-authorization-server", |_, reply| {
+        reply.full(500, "", "no such page");
+        true
+    });
+    let looked_for = looked_for(&site);
+    assert_eq!(
+        looked_for.first().unwrap(),
+        "s.oauth-protected-resource/mcp"
+    );
+    assert_eq!(looked_for.last().unwrap(), "a.openid-configuration");
+}
+
+/// What is guessed for old servers is not for those that only cannot answer just now.
+#[test]
+fn server_metadata_that_is_in_trouble_everywhere_is_told_and_nothing_is_guessed() {
+    let site = Site::start(|rules| rules.without_resource_metadata());
+    for name in ["oauth-authorization-server", "openid-configuration"] {
+        site.on(&format!("/.well-known/{name}"), |_, reply| {
+            reply.full(503, "retry-after: 0\r\n", "just a moment");
+            true
+        });
+    }
+    let text = refused(&site, &[]);
+    says(&text, &["authorization server metadata", "503"]);
+    assert_eq!(site.requests("/register").len(), 0);
 }
 
 #[test]

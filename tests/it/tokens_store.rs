@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::support::TempDir;
 use crate::support::authorization_server::Site;
-use crate::support::browser::Browser;
+use crate::support::browser::{Browser, visit};
 use crate::support::process::{Process, Start};
 use crate::support::sign_in::{says, sign_in, signed_in, start, works};
 use crate::support::store::{self, dir, files, path, read, write};
@@ -173,6 +173,82 @@ fn damaged_files_are_set_aside_with_a_warning() {
         process.finish();
         says(&process.stderr(), &["tokens.json"]);
         assert!(read(&home, &url, "tokens.json")["access_token"].is_string());
+    }
+}
+
+/// What a power cut leaves of files on a disk that does not keep the order of writes. All kinds of files at once: those of
+/// a sign-in that is done, and those of one that is under way.
+#[test]
+fn files_of_every_kind_that_are_empty_cut_or_zeroed_do_not_stop_a_sign_in() {
+    let damages: [fn(&[u8]) -> Vec<u8>; 3] = [
+        |_| Vec::new(),
+        |bytes| bytes[..bytes.len() / 2].to_vec(),
+        |bytes| vec![0; bytes.len().max(64)],
+    ];
+    for damage in damages {
+        let site = Site::start(|_| {});
+        let (browser, url) = (Browser::new(), site.url());
+        let mut first = signed_in(&site, &browser, &[]);
+        site.expire_access_tokens();
+        works(&mut first);
+        first.finish();
+        let home = Arc::clone(&first.home);
+        let tokens = std::fs::read(path(&home, &url, "tokens.json")).unwrap();
+        std::fs::remove_file(path(&home, &url, "tokens.json")).unwrap();
+        let mut second = start(&site, &[]).browser(&browser).home(&home).go();
+        second.send(crate::support::mcp::INITIALIZE);
+        let tab = browser.wait_for(2);
+        second.signal("KILL");
+        second.wait_exit();
+        let tokens = String::from_utf8(tokens).unwrap();
+        write(&home, &url, "tokens.json", &tokens);
+        let lease = json!({"pid": std::process::id(), "nonce": "n", "at": 1});
+        write(&home, &url, "refresh_in_progress.json", &lease.to_string());
+        let mut kinds = vec![
+            "client_info.json",
+            "code_verifier_",
+            "discovery_state_",
+            "lock",
+            "pending_sign_in.json",
+            "refresh_in_progress.json",
+            "server.json",
+            "tokens.json",
+            "used",
+        ];
+        for file in files(&dir(&home)) {
+            let name = file.file_name().unwrap().to_str().unwrap();
+            let name = name.split_once('_').unwrap().1;
+            kinds.retain(|kind| !name.starts_with(kind));
+            let bytes = std::fs::read(&file).unwrap();
+            std::fs::write(&file, damage(&bytes)).unwrap();
+        }
+        assert_eq!(kinds, [""; 0], "there was no such file");
+        let mut third = start(&site, &[]).browser(&browser).home(&home).go();
+        third.send(crate::support::mcp::INITIALIZE);
+        browser.wait_for(3);
+        // The tab of before leads nowhere any more, and does no harm.
+        assert_ne!(visit(&tab).status, 200);
+        assert_eq!(browser.sign_in(3).status, 200);
+        assert!(third.recv()["result"].is_object());
+        works(&mut third);
+        site.expire_access_tokens();
+        works(&mut third);
+        third.finish();
+        let said = third.stderr();
+        for name in [
+            "client_info.json",
+            "pending_sign_in.json",
+            "server.json",
+            "tokens.json",
+        ] {
+            let about: Vec<&str> = said.lines().filter(|line| line.contains(name)).collect();
+            assert!(
+                about.len() == 1 && about[0].contains("damaged"),
+                "{name}: {said}"
+            );
+        }
+        quietly(&site, &home);
+        assert_eq!(browser.urls().len(), 3);
     }
 }
 

@@ -1,12 +1,17 @@
 //! Faults of the network and the server at every point of an exchange: one answer for each id, in bounded time and
 //! memory, and the next request works.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
+use crate::support::Gate;
 use crate::support::faulty::{self, Ending};
 use crate::support::http::{Reply, Request, Server};
 use crate::support::mcp::{answering, ordinary, result};
 use crate::support::process::Process;
+#[cfg(target_os = "linux")]
+use crate::support::process::Start;
 
 /// Whatever the answer to 1 is, it is one, and 2 works.
 fn survives(
@@ -89,6 +94,23 @@ fn fault(point: &'static [u8], ending: Ending) {
     assert_eq!(server.count("POST ask"), 1, "a call is not made twice");
 }
 
+/// A call on it would be lost, and must not be made twice.
+#[test]
+fn a_connection_that_the_server_has_closed_after_an_answer_is_not_used_again() {
+    let server = answering(|request, reply| {
+        reply.json(result(&request.id(), "{}"));
+        reply.hang_up();
+    });
+    let mut bridge = Process::connected(&[&server.url("/mcp")]);
+    for id in ["1", "2", "3"] {
+        assert_eq!(bridge.ask(id)["result"], json!({}));
+        // Its end is on the way.
+        Gate::default().wait_for(Duration::from_millis(200));
+    }
+    bridge.finish();
+    assert_eq!(server.count("POST ask"), 3);
+}
+
 #[test]
 fn a_length_that_is_a_lie_is_one_answer_and_spoils_no_other() {
     let head = "HTTP/1.1 200 X\r\ncontent-type: application/json\r\n";
@@ -126,6 +148,25 @@ fn a_length_that_is_a_lie_is_one_answer_and_spoils_no_other() {
         });
         assert_eq!(answer["id"], 1, "{odd}");
     }
+}
+
+/// In an address space that has no room for it: memory that cannot be had ends a process.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_length_that_is_only_promised_takes_no_memory() {
+    let server = answering(|request, reply| {
+        if request.id() == "2" {
+            return reply.json(result("2", "{}"));
+        }
+        reply.raw("HTTP/1.1 200 X\r\ncontent-type: application/json\r\ncontent-length: 3900000000\r\n\r\n{");
+        reply.hang_up();
+    });
+    let args = [&server.url("/mcp"), "--max-message-size", "4000"];
+    let mut bridge = Start::limited("-v 3000000", &args).go();
+    bridge.handshake();
+    assert!(bridge.ask("1")["error"].is_object());
+    assert_eq!(bridge.ask("2")["result"], json!({}));
+    bridge.finish();
 }
 
 #[test]
@@ -169,7 +210,8 @@ fn endless_lines_and_bodies_end_at_the_limit_and_cost_no_more_than_it() {
         },
         40 * MIB,
     );
-    assert!(body["error"].is_object());
+    let words = body["error"]["message"].as_str().unwrap();
+    assert!(words.contains("longer than 1 MiB"), "{words}");
 }
 
 #[test]
@@ -215,6 +257,67 @@ fn a_compressed_bomb_ends_at_the_limit_and_costs_no_more_than_it() {
         40 * MIB,
     );
     assert_eq!(refused["error"]["data"]["httpStatus"], 500);
+}
+
+#[test]
+fn a_compressed_answer_that_is_cut_or_damaged_is_one_error() {
+    let compressed = |text: &str| {
+        let level = flate2::Compression::default();
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);
+        std::io::Write::write_all(&mut encoder, text.as_bytes()).unwrap();
+        encoder.finish().unwrap()
+    };
+    // Text that does not become short.
+    let noise: String = (0..4_000_u32)
+        .map(|at| char::from(b'a' + (at.wrapping_mul(2_654_435_761) >> 27) as u8 % 26))
+        .collect();
+    let message = result("1", &format!("\"{noise}\""));
+    for (kind, text) in [
+        ("application/json", message.clone()),
+        ("text/event-stream", format!("data: {message}\n\n")),
+    ] {
+        let whole = compressed(&text);
+        let half = whole[..whole.len() / 2].to_vec();
+        let mut damaged = whole.clone();
+        damaged[whole.len() / 2] ^= 0x55;
+        let headers = format!("content-type: {kind}\r\ncontent-encoding: gzip\r\n");
+        for (bytes, length, is_cut) in [
+            // Cut in the middle, and at its head; by a server that says so, and by a connection that breaks.
+            (half.clone(), half.len(), false),
+            (whole[..5].to_vec(), 5, false),
+            (Vec::new(), 0, false),
+            (half.clone(), whole.len(), true),
+            (damaged, whole.len(), false),
+        ] {
+            let head = format!("HTTP/1.1 200 OK\r\n{headers}content-length: {length}\r\n\r\n");
+            let answer = survives(&["--body-timeout", "5"], move |_, reply| {
+                reply.raw(&head);
+                reply.raw(&bytes);
+                if is_cut {
+                    reply.hang_up();
+                }
+            });
+            assert!(answer["error"].is_object(), "{kind}: {answer}");
+        }
+        let answer = survives(&[], move |_, reply| reply.full(200, &headers, &whole));
+        assert_eq!(answer["result"], noise.as_str());
+    }
+}
+
+#[test]
+fn interim_answers_without_end_are_one_error_in_bounded_memory() {
+    for interim in [
+        "HTTP/1.1 100 Continue\r\n\r\n",
+        "HTTP/1.1 102 Processing\r\n\r\n",
+        "HTTP/1.1 103 Early Hints\r\nlink: </a>; rel=preload\r\n\r\n",
+    ] {
+        let answer = survives_in(
+            &["--headers-timeout", "1"],
+            move |_, reply| reply.without_end(interim.repeat(100).as_bytes()),
+            24 * MIB,
+        );
+        assert!(answer["error"].is_object(), "{interim}: {answer}");
+    }
 }
 
 #[test]

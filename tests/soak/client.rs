@@ -1,7 +1,6 @@
 //! The client of the soak: counts what it asked and what it was told, and looks at what the process holds.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,8 +9,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::held::Held;
+
 /// More requests are not open at once.
-const MOST_OPEN: usize = 24;
+pub const MOST_OPEN: usize = 24;
 /// Every request is answered in this time, whatever happens.
 const PATIENCE: Duration = Duration::from_secs(40);
 
@@ -139,19 +140,7 @@ impl Client {
     }
 
     pub fn holds(&self) -> Held {
-        let proc = format!("/proc/{}", self.child.id());
-        let status = std::fs::read_to_string(format!("{proc}/status")).unwrap_or_default();
-        let number = |name: &str| {
-            let value = status.lines().find_map(|line| line.strip_prefix(name));
-            let value = value.and_then(|value| value.split_whitespace().next());
-            value.and_then(|value| value.parse().ok()).unwrap_or(0)
-        };
-        Held {
-            kib: number("VmRSS:"),
-            threads: number("Threads:"),
-            descriptors: std::fs::read_dir(format!("{proc}/fd"))
-                .map_or(0, |fds| fds.count() as u64),
-        }
+        Held::of(self.child.id())
     }
 
     fn ask(&mut self, method: &str, params: &str) -> Result<(), String> {
@@ -221,37 +210,4 @@ fn note(shared: &Shared, line: String) {
         None => book.problem = Some(format!("an answer that nobody waits for: {line}")),
     }
     shared.1.notify_all();
-}
-
-/// What a process holds.
-#[derive(Clone, Copy)]
-pub struct Held {
-    kib: u64,
-    threads: u64,
-    descriptors: u64,
-}
-
-impl Held {
-    pub fn is_near(&self, first: &Held) -> Result<(), String> {
-        // Threads and connections of the largest burst so far are kept for the next one.
-        let kept = MOST_OPEN as u64 + 8;
-        let grown = self.kib > first.kib + first.kib / 4 + 8192
-            || self.threads > first.threads + kept
-            || self.descriptors > first.descriptors + kept;
-        match grown {
-            true => Err(format!("it grows: from {first} to {self}")),
-            false => Ok(()),
-        }
-    }
-}
-
-impl fmt::Display for Held {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Held {
-            kib,
-            threads,
-            descriptors,
-        } = self;
-        write!(f, "{kib} KiB, {threads} threads, {descriptors} descriptors")
-    }
 }

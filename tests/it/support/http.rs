@@ -67,6 +67,13 @@ impl Reply<'_> {
         self.stream.flush().ok();
     }
 
+    /// Sends the same again and again until the peer leaves.
+    pub fn without_end(&mut self, bytes: &[u8]) {
+        self.stream.set_write_timeout(Some(LIMIT)).unwrap();
+        while self.stream.write_all(bytes).is_ok() {}
+        self.hang_up();
+    }
+
     /// A whole answer. `headers` are lines with their ends.
     pub fn full(&mut self, status: u16, headers: &str, body: impl AsRef<[u8]>) {
         let body = body.as_ref();

@@ -55,7 +55,8 @@ impl Start {
         Start::program(env!("CARGO_BIN_EXE_mcp-remote-client"), args)
     }
 
-    fn program(path: &str, args: &[&str]) -> Start {
+    /// Any program that starts one of ours.
+    pub fn program(path: &str, args: &[&str]) -> Start {
         let mut command = Command::new(path);
         command.args(args).env_clear();
         Start {
@@ -259,20 +260,17 @@ impl Process {
 
     /// The most memory it has held so far, in KiB (Linux).
     pub fn peak_memory(&self) -> u64 {
-        self.status("VmHWM:")
+        status(self.pid(), "VmHWM:")
+    }
+
+    /// The memory it holds now, in KiB (Linux).
+    pub fn memory(&self) -> u64 {
+        status(self.pid(), "VmRSS:")
     }
 
     /// How many threads it has (Linux).
     pub fn threads(&self) -> u64 {
-        self.status("Threads:")
-    }
-
-    fn status(&self, name: &str) -> u64 {
-        let path = format!("/proc/{}/status", self.pid());
-        let status = std::fs::read_to_string(path).unwrap_or_default();
-        let value = status.lines().find_map(|line| line.strip_prefix(name));
-        let value = value.and_then(|value| value.split_whitespace().next());
-        value.and_then(|value| value.parse().ok()).unwrap_or(0)
+        status(self.pid(), "Threads:")
     }
 
     pub fn pid(&self) -> u32 {
@@ -282,10 +280,7 @@ impl Process {
     /// Sends a signal by its name.
     #[cfg(unix)]
     pub fn signal(&self, name: &str) {
-        // The shell's own kill: a small system has no program of that name.
-        let kill = format!("kill -s {name} {}", self.pid());
-        let status = Command::new("/bin/sh").args(["-c", &kill]).status();
-        assert!(status.unwrap().success());
+        kill(name, self.pid());
     }
 
     /// Waits until it has left.
@@ -314,6 +309,24 @@ impl Process {
         }
         self.stderr.lock().unwrap().clone()
     }
+}
+
+/// Sends a signal by its name.
+#[cfg(unix)]
+pub fn kill(name: &str, pid: u32) {
+    // The shell's own kill: a small system has no program of that name.
+    let kill = format!("kill -s {name} {pid}");
+    let status = Command::new("/bin/sh").args(["-c", &kill]).status();
+    assert!(status.unwrap().success());
+}
+
+/// A number from what Linux says about a process.
+pub fn status(pid: u32, name: &str) -> u64 {
+    let path = format!("/proc/{pid}/status");
+    let status = std::fs::read_to_string(path).unwrap_or_default();
+    let value = status.lines().find_map(|line| line.strip_prefix(name));
+    let value = value.and_then(|value| value.split_whitespace().next());
+    value.and_then(|value| value.parse().ok()).unwrap_or(0)
 }
 
 impl Drop for Process {
