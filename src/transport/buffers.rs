@@ -1,7 +1,7 @@
 //! The buffers of a TCP connection, as ureq wants them, but no larger than what passes through them.
 //!
-//! ureq's own are 256 KiB for each connection, all of it resident. Here the output is there while a request is sent, and
-//! the input begins small, doubles when a read fills it, and begins small again with the next request.
+//! ureq's own are 256 KiB for each connection, all of it resident. Here the output is as long as the longest head may be,
+//! and the input begins small, doubles when a read fills it, and begins small again with the next request.
 //!
 //! All blocks are small enough for the C library to use them again: blocks of 128 KiB and more are mapped by themselves
 //! only until the first of them is freed, where the C library is glibc (mallopt(3), M_MMAP_THRESHOLD); from then on each
@@ -67,8 +67,6 @@ impl Buffers for Pages {
     }
 
     fn input_append_buf(&mut self) -> &mut [u8] {
-        // What was written has been sent.
-        self.output = Vec::new();
         self.free_input()
     }
 
@@ -150,7 +148,6 @@ mod tests {
         let mut pages = Pages::default();
         assert_eq!(pages.output().len(), OUTPUT_BUFFER);
         append(&mut pages, b"a short answer");
-        assert_eq!(pages.output.capacity(), 0);
         assert_eq!(pages.input.capacity(), FIRST_INPUT);
         // Bodies that fill what they are given get more, also if all of it is consumed each time.
         for _ in 0..10 {
