@@ -3,8 +3,9 @@
 //! - The codes `-32020` to `-32022` are modern, whatever the status; `-32022` that names legacy versions only is not.
 //! - `initialize` refused as unknown, invalid or with a 4xx may come from a modern server; sign-in and overload do not count.
 //!   A modern server that answers `initialize` after all names a modern version.
-//! - `server/discover` must be known to a modern server: any other error for it is a legacy one's. For other methods 404
-//!   with `-32601` is modern; `-32601` in a 200, a result without `resultType` or an unexplained 4xx is not.
+//! - `server/discover` must be known to a modern server: any other error for it is a legacy one's, and so is an answer that
+//!   names legacy versions only. For other methods 404 with `-32601` is modern; `-32601` in a 200, a result without
+//!   `resultType` or an unexplained 4xx is not.
 //!
 //! Spec: MCP 2026-07-28 basic/versioning (Backward Compatibility, Compatibility Matrix), basic/transports/streamable-http
 //! (Protocol Version Header, Backward Compatibility).
@@ -51,7 +52,7 @@ pub(super) fn of_answer(client: Era, method: &str, answer: &Message) -> Verdict 
         (Era::Modern, false) => {
             let said = |name| jsonrpc::member_at(answer.text(), &["result", name]).is_some();
             match method {
-                "server/discover" if said("supportedVersions") => Verdict::Is(Era::Modern),
+                "server/discover" if said("supportedVersions") => of_versions(client, answer),
                 "server/discover" => Verdict::Refuses,
                 _ if said("resultType") => Verdict::Is(Era::Modern),
                 _ => Verdict::Is(Era::Legacy),
@@ -105,7 +106,11 @@ pub(super) fn may_be_modern(status: u16) -> bool {
 
 /// The server names the versions it speaks.
 fn of_versions(client: Era, answer: &Message) -> Verdict {
-    let versions = errors::supported(answer);
+    let offered = jsonrpc::member_at(answer.text(), &["result", "supportedVersions"]);
+    let versions = match offered {
+        Some(list) => serde_json::from_str(list).unwrap_or_default(),
+        None => errors::supported(answer),
+    };
     match client {
         Era::Legacy if version::has_legacy(&versions) && !version::has_modern(&versions) => {
             Verdict::Undecided
@@ -197,6 +202,15 @@ mod tests {
         assert_eq!(
             modern("server/discover", r#"{"id":1,"error":{"code":-32601}}"#),
             Verdict::Refuses
+        );
+        let names = |versions: &str| {
+            let body = format!(r#"{{"id":1,"result":{{"supportedVersions":{versions}}}}}"#);
+            modern("server/discover", &body)
+        };
+        assert_eq!(names(r#"["2025-11-25","2024-11-05"]"#), Verdict::Refuses);
+        assert_eq!(
+            names(r#"["2025-11-25","2026-07-28"]"#),
+            Verdict::Is(Era::Modern)
         );
         assert_eq!(
             modern("tools/list", r#"{"id":1,"result":{"tools":[]}}"#),

@@ -1,8 +1,8 @@
 //! What a result carries in one era and not in the other. What is not touched keeps its bytes.
 //!
 //! - For a legacy client: `resultType`, `ttlMs`, `cacheScope` and the server's identity are taken out, and the error for a
-//!   missing resource gets the code of its own. Its revisions know
-//!   only objects as structured content: other values stay in the text content, which servers send beside them.
+//!   missing resource gets the code of its own. Its revisions know only objects as structured content: other values stay
+//!   in the text content, which servers send beside them.
 //! - For a modern client they are added; caching is left to it by a time to live of zero. The errors for a missing
 //!   resource, and for an address the client cannot be asked to visit, have other codes.
 //!

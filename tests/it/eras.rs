@@ -166,6 +166,23 @@ fn a_handshake_that_was_refused_once_is_tried_again_when_the_client_asks_again()
 }
 
 #[test]
+fn a_server_that_knows_discover_and_names_legacy_versions_only_is_a_legacy_one() {
+    let server = Server::start(|request, reply| match request.rpc().as_str() {
+        "server/discover" => reply.json(result(
+            &request.id(),
+            r#"{"resultType":"complete","supportedVersions":["2025-11-25"],"capabilities":{}}"#,
+        )),
+        "initialize" => reply.json(result(&request.id(), initialize_result())),
+        "notifications/initialized" => reply.status(202),
+        _ => reply.status(405),
+    });
+    let mut client = connect(&server, &[], true);
+    let found = client.connect();
+    assert_eq!(found["supportedVersions"], json!(["2026-07-28"]), "{found}");
+    client.process.finish();
+}
+
+#[test]
 fn with_protocol_legacy_no_modern_message_is_sent() {
     let modern = server(Kind::Modern);
     let mut client = connect(&modern, &["--protocol", "legacy"], false);
