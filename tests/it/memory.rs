@@ -73,13 +73,13 @@ fn requests_that_keep_coming_behind_a_blocked_reader_cost_little_and_are_all_ans
         .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     writeln!(stdin, "{INITIALIZE}\n{INITIALIZED}").unwrap();
-    let mut answered = usize::MAX;
     for id in 1..=CALLS {
         writeln!(stdin, r#"{{"jsonrpc":"2.0","id":{id},"method":"ask"}}"#).unwrap();
-        // A hundred at a time, and the next when nothing moves any more.
-        while id % 100 == 0 && answered != asked.load(Ordering::SeqCst) {
-            answered = asked.load(Ordering::SeqCst);
-            Gate::default().wait_for(Duration::from_millis(50));
+        // Some at a time, and the next when nothing moves any more.
+        let mut seen = usize::MAX;
+        while id % 150 == 0 && seen != asked.load(Ordering::SeqCst) {
+            seen = asked.load(Ordering::SeqCst);
+            Gate::default().wait_for(Duration::from_millis(100));
         }
     }
     let kib = status(child.id(), "VmRSS:");

@@ -176,16 +176,22 @@ fn damaged_files_are_set_aside_with_a_warning() {
     }
 }
 
+type Damage = fn(&[u8]) -> Vec<u8>;
+
 /// What a power cut leaves of files on a disk that does not keep the order of writes. All kinds of files at once: those of
 /// a sign-in that is done, and those of one that is under way.
 #[test]
 fn files_of_every_kind_that_are_empty_cut_or_zeroed_do_not_stop_a_sign_in() {
-    let damages: [fn(&[u8]) -> Vec<u8>; 3] = [
-        |_| Vec::new(),
-        |bytes| bytes[..bytes.len() / 2].to_vec(),
-        |bytes| vec![0; bytes.len().max(64)],
-    ];
-    for damage in damages {
+    fn emptied(_: &[u8]) -> Vec<u8> {
+        Vec::new()
+    }
+    fn cut(bytes: &[u8]) -> Vec<u8> {
+        bytes[..bytes.len() / 2].to_vec()
+    }
+    fn zeroed(bytes: &[u8]) -> Vec<u8> {
+        vec![0; bytes.len().max(64)]
+    }
+    for damage in [emptied, cut, zeroed] as [Damage; 3] {
         let site = Site::start(|_| {});
         let (browser, url) = (Browser::new(), site.url());
         let mut first = signed_in(&site, &browser, &[]);
