@@ -42,7 +42,7 @@ use std::time::{Duration, Instant};
 
 use crate::bridge::{Bridge, Input, Output, Progress, Settings, Transport};
 use crate::config::Config;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, plain};
 use crate::flow::Budget;
 use crate::log::{Level, Log};
 use crate::mcp::version::Era;
@@ -160,6 +160,7 @@ pub(crate) fn prepare(config: Config, log: Arc<Log>, ends: Ends) -> Result<impl 
     let to_sign_in = Arc::clone(&inbox);
     let to_reader = Arc::clone(&inbox);
     let to_writer = Arc::clone(&inbox);
+    let to_log = Arc::clone(&log);
     spawn("reader", move || {
         let budget = Budget::new(limit.saturating_mul(2));
         let input = BufReader::with_capacity(64 * 1024, ends.input);
@@ -169,9 +170,15 @@ pub(crate) fn prepare(config: Config, log: Arc<Log>, ends: Ends) -> Result<impl 
     spawn("writer", move || {
         let closed = || to_writer.tell_main(Input::OutputClosed);
         let write = || {
-            if stdio::write_lines(ends.output, &lines).is_err() {
-                closed();
+            let Err(error) = stdio::write_lines(ends.output, &lines) else {
+                return;
+            };
+            // A client that is gone reads stderr no more.
+            if error.kind() != std::io::ErrorKind::BrokenPipe {
+                let what = format!("cannot write to stdout: {}", plain(&error));
+                to_log.say(Level::Error, &what);
             }
+            closed();
         };
         unless_it_panics(write, closed);
     })?;

@@ -73,7 +73,7 @@ fn a_reader_that_goes_with_its_input_leaves_nothing_behind() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_full_disk_under_stdout_ends_the_session_in_order() {
+fn a_full_disk_under_stdout_is_told_and_ends_the_session_in_order() {
     let server = tools();
     let home = TempDir::new();
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
@@ -83,14 +83,20 @@ fn a_full_disk_under_stdout_ends_the_session_in_order() {
         .env("HOME", &home.0)
         .stdin(std::process::Stdio::piped())
         .stdout(full.unwrap())
-        .stderr(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
         .spawn()
         .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let line = format!("{}\n", crate::support::mcp::INITIALIZE);
     std::io::Write::write_all(&mut stdin, line.as_bytes()).unwrap();
     // stdin stays open: nothing else ends it.
+    let mut said = String::new();
+    std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut said).unwrap();
     assert!(child.wait().unwrap().success());
+    assert!(
+        said.contains("cannot write to stdout: the disk is full"),
+        "{said}"
+    );
     assert_eq!(server.count("DELETE"), 1);
 }
 

@@ -227,7 +227,7 @@ const TABLE: &[Promise] = &[
             "a_reader_that_goes_with_its_input_leaves_nothing_behind",
             "notifications_that_wait_for_one_another_cost_no_time_of_the_processor",
             "as_process_1_a_signal_ends_it_in_order_and_children_that_ended_do_not_matter",
-            "a_full_disk_under_stdout_ends_the_session_in_order",
+            "a_full_disk_under_stdout_is_told_and_ends_the_session_in_order",
         ],
     ),
     promise(
