@@ -79,7 +79,7 @@ const POLL: Duration = Duration::from_millis(200);
 /// Longer than a lease lives, so that a lease of a dead npm process is always outwaited.
 const PATIENCE: Duration = Duration::from_secs(45);
 const LEASE: &str = "refresh_in_progress.json";
-const LOCK: &str = "lock";
+pub(super) const LOCK: &str = "lock";
 
 fn acquire(
     files: &Files,

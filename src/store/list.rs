@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::lease::LOCK;
 use super::{CLIENT_INFO, DIR, DISCOVERY, NOTES, PENDING, Store, TOKENS, Tokens, USED};
 use super::{ServerHash, ServerNotes, UnixMillis};
 use super::{VERIFIER, id_token, import};
@@ -100,8 +101,9 @@ impl Store {
 
     /// Forgets everything about this server, for a logout; what is only in memory too.
     ///
-    /// The lock file and the debug file stay. If there are stores of older versions, a note stays that they are done with:
-    /// without it, the next start would sign in again with the tokens there.
+    /// The debug file stays. A sibling that still waits for the lock finds no tokens when it gets it. If there are stores of
+    /// older versions, a note stays that they are done with: without it, the next start would sign in again with the tokens
+    /// there.
     ///
     /// # Errors
     /// If a file cannot be removed; the others are removed nevertheless.
@@ -116,7 +118,7 @@ impl Store {
             };
             self.files.write_object(NOTES, &notes.to_object());
         }
-        let mut names: Vec<String> = vec![TOKENS, CLIENT_INFO, PENDING, NOTES, USED]
+        let mut names: Vec<String> = vec![TOKENS, CLIENT_INFO, PENDING, NOTES, USED, LOCK]
             .into_iter()
             .map(str::to_owned)
             .collect();

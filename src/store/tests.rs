@@ -340,6 +340,7 @@ fn forgetting_removes_all_that_is_secret() {
     store.save_tokens(tokens("a"), 0);
     store.save_sign_in("s", &Secret::new("v"), None).unwrap();
     store.update_notes(|notes| notes.era = Some("modern".to_owned()));
+    drop(store.lease(|| true));
     put(&dir, "tokens.json.corrupt", "hush");
     put(&dir, "debug.log", "");
     store.forget().unwrap();
