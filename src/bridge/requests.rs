@@ -129,6 +129,9 @@ impl Bridge {
         let what = format!("no answer to \"{method}\" from {server} within {waited} s");
         let is_initialize = self.session.is_initialize(id);
         let error = Error::new(Kind::Timeout, what);
+        if open.cancelled {
+            return self.fail(id, error);
+        }
         let request_timeout = self.settings.request_timeout;
         let is_up = request_timeout.is_some_and(|limit| now >= since + limit);
         if sent && !is_up && !matches!(method.as_str(), "initialize" | "server/discover") {
