@@ -263,11 +263,6 @@ impl Process {
         status(self.pid(), "VmHWM:")
     }
 
-    /// The memory it holds now, in KiB (Linux).
-    pub fn memory(&self) -> u64 {
-        status(self.pid(), "VmRSS:")
-    }
-
     /// How many threads it has (Linux).
     pub fn threads(&self) -> u64 {
         status(self.pid(), "Threads:")
