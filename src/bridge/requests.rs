@@ -52,14 +52,9 @@ impl Bridge {
         // A subscription has no answer to wait for.
         let limit = self.settings.request_timeout;
         let limit = limit.filter(|_| message.method() != Some(LISTEN));
+        let deadline = limit.map(|limit| since + limit);
         let adapted = self.is_adapting();
-        self.requests.insert(
-            id,
-            message,
-            since,
-            limit.map(|limit| since + limit),
-            adapted,
-        )
+        self.requests.insert(id, message, since, deadline, adapted)
     }
 
     /// Sends an open request, for the first time or again.
