@@ -3,7 +3,8 @@
 //! - Lines have npm's shape: `[pid] text`; debug lines `[time][pid] text`; `--log-format json`: one object each.
 //! - Text from the network is cleaned of control characters and shortened before it gets here or by [`clean`].
 //! - Files are made with mode 0600 and stop growing at [`FILE_LIMIT`].
-//! - A closed stderr is no reason to fail: a line that cannot be written is dropped.
+//! - A closed stderr is no reason to fail: a line that cannot be written is dropped. Nor is one that nobody reads a reason to
+//!   stop: a pipe that is full is waited for once, then lines are dropped and counted until it is read again.
 //!
 //! Flags: `--debug`, `--silent`, `--log-file`, `--log-format`.
 //! Not done here: no secret is recognised by its looks; secrets are of the type `Secret`, which cannot be printed.
@@ -11,8 +12,9 @@
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::Path;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::config::LogConfig;
 use crate::error::{Error, Kind, Result, plain};
@@ -37,6 +39,8 @@ pub const FILE_LIMIT: u64 = 10 * 1024 * 1024;
 #[derive(Debug)]
 pub struct Log {
     config: LogConfig,
+    /// Begins with the first line.
+    stderr: Mutex<Option<Stderr>>,
     files: Mutex<Vec<(File, u64)>>,
     introduction: OnceLock<String>,
 }
@@ -59,6 +63,7 @@ impl Log {
         }
         Ok(Log {
             config,
+            stderr: Mutex::default(),
             files: Mutex::new(files),
             introduction: OnceLock::new(),
         })
@@ -108,8 +113,7 @@ impl Log {
         }
         let line = self.line(level, text);
         if !self.config.silent {
-            // A closed stderr is the host's choice, not a failure of ours.
-            std::io::stderr().write_all(line.as_bytes()).ok();
+            self.to_stderr(line.clone());
         }
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         files.retain_mut(|(file, written)| {
@@ -123,6 +127,27 @@ impl Log {
         });
     }
 
+    fn to_stderr(&self, line: String) {
+        let mut held = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.is_none() {
+            *held = Stderr::start().ok();
+        }
+        let Some(stderr) = &mut *held else {
+            return write(&line);
+        };
+        if !stderr.is_free() {
+            stderr.lost += 1;
+            return;
+        }
+        match std::mem::take(&mut stderr.lost) {
+            0 => stderr.write(line),
+            lost => {
+                let what = format!("nobody read stderr: {lost} lines are missing here");
+                stderr.write(self.line(Level::Warn, &what) + &line);
+            }
+        }
+    }
+
     fn line(&self, level: Level, text: &str) -> String {
         if self.config.json {
             json_line(level, text)
@@ -130,6 +155,60 @@ impl Log {
             plain_line(level, text)
         }
     }
+}
+
+/// What writes to stderr: a thread of its own, which alone is stopped by a reader that has stopped.
+#[derive(Debug)]
+struct Stderr {
+    lines: Sender<String>,
+    written: Receiver<()>,
+    /// The last line is not written yet.
+    waits: bool,
+    /// Lines that were dropped since.
+    lost: usize,
+}
+
+/// How long a line may take. Whoever reads is slow at times.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+impl Stderr {
+    fn start() -> std::io::Result<Stderr> {
+        let (lines, queue) = channel::<String>();
+        let (done, written) = channel();
+        let body = move || {
+            for line in queue {
+                write(&line);
+                if done.send(()).is_err() {
+                    return;
+                }
+            }
+        };
+        std::thread::Builder::new()
+            .name("log".to_owned())
+            .stack_size(128 * 1024)
+            .spawn(body)?;
+        Ok(Stderr {
+            lines,
+            written,
+            waits: false,
+            lost: 0,
+        })
+    }
+
+    fn is_free(&mut self) -> bool {
+        self.waits = self.waits && self.written.try_recv().is_err();
+        !self.waits
+    }
+
+    fn write(&mut self, line: String) {
+        let is_sent = self.lines.send(line).is_ok();
+        self.waits = is_sent && self.written.recv_timeout(PATIENCE).is_err();
+    }
+}
+
+/// A closed stderr is the host's choice, not a failure of ours.
+fn write(line: &str) {
+    std::io::stderr().write_all(line.as_bytes()).ok();
 }
 
 fn append_to(path: &Path) -> std::io::Result<(File, u64)> {

@@ -121,14 +121,23 @@ pub(super) fn wait(
             Kind::Notification { .. } | Kind::Response { .. } => true,
         });
     }
-    if before == MOST_WAITING {
-        let what = "too many messages before the handshake";
-        steps.0.push(Step::Warn(what.to_owned()));
-    } else if before == waiting.len() {
-        waiting.push((now, message));
+    if before != waiting.len() {
+        return;
+    }
+    if before < MOST_WAITING {
+        return waiting.push((now, message));
+    }
+    let what = "too many messages before the handshake";
+    match message.kind() {
+        Kind::Request { id, .. } => steps.error(id, INTERNAL, what),
+        Kind::Notification { .. } | Kind::Response { .. } => {
+            steps.0.push(Step::Warn(what.to_owned()))
+        }
     }
 }
 
+/// JSON-RPC: internal error.
+const INTERNAL: i64 = -32603;
 /// Messages that may wait for the handshake.
 const MOST_WAITING: usize = 10_000;
 

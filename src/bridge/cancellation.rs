@@ -1,16 +1,19 @@
 //! `notifications/cancelled`: passes slow calls, and ends the wait of a request that was not sent yet.
 //!
 //! The client wants no answer to a request it cancelled, so none is made here; the server's own is passed on if
-//! it comes after all.
+//! it comes after all, and soon: a server need not answer, and may leave the stream of the request open for ever.
 //!
-//! Spec: MCP 2025-11-25 basic/utilities/cancellation.
+//! Spec: MCP 2025-11-25 basic/utilities/cancellation, basic/transports (Sending Messages to the Server).
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Bridge;
 use super::in_flight::State;
 use crate::jsonrpc::{self, Message, RequestId};
+
+/// The stream of a cancelled request is closed after this.
+const LATE: Duration = Duration::from_secs(10);
 
 /// The id of the request that a `notifications/cancelled` is about.
 pub fn cancelled(message: &Message) -> Option<RequestId> {
@@ -46,7 +49,10 @@ impl Bridge {
             State::Running(_)
             | State::Accepted
             | State::Resuming(_)
-            | State::AwaitsSignIn { resumes: true } => self.deliver(now, Arc::new(message), false),
+            | State::AwaitsSignIn { resumes: true } => {
+                open.limit(now + LATE);
+                self.deliver(now, Arc::new(message), false);
+            }
         }
     }
 

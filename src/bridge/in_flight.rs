@@ -48,6 +48,13 @@ pub struct Open {
     pub heard: bool,
 }
 
+impl Open {
+    /// It takes no longer than until then.
+    pub fn limit(&mut self, at: Instant) {
+        self.deadline = Some(self.deadline.map_or(at, |before| before.min(at)));
+    }
+}
+
 /// Where an open request is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {

@@ -71,8 +71,7 @@ impl Bridge {
             _ => return,
         };
         if let Some(open) = self.requests.find(id) {
-            let limit = now + limit;
-            open.deadline = Some(open.deadline.map_or(limit, |at| at.min(limit)));
+            open.limit(now + limit);
         }
     }
 

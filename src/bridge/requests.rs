@@ -52,14 +52,9 @@ impl Bridge {
         // A subscription has no answer to wait for.
         let limit = self.settings.request_timeout;
         let limit = limit.filter(|_| message.method() != Some(LISTEN));
+        let deadline = limit.map(|limit| since + limit);
         let adapted = self.is_adapting();
-        self.requests.insert(
-            id,
-            message,
-            since,
-            limit.map(|limit| since + limit),
-            adapted,
-        )
+        self.requests.insert(id, message, since, deadline, adapted)
     }
 
     /// Sends an open request, for the first time or again.
@@ -129,6 +124,9 @@ impl Bridge {
         let what = format!("no answer to \"{method}\" from {server} within {waited} s");
         let is_initialize = self.session.is_initialize(id);
         let error = Error::new(Kind::Timeout, what);
+        if open.cancelled {
+            return self.fail(id, error);
+        }
         let request_timeout = self.settings.request_timeout;
         let is_up = request_timeout.is_some_and(|limit| now >= since + limit);
         if sent && !is_up && !matches!(method.as_str(), "initialize" | "server/discover") {

@@ -6,7 +6,7 @@
 //! - An OAuth error code is branched on by its name (RFC 6749 5.2).
 //! - A server that repeats what it was sent makes us repeat no secret.
 //!
-//! Spec: RFC 6749 4.1.2, 5.2; RFC 9700 4.14.2; RFC 9110 9.2.2, 15.6 (5xx), RFC 6585 4 (429).
+//! Spec: RFC 6749 4.1.2, 5.2; RFC 9700 4.14.2; RFC 9110 9.2.2, 15.6 (5xx; 15.6.5: a gateway's), RFC 6585 4 (429).
 
 use std::time::Duration;
 
@@ -86,6 +86,7 @@ pub fn fetch(world: &dyn World, request: &Fetch, what: &str) -> Step<Fetched> {
     let mut pause = FIRST_PAUSE;
     let mut tries = 0;
     let began = world.now();
+    let is_spent = |may_have_arrived| may_have_arrived && request.is_good_for_once();
     let answer = loop {
         tries += 1;
         let fetched = world.fetch(request);
@@ -94,11 +95,11 @@ pub fn fetch(world: &dyn World, request: &Fetch, what: &str) -> Step<Fetched> {
         let wait = match fetched {
             Ok(answer) if !is_passing(answer.status) => return Ok(answer),
             Ok(answer) => match answer.retry_after.unwrap_or(pause) {
-                wait if again && wait <= MOST_PAUSE => wait,
+                wait if again && wait <= MOST_PAUSE && !is_spent(answer.status == LOST) => wait,
                 _ => break answer,
             },
             Err(unanswered) => {
-                let is_spent = unanswered.may_have_arrived && request.is_good_for_once();
+                let is_spent = is_spent(unanswered.may_have_arrived);
                 match Failure::from(unanswered.error) {
                     Failure::Passing(_) if again && !is_spent => pause,
                     failure => return Err(failure),
@@ -116,6 +117,8 @@ pub fn fetch(world: &dyn World, request: &Fetch, what: &str) -> Step<Fetched> {
     Err(Failure::Passing(with_detail(error, request, &answer)))
 }
 
+/// A gateway says so of a server that has the request and has not answered in time.
+const LOST: u16 = 504;
 const RETRIES: u32 = 2;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const MOST_PAUSE: Duration = Duration::from_secs(5);
@@ -221,6 +224,13 @@ mod tests {
                 (sent == 2, sent),
                 "{text}"
             );
+        }
+        for (status, sent) in [(504, 1), (503, 2)] {
+            let world = Scripted::new();
+            world.answer(status, "");
+            world.answer(200, "{}");
+            let fetched = fetch(&world, &form("refresh_token=x"), "it");
+            assert_eq!((fetched.is_ok(), world.sent().len()), (sent == 2, sent));
         }
     }
 

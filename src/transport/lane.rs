@@ -128,12 +128,8 @@ impl Lanes {
 
     /// Cuts an exchange.
     pub(super) fn close(&mut self, id: ExchangeId) {
-        let Some(lane) = self.busy.remove(&id) else {
-            return;
-        };
-        let mut slot = lane.agent.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Slot::Agent(agent) = std::mem::replace(&mut *slot, Slot::Cut) {
-            agent.shutdown();
+        if let Some(lane) = self.busy.remove(&id) {
+            lane.cut();
         }
     }
 
@@ -154,6 +150,22 @@ impl Lanes {
             agent,
             idle_since: Instant::now(),
         })
+    }
+}
+
+/// The session is over. A process that goes on may make others: nothing of this one stays.
+impl Drop for Lanes {
+    fn drop(&mut self) {
+        self.busy.values().for_each(Lane::cut);
+    }
+}
+
+impl Lane {
+    fn cut(&self) {
+        let mut slot = self.agent.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Slot::Agent(agent) = std::mem::replace(&mut *slot, Slot::Cut) {
+            agent.shutdown();
+        }
     }
 }
 

@@ -3,14 +3,16 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::mpsc::RecvTimeoutError;
+use std::time::{Duration, Instant};
 
 use mcp_remote::{Config, Connection, Message};
 use serde_json::{Value, json};
 
 use crate::support::http::Server;
 use crate::support::mcp::{INITIALIZE, INITIALIZED, result, server};
-use crate::support::{LIMIT, TempDir};
+use crate::support::{Gate, LIMIT, TempDir};
 
 fn tools() -> Server {
     server(|request, reply| match request.rpc().as_str() {
@@ -202,4 +204,80 @@ fn plain_http_to_another_machine_needs_leave() {
     let mut config = config("http://a.test/mcp", &home);
     config.allow_http = true;
     Connection::open(config).unwrap().close();
+}
+
+const SERVER: &str = "MCP_REMOTE_TEST_SERVER";
+/// The server does not answer it.
+const FOREVER: &str = r#"{"jsonrpc":"2.0","method":"notifications/forever"}"#;
+
+/// How many threads and descriptors this process has.
+#[cfg(target_os = "linux")]
+fn held() -> [usize; 2] {
+    ["task", "fd"].map(|name| {
+        std::fs::read_dir(format!("/proc/self/{name}"))
+            .unwrap()
+            .count()
+    })
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+#[ignore = "the process of its own that opens connections"]
+fn opens_and_closes_connections() {
+    let (url, home) = (std::env::var(SERVER).unwrap(), TempDir::new());
+    let before = held();
+    std::thread::scope(|scope| {
+        for _ in 0..40 {
+            scope.spawn(|| {
+                let connection = Connection::open(config(&url, &home)).unwrap();
+                assert!(ask(&connection, 0, "initialize", json!({}))["result"].is_object());
+                for note in [INITIALIZED, FOREVER] {
+                    connection
+                        .sender
+                        .send(Message::parse(note).unwrap())
+                        .unwrap();
+                }
+                assert!(ask(&connection, 1, "tools/list", json!({}))["result"].is_object());
+                connection.close();
+            });
+        }
+    });
+    // The server gives up later.
+    let until = Instant::now() + LIMIT / 2;
+    while held() > before {
+        assert!(
+            Instant::now() < until,
+            "{before:?} have become {:?}",
+            held()
+        );
+        Gate::default().wait_for(Duration::from_millis(20));
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_connection_that_is_closed_leaves_no_thread_and_no_descriptor_behind() {
+    let server = server(|request, reply| match request.rpc().as_str() {
+        "notifications/forever" => {
+            reply.wait_until_peer_leaves();
+            true
+        }
+        "tools/list" => {
+            reply.json(result(&request.id(), r#"{"tools":[]}"#));
+            true
+        }
+        _ => false,
+    });
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "library::opens_and_closes_connections"])
+        .args(["--ignored", "--nocapture"])
+        .env(SERVER, server.url("/mcp"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{said}"
+    );
+    assert_eq!(server.count("POST notifications/forever"), 40);
 }

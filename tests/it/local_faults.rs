@@ -1,13 +1,16 @@
 //! Faults of the machine and the host: no descriptors, no disk, no home, no reader.
 
 use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::channel;
 
 use serde_json::json;
 
 use crate::support::http::Server;
-use crate::support::mcp::{answering, result};
+use crate::support::mcp::{INITIALIZE, INITIALIZED, answering, result};
 use crate::support::process::{Process, Start};
-use crate::support::{Gate, TempDir};
+use crate::support::{Gate, LIMIT, TempDir};
 
 fn tools() -> Server {
     answering(|request, reply| reply.json(result(&request.id(), "{}")))
@@ -230,4 +233,50 @@ fn without_threads_each_request_is_answered_and_later_ones_work() {
     assert!(worked > 0);
     assert_eq!(bridge.ask("1000")["result"], json!({}));
     bridge.finish();
+}
+
+/// A host may give a pipe for stderr and never look at it.
+#[test]
+fn a_stderr_that_nobody_reads_stops_nothing_and_what_is_missing_is_counted() {
+    const CALLS: u64 = 1_500;
+    let (server, home) = (tools(), TempDir::new());
+    let mut child = Command::new(env!("CARGO_BIN_EXE_mcp-remote"))
+        .args([&server.url("/mcp"), "--debug"])
+        .env_clear()
+        .env("HOME", &home.0)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let (sender, answers) = channel();
+    let stdout = BufReader::new(child.stdout.take().unwrap());
+    std::thread::spawn(move || {
+        for line in stdout.lines().map_while(Result::ok) {
+            sender.send(line).unwrap();
+        }
+    });
+    writeln!(stdin, "{INITIALIZE}\n{INITIALIZED}").unwrap();
+    for id in 0..=CALLS {
+        if id > 0 {
+            writeln!(stdin, r#"{{"jsonrpc":"2.0","id":{id},"method":"ask"}}"#).unwrap();
+        }
+        answers.recv_timeout(LIMIT).expect("an answer");
+    }
+    let stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut said = stderr.lines().map_while(Result::ok);
+    // What the pipe held is read, and then what a call says.
+    let reader =
+        std::thread::spawn(move || said.any(|line| line.contains("lines are missing here")));
+    for id in CALLS + 1.. {
+        if reader.is_finished() {
+            break;
+        }
+        writeln!(stdin, r#"{{"jsonrpc":"2.0","id":{id},"method":"ask"}}"#).unwrap();
+        answers.recv_timeout(LIMIT).expect("an answer");
+    }
+    assert!(reader.join().unwrap());
+    drop(stdin);
+    assert!(child.wait().unwrap().success());
 }

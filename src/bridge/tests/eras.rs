@@ -138,6 +138,39 @@ fn an_error_that_asks_for_a_visit_becomes_a_round_and_the_request_is_sent_again(
 }
 
 #[test]
+fn what_does_not_fit_into_the_queue_before_the_handshake_is_answered() {
+    let now = Instant::now();
+    let mut modern = ModernToLegacy::new(7);
+    let mut legacy = LegacyToModern::new("https://a.test".to_owned(), false);
+    legacy.client_says(
+        now,
+        parse(r#"{"id":"i","method":"initialize","params":{}}"#),
+    );
+    for id in 0..10_100 {
+        let list = parse(&format!(
+            r#"{{"id":{id},"method":"tools/list","params":{{{META}}}}}"#
+        ));
+        let (_, to_modern) = sent(&modern.client_says(now, list.clone()));
+        let (_, to_legacy) = sent(&legacy.client_says(now, list));
+        for told in [&to_modern, &to_legacy] {
+            let is_refused = told.iter().any(|answer| answer.contains("too many"));
+            assert!(
+                told.len() < 2 && is_refused == (told.len() == 1),
+                "{told:?}"
+            );
+        }
+        assert_eq!(
+            (to_modern.len(), to_legacy.len()),
+            match id {
+                0..9_999 => (0, 0),
+                9_999 => (0, 1),
+                _ => (1, 1),
+            }
+        );
+    }
+}
+
+#[test]
 fn an_error_after_a_question_the_client_cannot_be_asked_names_what_it_lacks() {
     let mut pair = Pair::new();
     let ask = |pair: &mut Pair, wire: &str| {

@@ -302,6 +302,35 @@ fn an_id_that_is_used_again_does_not_take_the_place_of_the_cancelled_one() {
 }
 
 #[test]
+fn a_cancelled_call_that_the_server_never_ends_is_let_go_and_a_late_answer_still_comes() {
+    let mut bench = Bench::connected(|_| {});
+    let calls = [1, 2].map(|id| {
+        let call = bench.client(&format!(r#"{{"id":{id},"method":"tools/call"}}"#));
+        bench.news(call, head(Content::Stream));
+        let note = bench.client(&format!(
+            r#"{{"method":"notifications/cancelled","params":{{"requestId":{id}}}}}"#
+        ));
+        bench.news(note, Progress::Ended(End::Complete));
+        call
+    });
+    bench.answers();
+    bench.wait(Duration::from_secs(9));
+    bench.answer(calls[0], "1");
+    assert_eq!(bench.answers(), [r#"{"id":1,"result":{}}"#]);
+    let closed = |bench: &mut Bench| {
+        bench.take(|output| match output {
+            Output::Close(id) => Some(*id),
+            _ => None,
+        })
+    };
+    assert_eq!(closed(&mut bench), []);
+    bench.wait(Duration::from_secs(2));
+    assert_eq!(closed(&mut bench), [calls[1]]);
+    assert_eq!(bench.answers(), Vec::<String>::new());
+    assert_eq!(bench.posts(), Vec::<String>::new());
+}
+
+#[test]
 fn nothing_is_sent_again_while_a_person_signs_in() {
     let mut bench = Bench::connected(|_| {});
     let first = bench.client(r#"{"id":1,"method":"tools/list"}"#);
