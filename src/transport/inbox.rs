@@ -130,14 +130,10 @@ impl Inbox {
         for _ in 0..most {
             let mut state = self.state();
             let Some(news) = state.news.pop_front() else {
-                let due = bridge.deadline();
-                state.bridge = Place::Free(bridge);
-                // An alarm that is too early does no harm; setting a later one would wake the main thread for each request.
-                if due.is_some_and(|due| state.alarm.is_none_or(|alarm| due < alarm)) {
-                    state.alarm = due;
-                    self.wake(Wake::Look);
-                }
-                return;
+                return match catch_unwind(AssertUnwindSafe(|| bridge.deadline())) {
+                    Ok(due) => self.put_back(state, bridge, due),
+                    Err(panic) => self.end(state, Wake::Panicked(bridge, panic)),
+                };
             };
             drop(state);
             let over = match catch_unwind(AssertUnwindSafe(|| bridge.handle(news))) {
@@ -145,13 +141,31 @@ impl Inbox {
                 Ok(false) => Wake::Over(bridge),
                 Err(panic) => Wake::Panicked(bridge, panic),
             };
-            let mut state = self.state();
-            state.bridge = Place::Gone;
-            state.news = VecDeque::new();
-            return self.wake(over);
+            return self.end(self.state(), over);
         }
         self.state().bridge = Place::Free(bridge);
         self.wake(Wake::Look);
+    }
+
+    /// The bridge lies here again, and wants to be told of the time then.
+    fn put_back(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        bridge: Box<Driver>,
+        due: Option<Instant>,
+    ) {
+        state.bridge = Place::Free(bridge);
+        // An alarm that is too early does no harm; setting a later one would wake the main thread for each request.
+        if due.is_some_and(|due| state.alarm.is_none_or(|alarm| due < alarm)) {
+            state.alarm = due;
+            self.wake(Wake::Look);
+        }
+    }
+
+    fn end(&self, mut state: MutexGuard<'_, State>, how: Wake) {
+        state.bridge = Place::Gone;
+        state.news = VecDeque::new();
+        self.wake(how);
     }
 
     fn wake(&self, why: Wake) {

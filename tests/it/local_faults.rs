@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::mpsc::channel;
 
 use serde_json::json;
 
 use crate::support::http::Server;
 use crate::support::mcp::{INITIALIZE, INITIALIZED, answering, result};
-use crate::support::process::{Process, Start};
+use crate::support::process::{Process, Start, program};
 use crate::support::{Gate, LIMIT, TempDir};
 
 fn tools() -> Server {
@@ -52,15 +52,7 @@ fn without_file_descriptors_each_request_is_answered_and_later_ones_work() {
 fn a_reader_that_goes_with_its_input_leaves_nothing_behind() {
     let server = answering(|_, reply| reply.wait_until_peer_leaves());
     let home = TempDir::new();
-    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_mcp-remote"))
-        .arg(server.url("/mcp"))
-        .env_clear()
-        .env("HOME", &home.0)
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut child = program(&home).arg(server.url("/mcp")).spawn().unwrap();
     let lines = format!(
         "{}\n{}\n{{\"id\":1,\"method\":\"ask\"}}\n{{\"id\":2,\"met",
         crate::support::mcp::INITIALIZE,
@@ -80,11 +72,8 @@ fn a_full_disk_under_stdout_is_told_and_ends_the_session_in_order() {
     let server = tools();
     let home = TempDir::new();
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
-    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_mcp-remote"))
+    let mut child = program(&home)
         .arg(server.url("/mcp"))
-        .env_clear()
-        .env("HOME", &home.0)
-        .stdin(std::process::Stdio::piped())
         .stdout(full.unwrap())
         .stderr(std::process::Stdio::piped())
         .spawn()
@@ -240,12 +229,8 @@ fn without_threads_each_request_is_answered_and_later_ones_work() {
 fn a_stderr_that_nobody_reads_stops_nothing_and_what_is_missing_is_counted() {
     const CALLS: u64 = 1_500;
     let (server, home) = (tools(), TempDir::new());
-    let mut child = Command::new(env!("CARGO_BIN_EXE_mcp-remote"))
+    let mut child = program(&home)
         .args([&server.url("/mcp"), "--debug"])
-        .env_clear()
-        .env("HOME", &home.0)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();

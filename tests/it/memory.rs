@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -10,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::support::mcp::{INITIALIZE, INITIALIZED, answering, result};
-use crate::support::process::{Process, status};
+use crate::support::process::{Process, program, status};
 use crate::support::{Gate, TempDir};
 
 /// Each call has a connection of its own, and some have large answers: afterwards C libraries give blocks of every size
@@ -63,15 +62,7 @@ fn requests_that_keep_coming_behind_a_blocked_reader_cost_little_and_are_all_ans
         count.fetch_add(1, Ordering::SeqCst);
     });
     let home = TempDir::new();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_mcp-remote"))
-        .arg(server.url("/mcp"))
-        .env_clear()
-        .env("HOME", &home.0)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut child = program(&home).arg(server.url("/mcp")).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     writeln!(stdin, "{INITIALIZE}\n{INITIALIZED}").unwrap();
     for id in 1..=CALLS {

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::support::http::Server;
 use crate::support::mcp::{INITIALIZE, INITIALIZED, answering, result, server};
-use crate::support::process::{Process, Start};
+use crate::support::process::{Process, Start, program};
 use crate::support::{Gate, TempDir};
 
 #[test]
@@ -98,18 +98,9 @@ fn signals_end_the_session_and_the_process() {
 #[cfg(unix)]
 #[test]
 fn a_closed_stdout_ends_the_process() {
-    use std::process::{Command, Stdio};
     let server = answering(|request, reply| reply.json(result(&request.id(), "{}")));
     let home = TempDir::new();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_mcp-remote"))
-        .arg(server.url("/mcp"))
-        .env_clear()
-        .env("HOME", &home.0)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut child = program(&home).arg(server.url("/mcp")).spawn().unwrap();
     drop(child.stdout.take());
     let mut stdin = child.stdin.take().unwrap();
     std::io::Write::write_all(&mut stdin, format!("{INITIALIZE}\n").as_bytes()).unwrap();
@@ -179,15 +170,7 @@ fn a_client_that_does_not_read_stops_the_flow_and_memory_stays_flat() {
         asked
     });
     let home = TempDir::new();
-    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_mcp-remote"))
-        .arg(server.url("/mcp"))
-        .env_clear()
-        .env("HOME", &home.0)
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut child = program(&home).arg(server.url("/mcp")).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let lines = format!("{INITIALIZE}\n{INITIALIZED}\n{{\"id\":1,\"method\":\"ask\"}}\n");
     std::io::Write::write_all(&mut stdin, lines.as_bytes()).unwrap();

@@ -315,6 +315,15 @@ pub fn kill(name: &str, pid: u32) {
     assert!(status.unwrap().success());
 }
 
+/// The program with a home of its own, for tests that hold its ends themselves: stdin and stdout are pipes, stderr is nothing.
+pub fn program(home: &TempDir) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mcp-remote"));
+    command.env_clear().env("HOME", &home.0);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.stderr(Stdio::null());
+    command
+}
+
 /// A number from what Linux says about a process.
 pub fn status(pid: u32, name: &str) -> u64 {
     let path = format!("/proc/{pid}/status");
