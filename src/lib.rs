@@ -19,7 +19,8 @@
 //! - [`bridge`]: the one pure state machine that decides everything that happens to a message. It is given events and
 //!   the time, and asks for actions.
 //! - [`mcp`]: what the two protocol eras say, as data: versions, per-request `_meta`, mirrored headers, results.
-//! - [`transport`]: threads, channels and HTTP. Threads own descriptors and decide nothing.
+//! - [`transport`]: threads, channels and HTTP. Threads own descriptors and decide nothing; what runs the bridge there does
+//!   what it says.
 //! - `connection`: the library's API.
 //! - [`cli`]: the two programs. `flags` is what was typed, `config` what it means, `doctor` mcp-remote-client, `setup` the
 //!   files of MCP clients.
@@ -50,9 +51,9 @@
 //! `bridge/adapting`.
 //!
 //! Different from the first design: the bridge has no thread of its own, whoever has news runs it (`transport/inbox`), because
-//! two thread switches for each message cost a third of a call's time; a message holds a part of a budget until it is written (`flow`), because channels without
-//! a bound would grow with a client that does not read, and bounded ones would stop the main thread; all time limits but
-//! connecting are the bridge's, because ureq cannot tell a stream from a document beforehand.
+//! two thread switches cost a fifth of a call's time; a message holds a part of a budget until it is written (`flow`),
+//! because channels without a bound would grow with a client that does not read, and bounded ones would stop the bridge; all
+//! time limits but connecting are the bridge's, because ureq cannot tell a stream from a document beforehand.
 
 #![forbid(unsafe_code)]
 

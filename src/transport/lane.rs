@@ -1,8 +1,8 @@
 //! A lane: one thread, one ureq `Agent`, one kept-alive connection, one cancel handle.
 //!
-//! A lane runs one exchange at a time and reports all of its news to the inbox. It is the unit of cancellation: cutting
-//! an exchange shuts its agent down, which wakes a blocked read at once. A cut lane is left behind: it may still be
-//! stuck in a connect, which nothing can interrupt, and ends by itself.
+//! A lane runs one exchange at a time and reports all of its news to the inbox, where it may run the bridge. It is the
+//! unit of cancellation: cutting an exchange shuts its agent down, which wakes a blocked read at once. A cut lane is left
+//! behind: it may still be stuck in a connect, which nothing can interrupt, and ends by itself.
 //!
 //! A panic in a lane becomes the end of its exchange, so that whoever waits for it is answered.
 
