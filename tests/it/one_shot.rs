@@ -154,7 +154,8 @@ fn a_failure_is_told_once() {
     );
     let server = Server::start(|_, reply| reply.full(404, "", "no such page"));
     let lost = run(&[&server.url("/mcp"), "--list-tools"]);
-    assert_eq!(lost.stderr.matches("404").count(), 1, "{}", lost.stderr);
+    let times = lost.stderr.matches("answered 404").count();
+    assert_eq!(times, 1, "{}", lost.stderr);
     // Where nobody may see the answer, it is told on stderr, too.
     let mut bridge = Start::bridge(&["http://127.0.0.1:1/mcp"]).go();
     bridge.send(INITIALIZE);
