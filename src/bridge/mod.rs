@@ -19,68 +19,47 @@
 //!
 //! Spec: MCP 2026-07-28 basic/versioning; 2025-11-25 basic/lifecycle and basic/transports; 2025-03-26; 2024-11-05 basic/transports.
 
-mod adapter;
-mod adapting;
-mod cancellation;
-mod closing;
-mod deliveries;
+mod backoff;
 mod era;
-mod events;
-mod exchanges;
-mod in_flight;
-mod keep_alive;
-mod legacy_to_modern;
-mod listeners;
-mod modern;
-mod modern_to_legacy;
-mod mrtr;
-mod news;
-mod parked;
-mod probing;
-mod renewal;
-mod requests;
-mod resume;
-mod retry;
+mod event;
+mod http_exchanges;
+mod notifications;
+mod request;
 mod session;
 mod settings;
-mod sign_in;
-mod strategy;
-mod subscriptions;
 #[cfg(test)]
 mod tests;
-mod tool_filter;
-mod tool_headers;
-mod turning_back;
-mod verdict;
+mod tools;
+mod transport_choice;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-pub use cancellation::cancelled;
-pub use events::{
+pub use event::{
     Action, Content, End, EventId, Exchange, ExchangeId, Head, Input, Output, Progress, Refusal,
     SessionId, Stage, Transport,
 };
-use exchanges::{LINGER, Limit, Purpose, Running};
+use http_exchanges::{LINGER, Limit, Purpose, Running};
+pub use request::cancellation::cancelled;
 pub use settings::Settings;
 
 use crate::error::{Error, Kind as ErrorKind};
 use crate::jsonrpc::{Kind, Message, Parsed, RequestId};
 use crate::log::Level;
-use adapter::News;
-use closing::Closing;
-use deliveries::Delivery;
+use backoff::Backoff;
+use era::adapter::News;
 use era::{Adapter, Eras};
-use in_flight::InFlight;
-use keep_alive::KeepAlive;
-use resume::Standing;
-use retry::Backoff;
-use session::Session;
-use sign_in::SignIn;
-use strategy::Link;
-use tool_filter::ToolFilter;
-use tool_headers::{Refresh, ToolNotes};
+use notifications::Delivery;
+use request::table::InFlight;
+use session::get_stream::Standing;
+use session::handshake::Session;
+use session::keep_alive::KeepAlive;
+use session::shutdown::Closing;
+use session::sign_in::SignIn;
+use tools::filter::ToolFilter;
+use tools::headers::{Refresh, ToolNotes};
+use transport_choice::Link;
 
 /// The state machine.
 #[derive(Debug)]
@@ -277,7 +256,7 @@ impl Bridge {
     /// Lets a request wait for its turn again.
     fn hold(&mut self, id: &RequestId) {
         if let Some(open) = self.requests.find(id) {
-            open.state = in_flight::State::Held;
+            open.state = request::table::State::Held;
             self.waiting
                 .push_back(Waiting::Request(id.clone(), open.serial));
         }
@@ -286,7 +265,7 @@ impl Bridge {
     /// The same, before all others.
     fn hold_first(&mut self, id: &RequestId) {
         if let Some(open) = self.requests.find(id) {
-            open.state = in_flight::State::Held;
+            open.state = request::table::State::Held;
             self.waiting
                 .push_front(Waiting::Request(id.clone(), open.serial));
         }

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::exchanges::Limit;
-use super::{Content, Transport};
+use crate::bridge::http_exchanges::Limit;
+use crate::bridge::{Content, Transport};
 use crate::config::{Config, Protocol, Strategy};
 use crate::error::{Error, Kind as ErrorKind};
 use crate::mcp::version::Era;
@@ -84,7 +84,7 @@ impl Settings {
 }
 
 impl Settings {
-    pub(super) fn silence_limit(&self, now: Instant, content: Content) -> Option<(Instant, Limit)> {
+    pub(crate) fn silence_limit(&self, now: Instant, content: Content) -> Option<(Instant, Limit)> {
         match content {
             Content::Nothing => self.body_timeout.map(|limit| (now + limit, Limit::Silence)),
             Content::Json => self.body_timeout.map(|limit| (now + limit, Limit::Silence)),
@@ -95,7 +95,7 @@ impl Settings {
         }
     }
 
-    pub(super) fn time_out(&self, limit: Limit) -> Error {
+    pub(crate) fn time_out(&self, limit: Limit) -> Error {
         let seconds = |limit: Option<Duration>| limit.unwrap_or_default().as_secs_f64();
         let server = &self.server;
         let text = match limit {

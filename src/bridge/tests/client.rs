@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Rng;
-use crate::bridge::modern::{ACKNOWLEDGED, LISTEN};
+use crate::bridge::era::modern_server::{ACKNOWLEDGED, LISTEN};
 use crate::jsonrpc::{self, Kind, Message, Parsed, RequestId};
 use crate::mcp::meta;
 

@@ -4,9 +4,9 @@ mod random;
 
 use std::time::{Duration, Instant};
 
-use crate::bridge::adapter::{News, Step, Steps, Word};
-use crate::bridge::legacy_to_modern::LegacyToModern;
-use crate::bridge::modern_to_legacy::ModernToLegacy;
+use crate::bridge::era::adapter::{News, Step, Steps, Word};
+use crate::bridge::era::legacy_client::LegacyToModern;
+use crate::bridge::era::modern_client::translate::ModernToLegacy;
 use crate::bridge::{
     Action, Bridge, Content, End, ExchangeId, Head, Input, Output, Progress, Settings,
 };
@@ -231,7 +231,7 @@ fn a_request_without_what_every_modern_one_declares_is_an_error() {
 
 #[test]
 fn an_update_goes_to_whom_it_concerns() {
-    let mut listeners = crate::bridge::listeners::Listeners::default();
+    let mut listeners = crate::bridge::era::modern_client::subscriptions::Listeners::default();
     let mut steps = Steps::default();
     let offers = r#"{"capabilities":{"resources":{"subscribe":true}}}"#;
     for (id, uri) in [("1", "file:///a"), ("2", "file:///ab")] {
@@ -293,7 +293,8 @@ fn a_resource_is_watched_once_for_all_who_want_it_and_questions_about_it_do_not_
 #[test]
 fn a_resource_the_server_does_not_agree_to_watch_is_named() {
     let warned = |agreed: &str| {
-        let mut subscriptions = crate::bridge::subscriptions::Subscriptions::default();
+        let mut subscriptions =
+            crate::bridge::era::legacy_client::subscriptions::Subscriptions::default();
         subscriptions.offered(r#"{"capabilities":{"resources":{"subscribe":true}}}"#);
         let mut steps = Steps::default();
         let id = RequestId::from_text("1").unwrap();
@@ -315,7 +316,8 @@ fn a_resource_the_server_does_not_agree_to_watch_is_named() {
 
 #[test]
 fn a_subscription_too_many_is_refused() {
-    let mut subscriptions = crate::bridge::subscriptions::Subscriptions::default();
+    let mut subscriptions =
+        crate::bridge::era::legacy_client::subscriptions::Subscriptions::default();
     subscriptions.offered(r#"{"capabilities":{"resources":{"subscribe":true}}}"#);
     let mut steps = Steps::default();
     for number in 0..=10_000 {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::Rng;
 use super::simulation::{Happening, Schedule};
-use crate::bridge::modern::{ACKNOWLEDGED, LISTEN};
+use crate::bridge::era::modern_server::{ACKNOWLEDGED, LISTEN};
 use crate::bridge::{
     Action, Content, End, EventId, Exchange, ExchangeId, Head, Progress, Refusal, SessionId, Stage,
 };

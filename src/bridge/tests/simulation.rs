@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::Rng;
 use super::client::Client;
 use super::server::Server;
-use crate::bridge::in_flight::State;
+use crate::bridge::request::table::State;
 use crate::bridge::{
     Action, Bridge, Exchange, ExchangeId, Input, Output, Progress, Settings, Transport,
 };

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use crate::bridge::adapter::{News, Step, Word};
-use crate::bridge::legacy_to_modern::LegacyToModern;
-use crate::bridge::modern_to_legacy::ModernToLegacy;
+use crate::bridge::era::adapter::{News, Step, Word};
+use crate::bridge::era::legacy_client::LegacyToModern;
+use crate::bridge::era::modern_client::translate::ModernToLegacy;
 use crate::jsonrpc::{self, Kind, Message, RequestId};
 
 const META: &str = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"c","version":"1"},"io.modelcontextprotocol/clientCapabilities":{"sampling":{},"elicitation":{"url":{},"form":{}},"roots":{}}"#;

@@ -1,0 +1,213 @@
+//! How the bridge talks to its adapter: what it is told, when it is due, what it leaves behind.
+//!
+//! - Answers and messages of the server are told in their order, after the event that brought them was dealt with.
+//! - Subscriptions are ended in order when this process leaves: a result, and the notification that on stdio stands for the
+//!   end of their stream. They are not waited for; nor is what only an adapter wants.
+//!
+//! Spec: MCP 2026-07-28 basic/patterns/subscriptions (Graceful Closure), basic/patterns/cancellation.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::bridge::era::Adapter;
+use crate::bridge::era::adapter::{News, Step, Steps, Word, notification};
+use crate::bridge::era::modern_server::LISTEN;
+use crate::bridge::{Bridge, ExchangeId, Output, Purpose, era::classify};
+use crate::error::{Error, Kind as ErrorKind};
+use crate::jsonrpc::{Kind, Message, RequestId};
+use crate::mcp::meta;
+
+impl Bridge {
+    /// A message of the adapter for the server.
+    fn core_message_of_ours(&mut self, now: Instant, since: Instant, message: Arc<Message>) {
+        match message.kind() {
+            Kind::Request { id, .. } => self.admit_request(since, id.clone(), message),
+            Kind::Notification { .. } | Kind::Response { .. } => {
+                self.core_message(now, since, Arc::unwrap_or_clone(message))
+            }
+        }
+    }
+
+    /// A request or notification of the server, on its way to the client.
+    pub(crate) fn server_says(&mut self, exchange: ExchangeId, message: Message) {
+        let messages = match self.speaks_modern() {
+            true => self.hear_modern(exchange, message),
+            false => vec![message],
+        };
+        let on = match self
+            .exchanges
+            .get(&exchange)
+            .map(|running| &running.purpose)
+        {
+            Some(Purpose::Request(id) | Purpose::Resume(id)) => Some(id.clone()),
+            _ => None,
+        };
+        for message in messages {
+            let on = on.clone();
+            match self.adapter {
+                Adapter::Same => self.out.push_back(Output::Client(message)),
+                Adapter::LegacyToModern(_) | Adapter::ModernToLegacy(_) => {
+                    self.news.push_back(News::Message { message, on })
+                }
+            }
+        }
+    }
+
+    /// Whether an adapter stands between the two.
+    pub(crate) fn is_adapting(&self) -> bool {
+        match self.adapter {
+            Adapter::Same => false,
+            Adapter::LegacyToModern(_) | Adapter::ModernToLegacy(_) => true,
+        }
+    }
+
+    /// An answer leaves: to the client, or to the adapter, if the request came from it. Requests that were on their way when
+    /// the adapter came are the client's own.
+    pub(crate) fn answer(&mut self, message: Message, word: Word, adapted: bool) {
+        if adapted && self.is_adapting() {
+            self.news.push_back(News::Answer { message, word });
+        } else {
+            self.out.push_back(Output::Client(message));
+        }
+    }
+
+    pub(crate) fn answer_error(&mut self, id: &RequestId, error: &Error, adapted: bool) {
+        let word = match error.kind() {
+            ErrorKind::Http(status) if classify::may_be_modern(status) || status == 500 => {
+                Word::Server
+            }
+            ErrorKind::PeerMisbehaved => Word::Server,
+            ErrorKind::Http(_) | ErrorKind::Timeout => Word::Nobody,
+            _ => Word::Other,
+        };
+        let text = error.to_json_rpc(id);
+        match Message::made(text.clone()) {
+            Ok(answer) if adapted && self.is_adapting() => self.answer(answer, word, true),
+            Ok(_) | Err(_) => self.out.push_back(Output::Answer(text)),
+        }
+    }
+
+    /// Carries out what an adapter asks for, for what the client waits for since then.
+    pub(crate) fn take(&mut self, now: Instant, mut since: Instant, steps: Vec<Step>) {
+        for step in steps {
+            match step {
+                Step::Since(came) => since = came,
+                Step::Server(message) => self.core_message_of_ours(now, since, message),
+                Step::Client(message) => self.out.push_back(Output::Client(message)),
+                Step::Cancel(id) => match self.speaks_modern() {
+                    true => self.cancel_modern(&id),
+                    false => self.cancel_ours(now, &id),
+                },
+                Step::Warn(text) => self.warn(text),
+                Step::Settled(era) => self.server_is(era),
+                Step::GiveUp { waiting, why, word } => self.give_up(now, waiting, why, word),
+            }
+        }
+    }
+
+    /// Tells the adapter what it was not told yet; whether there was something.
+    pub(crate) fn tell_adapter(&mut self, now: Instant) -> bool {
+        let mut told = false;
+        while let Some(news) = self.news.pop_front() {
+            told = true;
+            let steps = match &mut self.adapter {
+                Adapter::Same => continue,
+                Adapter::LegacyToModern(adapter) => adapter.hear(now, news),
+                Adapter::ModernToLegacy(adapter) => adapter.hear(now, news),
+            };
+            self.take(now, now, steps);
+        }
+        told
+    }
+
+    pub(crate) fn adapter_due(&self) -> Option<Instant> {
+        match &self.adapter {
+            Adapter::Same => None,
+            Adapter::LegacyToModern(adapter) => adapter.due(),
+            Adapter::ModernToLegacy(adapter) => adapter.due(),
+        }
+    }
+
+    pub(crate) fn adapter_is_due(&mut self, now: Instant) {
+        if self.adapter_due().is_none_or(|at| at > now) {
+            return;
+        }
+        let steps = match &mut self.adapter {
+            Adapter::Same => return,
+            Adapter::LegacyToModern(adapter) => adapter.is_due(now),
+            Adapter::ModernToLegacy(adapter) => adapter.is_due(now),
+        };
+        self.take(now, now, steps);
+    }
+
+    /// A lost session was renewed.
+    pub(crate) fn adapter_renewed(&mut self, now: Instant) {
+        if let Adapter::ModernToLegacy(adapter) = &mut self.adapter {
+            let steps = adapter.renewed();
+            self.take(now, now, steps);
+        }
+    }
+
+    /// Nobody listened to the server for a while.
+    pub(crate) fn adapter_missed(&mut self, now: Instant) {
+        if let Adapter::ModernToLegacy(adapter) = &mut self.adapter {
+            let steps = adapter.missed();
+            self.take(now, now, steps);
+        }
+    }
+
+    /// Whether somebody waits for an answer.
+    pub(crate) fn is_awaited(&self) -> bool {
+        let at_server = self
+            .requests
+            .ids_where(|open| !open.cancelled && open.message.method() != Some(LISTEN));
+        match &self.adapter {
+            Adapter::Same => !at_server.is_empty(),
+            Adapter::LegacyToModern(_) => !at_server.is_empty(),
+            Adapter::ModernToLegacy(adapter) => {
+                let is_handshake = |id: &RequestId| self.session.is_initialize(id);
+                at_server
+                    .iter()
+                    .any(|id| adapter.is_awaited(id) || is_handshake(id))
+            }
+        }
+    }
+
+    /// The client's subscriptions end in order; what waits for the client itself gets an error.
+    pub(crate) fn end_subscriptions(&mut self, why: &str) {
+        let ids = match &mut self.adapter {
+            // One that was not acknowledged is a request without an answer, like any other.
+            Adapter::Same => self
+                .requests
+                .ids_where(|open| open.acknowledged && !open.is_own),
+            Adapter::ModernToLegacy(adapter) => adapter.end_subscriptions(),
+            Adapter::LegacyToModern(adapter) => {
+                for id in adapter.unanswered() {
+                    let error = Error::new(ErrorKind::Closing, why);
+                    self.out.push_back(Output::Answer(error.to_json_rpc(&id)));
+                }
+                return;
+            }
+        };
+        let mut steps = Steps::default();
+        for id in ids {
+            self.cancel_modern(&id);
+            end_subscription(&id, &mut steps);
+        }
+        self.take(self.now, self.now, steps.0);
+    }
+}
+
+/// The orderly end of a subscription. The result comes first: a client that is told that the stream is over does not wait for
+/// one any more.
+fn end_subscription(id: &RequestId, steps: &mut Steps) {
+    let subscription = meta::SUBSCRIPTION_ID;
+    steps.result(
+        id,
+        &format!("{{\"resultType\":\"complete\",\"_meta\":{{\"{subscription}\":{id}}}}}"),
+    );
+    steps.client(notification(
+        "notifications/cancelled",
+        &format!("{{\"requestId\":{id}}}"),
+    ));
+}

@@ -1,0 +1,506 @@
+//! `input_required` for a legacy client: its questions become ordinary requests to the client, its answers a retry.
+//!
+//! - Several questions in a round, several rounds; `requestState` is echoed byte for byte.
+//! - A question the client has no capability for, a failed one, or one that takes too long is an error for the request.
+//! - Bounded in questions, rounds and time.
+//!
+//! Spec: MCP 2026-07-28 basic/patterns/mrtr; 2025-11-25 client/elicitation, client/sampling, client/roots.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use crate::bridge::era::adapter::{Steps, notification, request};
+use crate::bridge::era::legacy_client::Call;
+use crate::jsonrpc::{self, Kind, Message, RequestId};
+use crate::mcp::errors;
+
+/// What a client can be asked for.
+#[derive(Debug, Default, Clone, Copy, PartialEq)]
+pub(crate) struct Capabilities {
+    sampling: bool,
+    tools: bool,
+    roots: bool,
+    form: bool,
+    url: bool,
+}
+
+impl Capabilities {
+    pub(crate) fn read(capabilities: &str) -> Capabilities {
+        let has = |path: &[&str]| {
+            jsonrpc::member_at(capabilities, path).is_some_and(|c| c.starts_with('{'))
+        };
+        Capabilities {
+            sampling: has(&["sampling"]),
+            tools: has(&["sampling", "tools"]),
+            roots: has(&["roots"]),
+            // Neither mode named means forms.
+            form: has(&["elicitation"])
+                && (has(&["elicitation", "form"]) || !has(&["elicitation", "url"])),
+            url: has(&["elicitation", "url"]),
+        }
+    }
+
+    /// What a question needs; none if no capability is known for it.
+    fn needed(question: &str) -> Option<Capabilities> {
+        let has = |name| jsonrpc::member_at(question, &["params", name]);
+        let is_url = has("mode") == Some("\"url\"");
+        let none = Capabilities::default();
+        match method(question)?.as_str() {
+            "sampling/createMessage" => Some(Capabilities {
+                sampling: true,
+                tools: has("tools").or(has("toolChoice")).is_some(),
+                ..none
+            }),
+            "roots/list" => Some(Capabilities {
+                roots: true,
+                ..none
+            }),
+            "elicitation/create" => Some(Capabilities {
+                form: !is_url,
+                url: is_url,
+                ..none
+            }),
+            _ => None,
+        }
+    }
+
+    /// Why a question cannot be asked: in words, and what the client would have to declare, if that is known.
+    pub(crate) fn refuse(&self, question: &str) -> Option<(String, Option<Capabilities>)> {
+        let needed = Capabilities::needed(question);
+        let lacked = needed.map(|needed| Capabilities {
+            sampling: needed.sampling && !self.sampling,
+            tools: needed.tools && !self.tools,
+            roots: needed.roots && !self.roots,
+            form: needed.form && !self.form,
+            url: needed.url && !self.url,
+        });
+        if lacked == Some(Capabilities::default()) {
+            return None;
+        }
+        let method = crate::log::clean(&method(question).unwrap_or_default(), 80);
+        let how = match needed {
+            Some(Capabilities { url: true, .. }) => " with a URL",
+            Some(Capabilities { tools: true, .. }) => " with tools",
+            Some(_) | None => "",
+        };
+        let what = format!(
+            "the server needs \"{method}\"{how} from the client, which does not support it"
+        );
+        Some((what, lacked))
+    }
+
+    pub(crate) fn and(self, more: Capabilities) -> Capabilities {
+        Capabilities {
+            sampling: self.sampling || more.sampling,
+            tools: self.tools || more.tools,
+            roots: self.roots || more.roots,
+            form: self.form || more.form,
+            url: self.url || more.url,
+        }
+    }
+
+    /// As a client declares them.
+    pub(crate) fn json(&self) -> String {
+        let object = |members: &[(&str, bool, &str)]| {
+            let has = members.iter().filter(|(_, has, _)| *has);
+            let members: Vec<_> = has
+                .map(|(name, _, value)| format!("\"{name}\":{value}"))
+                .collect();
+            format!("{{{}}}", members.join(","))
+        };
+        let sampling = object(&[("tools", self.tools, "{}")]);
+        let elicitation = object(&[("form", self.form, "{}"), ("url", self.url, "{}")]);
+        object(&[
+            ("sampling", self.sampling || self.tools, &sampling),
+            ("elicitation", self.form || self.url, &elicitation),
+            ("roots", self.roots, "{}"),
+        ])
+    }
+}
+
+/// The rounds that wait for the client.
+#[derive(Debug, Default)]
+pub(crate) struct Rounds {
+    pub(crate) capabilities: Capabilities,
+    made: u64,
+    waiting: BTreeMap<RequestId, Round>,
+}
+
+/// One round of questions for one request, by the client's id.
+#[derive(Debug)]
+struct Round {
+    call: Call,
+    /// Questions that are not answered: the id they were asked under, and the server's key.
+    questions: BTreeMap<RequestId, String>,
+    answers: Vec<(String, String)>,
+    /// The JSON text of `requestState`.
+    state: Option<String>,
+    until: Instant,
+}
+
+/// What follows.
+#[derive(Debug)]
+pub(crate) enum Asked {
+    /// The client's answers are waited for.
+    Waits,
+    /// The request fails.
+    Failed(RequestId, i64, String),
+    /// It fails because the client has not declared this.
+    Lacks(RequestId, String, Capabilities),
+    /// The request is sent again with these params.
+    Again(Call, String),
+}
+
+/// More questions are not asked in a round (npm: 8).
+const MOST_QUESTIONS: usize = 16;
+/// More rounds are not played for a request (npm: 10).
+const MOST_ROUNDS: u32 = 10;
+/// How long a person may take (npm: 10 minutes).
+const PATIENCE: Duration = Duration::from_secs(600);
+
+impl Rounds {
+    /// The server needs input for a request.
+    pub(crate) fn ask(
+        &mut self,
+        now: Instant,
+        mut call: Call,
+        answer: &Message,
+        steps: &mut Steps,
+    ) -> Asked {
+        call.rounds += 1;
+        let id = call.id.clone();
+        let fail = |code, what: String| Asked::Failed(id.clone(), code, what);
+        if call.sent.is_none() {
+            return fail(
+                INTERNAL,
+                format!(
+                    "the server asked for input, which it may not for \"{}\"",
+                    call.method
+                ),
+            );
+        }
+        if call.rounds > MOST_ROUNDS {
+            return fail(
+                INTERNAL,
+                format!("the server asked for input more than {MOST_ROUNDS} times"),
+            );
+        }
+        let part = |name: &str| jsonrpc::member_at(answer.text(), &["result", name]);
+        let questions = jsonrpc::members(part("inputRequests").unwrap_or("{}"));
+        if questions.len() > MOST_QUESTIONS {
+            return fail(
+                INTERNAL,
+                format!("the server asked more than {MOST_QUESTIONS} questions at once"),
+            );
+        }
+        let refused = |(_, question): &(_, &str)| self.capabilities.refuse(question);
+        let refused: Vec<_> = questions.iter().filter_map(refused).collect();
+        if let Some((what, _)) = refused.first() {
+            let lacked: Option<Vec<Capabilities>> =
+                refused.iter().map(|(_, lacked)| *lacked).collect();
+            return match lacked.map(|all| {
+                all.into_iter()
+                    .fold(Capabilities::default(), Capabilities::and)
+            }) {
+                Some(lacked) => Asked::Lacks(id, what.clone(), lacked),
+                None => fail(INTERNAL, what.clone()),
+            };
+        }
+        let mut round = Round {
+            call,
+            questions: BTreeMap::new(),
+            answers: Vec::new(),
+            state: part("requestState").map(str::to_owned),
+            until: now + PATIENCE,
+        };
+        for (key, question) in questions {
+            self.made += 1;
+            let asked = RequestId::from_string(&format!(
+                "{}input-{}",
+                crate::bridge::OWN_PREFIX,
+                self.made
+            ));
+            let method = method(question).unwrap_or_default();
+            steps.client(request(&asked, &method, &params(question, self.made)));
+            round.questions.insert(asked, key);
+        }
+        if round.questions.is_empty() {
+            return again(round);
+        }
+        self.waiting.insert(id.clone(), round);
+        Asked::Waits
+    }
+
+    /// The client answered something.
+    pub(crate) fn answered(
+        &mut self,
+        id: &RequestId,
+        answer: &Message,
+        steps: &mut Steps,
+    ) -> Asked {
+        let owner = self
+            .waiting
+            .iter()
+            .find(|(_, round)| round.questions.contains_key(id));
+        let Some(owner) = owner.map(|(owner, _)| owner.clone()) else {
+            return Asked::Waits;
+        };
+        let Some(mut round) = self.waiting.remove(&owner) else {
+            return Asked::Waits;
+        };
+        let key = round.questions.remove(id).unwrap_or_default();
+        let result = match (answer.kind(), answer.member("result")) {
+            (Kind::Response { failed: false, .. }, Some(result)) => result.to_owned(),
+            _ => {
+                take_back(&round, steps);
+                let words = crate::log::clean(&errors::words(answer), 300);
+                return Asked::Failed(
+                    owner,
+                    INTERNAL,
+                    format!("the client did not answer what the server needs to know: {words}"),
+                );
+            }
+        };
+        round.answers.push((key, result));
+        if round.questions.is_empty() {
+            return again(round);
+        }
+        self.waiting.insert(owner, round);
+        Asked::Waits
+    }
+
+    /// The client cancelled a request that waits for itself.
+    pub(crate) fn cancel(&mut self, id: &RequestId, steps: &mut Steps) {
+        if let Some(round) = self.waiting.remove(id) {
+            take_back(&round, steps);
+        }
+    }
+
+    pub(crate) fn is_open(&self, id: &RequestId) -> bool {
+        self.waiting.contains_key(id)
+    }
+
+    pub(crate) fn ids(&self) -> Vec<RequestId> {
+        self.waiting.keys().cloned().collect()
+    }
+
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.waiting.values().map(|round| round.until).min()
+    }
+
+    /// The requests that waited too long.
+    pub(crate) fn expired(&mut self, now: Instant, steps: &mut Steps) -> Vec<(RequestId, String)> {
+        let late = |(id, round): (&RequestId, &Round)| (round.until <= now).then(|| id.clone());
+        let ids: Vec<RequestId> = self.waiting.iter().filter_map(late).collect();
+        let what = format!(
+            "the client did not answer what the server needs to know within {} s",
+            PATIENCE.as_secs()
+        );
+        ids.into_iter()
+            .map(|id| {
+                self.cancel(&id, steps);
+                (id, what.clone())
+            })
+            .collect()
+    }
+}
+
+/// Questions that are not answered yet are not wanted any more.
+fn take_back(round: &Round, steps: &mut Steps) {
+    for id in round.questions.keys() {
+        steps.client(notification(
+            "notifications/cancelled",
+            &format!("{{\"requestId\":{id}}}"),
+        ));
+    }
+}
+
+fn again(round: Round) -> Asked {
+    let mut params = round
+        .call
+        .sent
+        .as_ref()
+        .and_then(|sent| sent.member("params"))
+        .unwrap_or("{}")
+        .to_owned();
+    params = jsonrpc::without_member(&params, "inputResponses");
+    params = jsonrpc::without_member(&params, "requestState");
+    if !round.answers.is_empty() {
+        let answers: Vec<String> = round
+            .answers
+            .iter()
+            .map(|(key, result)| format!("{}:{result}", jsonrpc::quoted(key)))
+            .collect();
+        params = jsonrpc::replace_member(
+            &params,
+            "inputResponses",
+            &format!("{{{}}}", answers.join(",")),
+        );
+    }
+    if let Some(state) = &round.state {
+        params = jsonrpc::replace_member(&params, "requestState", state);
+    }
+    Asked::Again(round.call, params)
+}
+
+fn method(question: &str) -> Option<String> {
+    jsonrpc::member(question, "method").and_then(jsonrpc::string)
+}
+
+/// The params of a question; 2025-11-25 names each URL elicitation.
+fn params(question: &str, number: u64) -> String {
+    let params = jsonrpc::member(question, "params")
+        .filter(|params| params.starts_with('{'))
+        .unwrap_or("{}");
+    let is_url = jsonrpc::member(params, "mode") == Some("\"url\"");
+    if is_url && jsonrpc::member(params, "elicitationId").is_none() {
+        return jsonrpc::replace_member(
+            params,
+            "elicitationId",
+            &format!("\"{}elicitation-{number}\"", crate::bridge::OWN_PREFIX),
+        );
+    }
+    params.to_owned()
+}
+
+/// JSON-RPC: internal error.
+const INTERNAL: i64 = -32603;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    fn parse(text: &str) -> Message {
+        Message::parse(text).unwrap()
+    }
+
+    fn call() -> Call {
+        Call {
+            id: RequestId::from_text("1").unwrap(),
+            method: "tools/call".to_owned(),
+            sent: Some(Arc::new(parse(
+                r#"{"id":1,"method":"tools/call","params":{"name":"a","n": 1.0}}"#,
+            ))),
+            rounds: 0,
+        }
+    }
+
+    fn rounds(capabilities: &str) -> Rounds {
+        Rounds {
+            capabilities: Capabilities::read(capabilities),
+            ..Rounds::default()
+        }
+    }
+
+    #[test]
+    fn the_state_is_echoed_byte_for_byte_and_all_answers_go_back_under_their_keys() {
+        let mut rounds = rounds(r#"{"sampling":{},"roots":{}}"#);
+        let (now, mut steps) = (Instant::now(), Steps::default());
+        let answer = parse(
+            r#"{"id":1,"result":{"resultType":"input_required","requestState":"a\u0041\/","inputRequests":{"k\"1":{"method":"roots/list"},"k2":{"method":"sampling/createMessage","params":{"n":1.50}}}}}"#,
+        );
+        assert!(matches!(
+            rounds.ask(now, call(), &answer, &mut steps),
+            Asked::Waits
+        ));
+        assert_eq!(steps.0.len(), 2);
+        let reply = |n: u32, result: &str| {
+            parse(&format!(
+                r#"{{"id":"mcp-remote-input-{n}","result":{result}}}"#
+            ))
+        };
+        let id = |n: u32| RequestId::from_string(&format!("mcp-remote-input-{n}"));
+        assert!(matches!(
+            rounds.answered(&id(2), &reply(2, "{\"t\": 1e2}"), &mut steps),
+            Asked::Waits
+        ));
+        let Asked::Again(_, params) =
+            rounds.answered(&id(1), &reply(1, "{\"roots\":[]}"), &mut steps)
+        else {
+            panic!("the round is over");
+        };
+        assert_eq!(
+            params,
+            r#"{"name":"a","n": 1.0,"inputResponses":{"k2":{"t": 1e2},"k\"1":{"roots":[]}},"requestState":"a\u0041\/"}"#
+        );
+        assert!(rounds.due().is_none());
+    }
+
+    #[test]
+    fn a_round_without_questions_is_sent_again_at_once_but_not_for_ever() {
+        let mut rounds = rounds("{}");
+        let (now, mut steps, mut call) = (Instant::now(), Steps::default(), call());
+        let answer =
+            parse(r#"{"id":1,"result":{"resultType":"input_required","requestState":"s"}}"#);
+        for _ in 0..MOST_ROUNDS {
+            let Asked::Again(again, params) = rounds.ask(now, call, &answer, &mut steps) else {
+                panic!("it may go on");
+            };
+            assert_eq!(params, r#"{"name":"a","n": 1.0,"requestState":"s"}"#);
+            call = again;
+        }
+        // What one round said is not said in the next.
+        let mut fresh = Call {
+            rounds: 0,
+            ..call.clone()
+        };
+        let answer_without =
+            parse(r#"{"id":1,"result":{"resultType":"input_required","inputRequests":{}}}"#);
+        fresh.sent = Some(Arc::new(parse(
+            r#"{"id":1,"method":"tools/call","params":{"name":"a","requestState":"s","inputResponses":{}}}"#,
+        )));
+        let Asked::Again(_, params) = rounds.ask(now, fresh, &answer_without, &mut steps) else {
+            panic!("it may go on");
+        };
+        assert_eq!(params, r#"{"name":"a"}"#);
+        assert!(matches!(
+            rounds.ask(now, call, &answer, &mut steps),
+            Asked::Failed(..)
+        ));
+    }
+
+    #[test]
+    fn what_the_client_cannot_do_or_does_not_answer_fails_the_request() {
+        let (now, mut steps) = (Instant::now(), Steps::default());
+        let answer = parse(
+            r#"{"id":1,"result":{"inputRequests":{"a":{"method":"elicitation/create","params":{"mode":"url"}}}}}"#,
+        );
+        let mut forms = rounds(r#"{"elicitation":{}}"#);
+        assert!(matches!(
+            forms.ask(now, call(), &answer, &mut steps),
+            Asked::Lacks(_, _, lacked) if lacked.json() == r#"{"elicitation":{"url":{}}}"#
+        ));
+        let mut urls = rounds(r#"{"elicitation":{"url":{}}}"#);
+        assert!(matches!(
+            urls.ask(now, call(), &answer, &mut steps),
+            Asked::Waits
+        ));
+        assert_eq!(urls.expired(now + PATIENCE, &mut steps).len(), 1);
+        assert!(!urls.is_open(&RequestId::from_text("1").unwrap()));
+    }
+
+    #[test]
+    fn all_that_the_client_lacks_for_a_round_is_named_and_only_that() {
+        let lacked = |questions: &str| {
+            let (now, mut steps) = (Instant::now(), Steps::default());
+            let answer = parse(&format!(
+                r#"{{"id":1,"result":{{"resultType":"input_required","inputRequests":{{{questions}}}}}}}"#
+            ));
+            match rounds(r#"{"sampling":{}}"#).ask(now, call(), &answer, &mut steps) {
+                Asked::Lacks(_, _, lacked) => lacked.json(),
+                other => panic!("{other:?}"),
+            }
+        };
+        let sample = r#""s":{"method":"sampling/createMessage","params":{"tools":[]}}"#;
+        let (form, roots) = (
+            r#""f":{"method":"elicitation/create"}"#,
+            r#""r":{"method":"roots/list"}"#,
+        );
+        assert_eq!(lacked(sample), r#"{"sampling":{"tools":{}}}"#);
+        assert_eq!(
+            lacked(&format!("{roots},{form}")),
+            r#"{"elicitation":{"form":{}},"roots":{}}"#
+        );
+    }
+}

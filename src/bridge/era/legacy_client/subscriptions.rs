@@ -1,0 +1,275 @@
+//! `subscriptions/listen`, held open on a legacy client's behalf, for exactly what it can use.
+//!
+//! - It asks for the list changes the server offers, and for the resources the client has subscribed to.
+//! - A change of resources opens a new stream; the old one is closed when the new one is acknowledged, and then the client's
+//!   `resources/subscribe` is answered, so that no update is lost after the answer.
+//! - A stream that ends in order is opened again, and the client told of what may have been missed; a server that refuses
+//!   it is not asked again.
+//! - Subscription ids and acknowledgements stay here.
+//!
+//! Spec: MCP 2026-07-28 basic/patterns/subscriptions; 2025-11-25 server/resources (Subscriptions).
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use crate::bridge::era::adapter::{Step, Steps, request, response};
+use crate::bridge::era::modern_client::subscriptions::may_be_missed;
+use crate::bridge::era::modern_server::{ACKNOWLEDGED, LISTEN};
+use crate::jsonrpc::{self, Message, RequestId};
+use crate::mcp::{errors, meta};
+
+/// What is listened for, and how.
+#[derive(Debug, Default)]
+pub(crate) struct Subscriptions {
+    /// Members of the filter for the list changes the server offers.
+    lists: Vec<&'static str>,
+    offers_resources: bool,
+    resources: BTreeSet<String>,
+    /// The stream that was acknowledged, and the one that is not yet.
+    current: Option<RequestId>,
+    next: Option<RequestId>,
+    /// Requests of the client that are answered when the next stream is acknowledged, or at this time.
+    unanswered: Vec<RequestId>,
+    answer_at: Option<Instant>,
+    reopen_at: Option<Instant>,
+    /// A stream ended, and no other was acknowledged since.
+    is_away: bool,
+    opened_at: Option<Instant>,
+    short_lives: u32,
+}
+
+/// A stream that ended in order is opened again after this, doubled each time it lived shortly.
+const PAUSE: Duration = Duration::from_secs(2);
+/// A stream that lived this long was no failure.
+const LIVED: Duration = Duration::from_secs(30);
+/// After so many short lives in a row the server means it.
+const MOST_SHORT_LIVES: u32 = 5;
+/// A subscription is not answered later than this.
+const ACKNOWLEDGE_LIMIT: Duration = Duration::from_secs(5);
+/// More resources are not listened for.
+const MOST_RESOURCES: usize = 10_000;
+
+impl Subscriptions {
+    /// What the server offers, from its result of `server/discover`.
+    pub(crate) fn offered(&mut self, discovered: &str) {
+        let offers = |kind: &str, what: &str| {
+            jsonrpc::member_at(discovered, &["capabilities", kind, what]) == Some("true")
+        };
+        let lists = [
+            ("tools", "toolsListChanged"),
+            ("prompts", "promptsListChanged"),
+            ("resources", "resourcesListChanged"),
+        ];
+        *self = Subscriptions {
+            lists: lists
+                .into_iter()
+                .filter(|(kind, _)| offers(kind, "listChanged"))
+                .map(|(_, member)| member)
+                .collect(),
+            offers_resources: offers("resources", "subscribe"),
+            ..Subscriptions::default()
+        };
+    }
+
+    /// `resources/subscribe` or `resources/unsubscribe`; whether a new stream is needed before it can be answered.
+    pub(crate) fn set(
+        &mut self,
+        id: RequestId,
+        uri: String,
+        wanted: bool,
+        steps: &mut Steps,
+    ) -> bool {
+        if wanted && !self.offers_resources {
+            steps.error(
+                &id,
+                errors::METHOD_NOT_FOUND,
+                "the server has no resource subscriptions",
+            );
+            return false;
+        }
+        if wanted && self.resources.len() >= MOST_RESOURCES {
+            let what = format!("more than {MOST_RESOURCES} resources are subscribed to");
+            steps.error(&id, INTERNAL, &what);
+            return false;
+        }
+        let changed = match wanted {
+            true => self.resources.insert(uri),
+            false => self.resources.remove(&uri),
+        };
+        if changed {
+            self.unanswered.push(id);
+        } else {
+            steps.result(&id, "{}");
+        }
+        changed
+    }
+
+    /// The request that opens the stream, under this id; none if there is nothing to listen for.
+    pub(crate) fn open(
+        &mut self,
+        now: Instant,
+        id: &RequestId,
+        steps: &mut Steps,
+    ) -> Option<String> {
+        if let Some(next) = self.next.take() {
+            steps.0.push(Step::Cancel(next));
+        }
+        self.reopen_at = None;
+        if self.lists.is_empty() && self.resources.is_empty() {
+            if let Some(current) = self.current.take() {
+                steps.0.push(Step::Cancel(current));
+            }
+            self.answer_all(steps);
+            return None;
+        }
+        self.next = Some(id.clone());
+        self.opened_at = Some(now);
+        self.answer_at = (!self.unanswered.is_empty()).then(|| now + ACKNOWLEDGE_LIMIT);
+        let mut filter: Vec<String> = self
+            .lists
+            .iter()
+            .map(|member| format!("\"{member}\":true"))
+            .collect();
+        if !self.resources.is_empty() {
+            let uris: Vec<String> = self
+                .resources
+                .iter()
+                .map(|uri| jsonrpc::quoted(uri))
+                .collect();
+            filter.push(format!("\"resourceSubscriptions\":[{}]", uris.join(",")));
+        }
+        let params = format!("{{\"notifications\":{{{}}}}}", filter.join(","));
+        Some(request(id, LISTEN, &params))
+    }
+
+    /// Whether this request of the client waits for the next stream.
+    pub(crate) fn awaits(&self, id: &RequestId) -> bool {
+        self.unanswered.contains(id)
+    }
+
+    /// The client does not want the answer any more.
+    pub(crate) fn cancel(&mut self, id: &RequestId) {
+        self.unanswered.retain(|open| open != id);
+    }
+
+    pub(crate) fn is_stream(&self, id: &RequestId) -> bool {
+        self.current.as_ref() == Some(id) || self.next.as_ref() == Some(id)
+    }
+
+    /// A notification on a stream.
+    pub(crate) fn message(&mut self, on: &RequestId, message: &Message, steps: &mut Steps) {
+        match message.method() {
+            Some(ACKNOWLEDGED) => {
+                if self.next.as_ref() == Some(on) {
+                    if let Some(old) = self.current.take() {
+                        steps.0.push(Step::Cancel(old));
+                    }
+                    self.current = self.next.take();
+                    if std::mem::take(&mut self.is_away) {
+                        self.tell_missed(message, steps);
+                    }
+                }
+                self.warn_of_unheard(message, steps);
+                self.answer_all(steps);
+            }
+            // It announces the end of a stream, which the client knows nothing of.
+            Some("notifications/cancelled") => {}
+            Some(_) | None => tell(message, steps),
+        }
+    }
+
+    /// A server may agree to less than it was asked for; a legacy client cannot be told.
+    fn warn_of_unheard(&self, acknowledged: &Message, steps: &mut Steps) {
+        let agreed = ["params", "notifications", "resourceSubscriptions"];
+        let agreed = jsonrpc::member_at(acknowledged.text(), &agreed)
+            .and_then(|list| serde_json::from_str::<BTreeSet<String>>(list).ok())
+            .unwrap_or_default();
+        if let Some(unheard) = self.resources.difference(&agreed).next() {
+            let uri = crate::log::clean(unheard, 200);
+            steps.0.push(Step::Warn(format!(
+                "the server does not tell of changes of \"{uri}\""
+            )));
+        }
+    }
+
+    /// The client does not see that nobody listened for a while, so it cannot know that it has to look.
+    fn tell_missed(&self, acknowledged: &Message, steps: &mut Steps) {
+        let filter = jsonrpc::member_at(acknowledged.text(), &["params", "notifications"]);
+        for text in may_be_missed(filter.unwrap_or("{}"), "0") {
+            if let Ok(message) = Message::made(text) {
+                tell(&message, steps);
+            }
+        }
+    }
+
+    /// A stream was answered: it is over.
+    pub(crate) fn ended(
+        &mut self,
+        now: Instant,
+        id: &RequestId,
+        answer: &Message,
+        failed: bool,
+        steps: &mut Steps,
+    ) {
+        let was_next = self.next.as_ref() == Some(id);
+        if was_next {
+            self.next = None;
+        } else {
+            self.current = None;
+            self.is_away = true;
+            if self.next.is_some() {
+                return;
+            }
+        }
+        self.answer_all(steps);
+        if failed && was_next {
+            let words = crate::log::clean(&errors::words(answer), 200);
+            steps.0.push(Step::Warn(format!(
+                "the server does not tell of changes: {words}"
+            )));
+        }
+        let lived = self.opened_at.is_some_and(|at| now >= at + LIVED);
+        self.short_lives = if lived { 0 } else { self.short_lives + 1 };
+        let refused = failed && errors::code(answer) != Some(OURS);
+        if !refused && self.short_lives < MOST_SHORT_LIVES {
+            self.reopen_at = Some(now + PAUSE * 2u32.pow(self.short_lives.min(4)));
+        }
+    }
+
+    fn answer_all(&mut self, steps: &mut Steps) {
+        self.answer_at = None;
+        for id in self.unanswered.drain(..) {
+            steps.client(response(&id, "{}"));
+        }
+    }
+
+    pub(crate) fn due(&self) -> Option<Instant> {
+        [self.reopen_at, self.answer_at].into_iter().flatten().min()
+    }
+
+    /// Whether the stream is to be opened again now.
+    pub(crate) fn is_due(&mut self, now: Instant, steps: &mut Steps) -> bool {
+        if self.answer_at.is_some_and(|at| at <= now) {
+            self.answer_all(steps);
+        }
+        self.reopen_at.is_some_and(|at| at <= now)
+    }
+}
+
+/// A change, without what belongs to the subscription.
+fn tell(message: &Message, steps: &mut Steps) {
+    let plain = meta::without(message, &[meta::SUBSCRIPTION_ID]);
+    let bare = plain.member("params").is_some_and(jsonrpc::is_empty);
+    let is_list = plain
+        .method()
+        .is_some_and(|method| method.ends_with("/list_changed"));
+    steps.0.push(Step::Client(match bare && is_list {
+        true => plain.without("params"),
+        false => plain,
+    }));
+}
+
+/// JSON-RPC: internal error.
+const INTERNAL: i64 = -32603;
+/// The code of errors made here, such as for a network that is away.
+const OURS: i64 = -32001;

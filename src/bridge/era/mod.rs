@@ -1,0 +1,369 @@
+//! Which era client and server speak, and which adapter stands between them.
+//!
+//! - The client's first message decides its era; each `initialize` decides it anew. A server that refused both handshakes is
+//!   asked again when the client asks again.
+//! - Forward first, translate on refusal: the client's own first request is the probe of the server. Only what a server
+//!   of the other era refuses in its own way leads to a handshake of ours; if that is refused too, the first refusal stands.
+//! - `--protocol auto` asks before a legacy client's `initialize`: a server that does not say that it is modern is given it.
+//! - HTTP+SSE is legacy. What was learned by translating after a refusal is remembered, and forgotten when it proves wrong.
+//! - How long an answer is waited for is in `probing`.
+//!
+//! Flags: `--protocol`.
+//! Spec: MCP 2026-07-28 basic/versioning (Backward Compatibility), basic/transports/streamable-http (Backward
+//! Compatibility), server/discover.
+
+pub(crate) mod adapter;
+mod adapting;
+mod classify;
+mod detect;
+pub(crate) mod legacy_client;
+pub(crate) mod modern_client;
+pub(crate) mod modern_server;
+mod turning_back;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::bridge::era::classify::Verdict;
+use crate::bridge::era::legacy_client::LegacyToModern;
+use crate::bridge::era::modern_client::translate::ModernToLegacy;
+use crate::bridge::request::table::{Open, State};
+use crate::bridge::{Bridge, LINGER, Limit, Output, Refusal, Waiting, backoff, cancelled};
+use crate::config::Protocol;
+use crate::jsonrpc::{Kind, Message, RequestId};
+use crate::mcp::version::Era;
+use crate::mcp::{meta, results};
+
+/// What stands between client and server.
+#[derive(Debug)]
+pub(crate) enum Adapter {
+    /// Nothing: they speak the same, or it is not known yet.
+    Same,
+    /// A legacy client, a modern server.
+    LegacyToModern(Box<LegacyToModern>),
+    /// A modern client, a legacy server.
+    ModernToLegacy(Box<ModernToLegacy>),
+}
+
+/// What is known about both sides.
+#[derive(Debug)]
+pub(crate) struct Eras {
+    pub(crate) client: Option<Era>,
+    pub(crate) server: Option<Era>,
+    pub(crate) remembered: Option<Era>,
+    /// How the server refused the request that made us translate.
+    pub(crate) first: Option<First>,
+    /// Translating did not help: refusals stand as they are.
+    pub(crate) hopeless: bool,
+    /// The server has taken a modern request, though it has not answered it yet.
+    pub(crate) accepts: bool,
+}
+
+/// The refusal that made us translate.
+#[derive(Debug)]
+pub(crate) struct First {
+    pub(crate) id: RequestId,
+    pub(crate) why: Why,
+}
+
+/// What it said.
+#[derive(Debug)]
+pub(crate) enum Why {
+    Refused(Refusal),
+    Answered(Message),
+    /// Nothing: it may only be slow.
+    Silent,
+}
+
+impl Eras {
+    pub(crate) fn new(remembered: Option<Era>) -> Eras {
+        Eras {
+            client: None,
+            server: None,
+            remembered,
+            first: None,
+            hopeless: false,
+            accepts: false,
+        }
+    }
+}
+
+impl Bridge {
+    /// A message from the client, on its way to the adapter that suits it.
+    pub(crate) fn client_says(&mut self, now: Instant, message: Message) {
+        if let Kind::Request { method, .. } = message.kind() {
+            if method == "initialize" {
+                self.client_is(now, Era::Legacy);
+            } else if method == "server/discover"
+                && (self.eras.client.is_none() || self.eras.hopeless)
+                || self.eras.client.is_none() && meta::version(&message).is_some()
+            {
+                self.client_is(now, Era::Modern);
+            }
+        }
+        self.pass_on(now, now, message);
+    }
+
+    /// The client waits since then: a message that goes another way has no more time for that.
+    fn pass_on(&mut self, now: Instant, since: Instant, message: Message) {
+        // A request that left before the adapter stood here is none of the adapter's.
+        if self.is_adapting()
+            && let Some(id) = cancelled(&message)
+            && self.requests.find(&id).is_some_and(|open| !open.adapted)
+        {
+            return self.cancel_modern(&id);
+        }
+        let steps = match &mut self.adapter {
+            Adapter::Same => return self.core_message(now, since, message),
+            Adapter::LegacyToModern(adapter) => adapter.client_says(since, message),
+            Adapter::ModernToLegacy(adapter) => adapter.client_says(since, message),
+        };
+        self.take(now, since, steps);
+    }
+
+    fn client_is(&mut self, now: Instant, client: Era) {
+        self.leave_adapter(now);
+        self.eras.client = Some(client);
+        self.eras.hopeless = false;
+        let server = match self.settings.protocol {
+            Protocol::Legacy => Some(Era::Legacy),
+            Protocol::Modern => Some(Era::Modern),
+            Protocol::Detect | Protocol::Auto if self.link.is_sse() => Some(Era::Legacy),
+            Protocol::Auto if client == Era::Legacy => self.eras.server.or(Some(Era::Modern)),
+            Protocol::Detect | Protocol::Auto => self.eras.server.or(self.eras.remembered),
+        };
+        match (client, server) {
+            (Era::Legacy, Some(Era::Modern)) => self.adapt_to_modern(),
+            (Era::Modern, Some(Era::Legacy)) => self.adapt_to_legacy(),
+            (Era::Legacy, Some(Era::Legacy) | None) | (Era::Modern, Some(Era::Modern) | None) => {}
+        }
+    }
+
+    pub(crate) fn adapt_to_modern(&mut self) {
+        let server = self.settings.server.clone();
+        let asks = self.settings.protocol == Protocol::Auto && self.eras.server.is_none();
+        self.adapter = Adapter::LegacyToModern(Box::new(LegacyToModern::new(server, asks)));
+    }
+
+    pub(crate) fn adapt_to_legacy(&mut self) {
+        self.adapter = Adapter::ModernToLegacy(Box::new(ModernToLegacy::new(self.settings.seed)));
+    }
+
+    pub(crate) fn server_is(&mut self, era: Era) {
+        if self.eras.server == Some(era) {
+            return;
+        }
+        self.eras.server = Some(era);
+        // A server that was asked first may speak the older era as well.
+        let asked = self.settings.protocol == Protocol::Auto && self.eras.first.is_none();
+        let shown = self.is_adapting() && (era == Era::Legacy || !asked);
+        self.eras.first = None;
+        self.eras.remembered = Some(era);
+        let stored = self.settings.remembered_era;
+        if stored.map_or(shown, |stored| stored != era) {
+            self.out.push_back(Output::Learned(era));
+        }
+    }
+
+    /// Whether the server may still turn out to speak HTTP+SSE, which is legacy.
+    pub(crate) fn may_be_sse(&self) -> bool {
+        match self.adapter {
+            Adapter::LegacyToModern(_) => false,
+            Adapter::Same | Adapter::ModernToLegacy(_) => {
+                self.settings.protocol != Protocol::Modern && self.eras.server != Some(Era::Modern)
+            }
+        }
+    }
+
+    /// Whether a refusal shows that the server speaks Streamable HTTP. One of a guess shows nothing.
+    pub(crate) fn refusal_settles(&self) -> bool {
+        !matches!(self.adapter, Adapter::LegacyToModern(_)) || self.eras.server.is_some()
+    }
+
+    pub(crate) fn decides(&mut self, id: &RequestId) -> Option<(Era, String)> {
+        let undecided = matches!(self.adapter, Adapter::Same)
+            && self.eras.server.is_none()
+            && !self.eras.hopeless
+            && self.settings.protocol.finds_out();
+        let client = self.eras.client.filter(|_| undecided)?;
+        let method = self.requests.find(id)?.message.method()?.to_owned();
+        (client == Era::Modern || method == "initialize").then_some((client, method))
+    }
+
+    /// An answer came that may show the server's era; whether it is dealt with here.
+    pub(crate) fn era_answered(&mut self, now: Instant, id: &RequestId, answer: &Message) -> bool {
+        let Some((client, method)) = self.decides(id) else {
+            return self.came_too_early(id).is_some_and(|method| {
+                classify::of_answer(Era::Modern, &method, answer) == Verdict::Refuses
+                    && self.say_again(now, id)
+            });
+        };
+        match classify::of_answer(client, &method, answer) {
+            Verdict::Undecided => false,
+            Verdict::Is(era) => {
+                self.server_is(era);
+                if client == Era::Modern && era == Era::Legacy {
+                    // It took a modern request for one of its own: this answer is good, the next needs a handshake.
+                    let full = results::for_modern_client(&method, answer, None);
+                    self.requests.remove(id);
+                    self.out.push_back(Output::Client(full));
+                    self.adapt_to_legacy();
+                    self.replay_waiting(now);
+                    return true;
+                }
+                false
+            }
+            Verdict::Refuses => {
+                let why = Why::Answered(answer.clone());
+                self.translate(now, id, client, why);
+                true
+            }
+        }
+    }
+
+    /// A refusal came that may show the server's era; whether it is dealt with here.
+    pub(crate) fn era_refused(&mut self, now: Instant, id: &RequestId, refusal: &Refusal) -> bool {
+        let Some((client, method)) = self.decides(id) else {
+            return self.came_too_early(id).is_some_and(|method| {
+                classify::of_refusal(Era::Modern, &method, refusal, false) == Verdict::Refuses
+                    && self.say_again(now, id)
+            });
+        };
+        let falls_back = self.may_fall_back(refusal.status);
+        match classify::of_refusal(client, &method, refusal, falls_back) {
+            Verdict::Undecided => false,
+            Verdict::Is(era) => {
+                self.server_is(era);
+                false
+            }
+            Verdict::Refuses => {
+                self.translate(now, id, client, Why::Refused(refusal.clone()));
+                true
+            }
+        }
+    }
+
+    /// The method of a request that a modern client sent before its server was known to be legacy.
+    fn came_too_early(&mut self, id: &RequestId) -> Option<String> {
+        let waits = matches!(self.adapter, Adapter::ModernToLegacy(_));
+        let open = self.requests.find(id).filter(|_| waits)?;
+        let is_early = !open.adapted && !open.is_own;
+        is_early.then(|| open.message.method().map(str::to_owned))?
+    }
+
+    /// Sends it anew through the adapter.
+    fn say_again(&mut self, now: Instant, id: &RequestId) -> bool {
+        let Some(open) = self.requests.remove(id) else {
+            return false;
+        };
+        if let State::Running(exchange) = open.state {
+            self.cut(exchange);
+        }
+        self.pass_on(now, open.since, Arc::unwrap_or_clone(open.message));
+        true
+    }
+
+    /// Tries what a server of the other era understands.
+    pub(crate) fn translate(&mut self, now: Instant, id: &RequestId, client: Era, why: Why) {
+        let Some(open) = self.requests.remove(id) else {
+            return;
+        };
+        if let State::Running(exchange) = open.state
+            && let Some(running) = self.exchanges.get_mut(&exchange)
+        {
+            running.limit = Some((now + LINGER, Limit::Linger));
+        }
+        self.eras.first = Some(First {
+            id: id.clone(),
+            why,
+        });
+        match client {
+            Era::Legacy => {
+                self.session.reset();
+                self.adapt_to_modern();
+            }
+            Era::Modern => self.adapt_to_legacy(),
+        }
+        self.debug(format!(
+            "{} refused a message of the {} era; trying the other",
+            self.settings.server,
+            client.name()
+        ));
+        self.pass_on(now, open.since, Arc::unwrap_or_clone(open.message));
+        if client == Era::Modern {
+            let is_free = |open: &Open| match open.state {
+                State::Running(_) => open.message.method().is_some_and(backoff::is_safe),
+                // It is not at the server.
+                State::Paused(_) => true,
+                _ => false,
+            };
+            for id in self
+                .requests
+                .ids_where(|open| is_free(open) && !open.adapted && !open.is_own)
+            {
+                self.say_again(now, &id);
+            }
+        }
+        self.replay_waiting(now);
+    }
+
+    /// What waits to be sent goes through the adapter after all.
+    fn replay_waiting(&mut self, now: Instant) {
+        for waiting in std::mem::take(&mut self.waiting) {
+            match waiting {
+                Waiting::Note(message, since) => {
+                    self.pass_on(now, since, Arc::unwrap_or_clone(message))
+                }
+                Waiting::Request(id, serial) => match self.requests.find(&id) {
+                    // Another one has the id by now.
+                    Some(open) if open.serial != serial => {}
+                    Some(open) if open.is_own => {
+                        self.waiting.push_back(Waiting::Request(id, serial))
+                    }
+                    Some(_) => {
+                        if let Some(open) = self.requests.remove(&id) {
+                            self.pass_on(now, open.since, Arc::unwrap_or_clone(open.message));
+                        }
+                    }
+                    None => {}
+                },
+            }
+        }
+    }
+
+    /// HTTP+SSE was found: it is legacy.
+    pub(crate) fn era_of_sse(&mut self, now: Instant) {
+        if matches!(self.adapter, Adapter::Same)
+            && self.eras.client == Some(Era::Modern)
+            && self.settings.protocol.finds_out()
+        {
+            self.adapt_to_legacy();
+            self.replay_waiting(now);
+        }
+    }
+
+    /// There is no HTTP+SSE, with which a modern server was ruled out: it is asked after all.
+    pub(crate) fn era_of_http(&mut self, now: Instant) {
+        if self.eras.client == Some(Era::Legacy) && self.settings.protocol == Protocol::Auto {
+            self.client_is(now, Era::Legacy);
+            self.replay_waiting(now);
+        }
+    }
+
+    /// The first POST was refused, and there is no HTTP+SSE: a modern server is left. Whether it is tried.
+    pub(crate) fn era_after_fallback(
+        &mut self,
+        now: Instant,
+        id: &RequestId,
+        refusal: &Refusal,
+    ) -> bool {
+        let Some((Era::Legacy, _)) = self.decides(id) else {
+            return false;
+        };
+        if !classify::may_be_modern(refusal.status) {
+            return false;
+        }
+        self.translate(now, id, Era::Legacy, Why::Refused(refusal.clone()));
+        true
+    }
+}

@@ -1,0 +1,236 @@
+//! A modern client's `subscriptions/listen` at a legacy server: its standing stream and `resources/subscribe`.
+//!
+//! - The acknowledgement goes first, and names what the server offers of what was asked for.
+//! - Each notification of a change goes to each subscription that asked for it, with that subscription's id; to none if
+//!   nobody asked.
+//! - A resource is subscribed to while some subscription wants it.
+//! - What may have been missed while nobody listened is told as if it had changed: the client does not see that the stream
+//!   was away, so it cannot know that it has to look.
+//!
+//! Spec: MCP 2026-07-28 basic/patterns/subscriptions; 2025-11-25 server/resources (Subscriptions), basic/transports
+//! (Listening for Messages).
+
+use std::collections::BTreeSet;
+
+use crate::bridge::era::adapter::{Step, Steps, notification};
+use crate::bridge::era::modern_server::ACKNOWLEDGED;
+use crate::jsonrpc::{self, Message, RequestId};
+use crate::mcp::meta;
+
+/// The open subscriptions.
+#[derive(Debug, Default)]
+pub(crate) struct Listeners {
+    open: Vec<Listener>,
+    /// The resources the server was asked to watch.
+    subscribed: BTreeSet<String>,
+    /// Those for which its answer has not come.
+    asking: BTreeSet<String>,
+}
+
+#[derive(Debug)]
+struct Listener {
+    id: RequestId,
+    /// Methods of the notifications it wants.
+    lists: Vec<&'static str>,
+    resources: BTreeSet<String>,
+}
+
+/// Member of the filter, capability, notification.
+const LISTS: [(&str, &str, &str); 3] = [
+    (
+        "toolsListChanged",
+        "tools",
+        "notifications/tools/list_changed",
+    ),
+    (
+        "promptsListChanged",
+        "prompts",
+        "notifications/prompts/list_changed",
+    ),
+    (
+        "resourcesListChanged",
+        "resources",
+        "notifications/resources/list_changed",
+    ),
+];
+const UPDATED: &str = "notifications/resources/updated";
+/// Whether a URI is the wanted one, or names something below it.
+fn is_part(uri: &str, wanted: &str) -> bool {
+    uri.strip_prefix(wanted).is_some_and(|rest| {
+        rest.is_empty() || wanted.ends_with('/') || rest.starts_with(['/', '?', '#'])
+    })
+}
+
+/// More subscriptions are not kept at once.
+const MOST: usize = 256;
+
+impl Listeners {
+    /// A subscription is opened, and acknowledged.
+    pub(crate) fn open(
+        &mut self,
+        id: &RequestId,
+        message: &Message,
+        initialized: &str,
+        steps: &mut Steps,
+    ) {
+        if self.open.len() >= MOST {
+            steps.error(
+                id,
+                -32603,
+                &format!("more than {MOST} subscriptions are open"),
+            );
+            return;
+        }
+        let filter =
+            jsonrpc::member_at(message.text(), &["params", "notifications"]).unwrap_or("{}");
+        let asks = |name: &str| jsonrpc::member(filter, name) == Some("true");
+        let offers = |kind: &str, what: &str| {
+            jsonrpc::member_at(initialized, &["capabilities", kind, what]) == Some("true")
+        };
+        let honoured: Vec<_> = LISTS
+            .into_iter()
+            .filter(|(name, kind, _)| asks(name) && offers(kind, "listChanged"))
+            .collect();
+        let wanted = jsonrpc::member(filter, "resourceSubscriptions");
+        let wanted = wanted.and_then(|list| serde_json::from_str::<BTreeSet<String>>(list).ok());
+        let resources = wanted
+            .filter(|_| offers("resources", "subscribe"))
+            .unwrap_or_default();
+        let mut members: Vec<String> = honoured
+            .iter()
+            .map(|(name, ..)| format!("\"{name}\":true"))
+            .collect();
+        if !resources.is_empty() {
+            let uris: Vec<String> = resources.iter().map(|uri| jsonrpc::quoted(uri)).collect();
+            members.push(format!("\"resourceSubscriptions\":[{}]", uris.join(",")));
+        }
+        let params = format!(
+            "{{\"_meta\":{{\"{}\":{id}}},\"notifications\":{{{}}}}}",
+            meta::SUBSCRIPTION_ID,
+            members.join(",")
+        );
+        steps.client(notification(ACKNOWLEDGED, &params));
+        self.open.push(Listener {
+            id: id.clone(),
+            lists: honoured.iter().map(|(.., method)| *method).collect(),
+            resources,
+        });
+    }
+
+    /// The client closes a subscription; whether there was one.
+    pub(crate) fn close(&mut self, id: &RequestId) -> bool {
+        let before = self.open.len();
+        self.open.retain(|listener| &listener.id != id);
+        self.open.len() < before
+    }
+
+    /// A notification of the server; whether it is one of a change.
+    pub(crate) fn message(&self, method: &str, message: &Message, steps: &mut Steps) -> bool {
+        let uri =
+            || jsonrpc::member_at(message.text(), &["params", "uri"]).and_then(jsonrpc::string);
+        let (is_list, uri) = match method {
+            UPDATED => (false, uri().unwrap_or_default()),
+            _ if LISTS.iter().any(|(.., list)| *list == method) => (true, String::new()),
+            _ => return false,
+        };
+        for listener in &self.open {
+            let wants = match is_list {
+                true => listener.lists.contains(&method),
+                // A server may name a part of what was subscribed to.
+                false => listener
+                    .resources
+                    .iter()
+                    .any(|wanted| is_part(&uri, wanted)),
+            };
+            if wants {
+                let id = listener.id.to_string();
+                steps.0.push(Step::Client(meta::with(
+                    message,
+                    &[(meta::SUBSCRIPTION_ID, &id)],
+                )));
+            }
+        }
+        true
+    }
+
+    fn wanted(&self) -> BTreeSet<String> {
+        self.open
+            .iter()
+            .flat_map(|listener| listener.resources.iter().cloned())
+            .collect()
+    }
+
+    /// What the server has to be asked: to watch a resource somebody wants, or no longer to watch one.
+    pub(crate) fn unasked(&mut self) -> Vec<(&'static str, String)> {
+        let wanted = self.wanted();
+        let new = wanted.difference(&self.subscribed);
+        let old = self.subscribed.difference(&wanted);
+        let asks: Vec<_> = new
+            .map(|uri| ("resources/subscribe", uri.clone()))
+            .chain(old.map(|uri| ("resources/unsubscribe", uri.clone())))
+            .filter(|(_, uri)| !self.asking.contains(uri))
+            .collect();
+        for (_, uri) in &asks {
+            if !self.subscribed.remove(uri) {
+                self.subscribed.insert(uri.clone());
+            }
+            self.asking.insert(uri.clone());
+        }
+        asks
+    }
+
+    /// The server has answered what it was asked of a resource.
+    pub(crate) fn asked(&mut self, uri: &str) {
+        self.asking.remove(uri);
+    }
+
+    /// Tells each subscription that everything it wants to know of may have changed.
+    pub(crate) fn missed(&self, steps: &mut Steps) {
+        for listener in &self.open {
+            let uris = listener.resources.iter().map(|uri| jsonrpc::quoted(uri));
+            let id = listener.id.to_string();
+            for text in changes(&listener.lists, uris, &id) {
+                steps.client(text);
+            }
+        }
+    }
+
+    /// The server has forgotten what it was asked.
+    pub(crate) fn forget_subscribed(&mut self) {
+        self.subscribed.clear();
+        self.asking.clear();
+    }
+
+    pub(crate) fn is_open(&self, id: &RequestId) -> bool {
+        self.open.iter().any(|listener| &listener.id == id)
+    }
+
+    /// Closes all subscriptions, and gives their ids.
+    pub(crate) fn close_all(&mut self) -> Vec<RequestId> {
+        let open = std::mem::take(&mut self.open);
+        open.into_iter().map(|listener| listener.id).collect()
+    }
+}
+
+/// The changes that may have been missed by the subscription with this filter and id (JSON texts): every one it is for.
+pub(crate) fn may_be_missed(filter: &str, id: &str) -> Vec<String> {
+    let asks = |name: &str| jsonrpc::member(filter, name) == Some("true");
+    let lists: Vec<&str> = LISTS
+        .into_iter()
+        .filter(|(name, ..)| asks(name))
+        .map(|(.., method)| method)
+        .collect();
+    let uris = jsonrpc::member(filter, "resourceSubscriptions")
+        .and_then(|list| serde_json::from_str::<Vec<String>>(list).ok())
+        .unwrap_or_default();
+    changes(&lists, uris.iter().map(|uri| jsonrpc::quoted(uri)), id)
+}
+
+fn changes(lists: &[&str], uris: impl Iterator<Item = String>, id: &str) -> Vec<String> {
+    let meta = format!("\"_meta\":{{\"{}\":{id}}}", meta::SUBSCRIPTION_ID);
+    let lists = lists
+        .iter()
+        .map(|method| notification(method, &format!("{{{meta}}}")));
+    let resources = uris.map(|uri| notification(UPDATED, &format!("{{{meta},\"uri\":{uri}}}")));
+    lists.chain(resources).collect()
+}

@@ -1,0 +1,184 @@
+//! What is different in talking to a modern server, whichever era the client is of.
+//!
+//! - Every POST carries the headers that mirror it. There is no session, no GET, no DELETE, no `Last-Event-ID`.
+//! - Answers to the server are never sent, and it may not ask; cancelling closes the stream of the request.
+//! - A stream that broke loses its request. One that does no harm twice is issued again with a new id, once; others
+//!   get an error. `subscriptions/listen` is opened again for as long as the client wants it, and the client sees
+//!   one subscription; what it may have missed is told as if it had changed.
+//!
+//! Spec: MCP 2026-07-28 basic/transports/streamable-http, basic/patterns/cancellation, basic/patterns/subscriptions,
+//! changelog (9).
+
+use std::time::{Duration, Instant};
+
+use crate::bridge::era::Adapter;
+use crate::bridge::era::modern_client::subscriptions::may_be_missed;
+use crate::bridge::request::table::State;
+use crate::bridge::{Action, Bridge, End, ExchangeId, Purpose, Stage, backoff};
+use crate::error::{Error, Kind};
+use crate::jsonrpc::{self, Message, RequestId};
+use crate::mcp::version::{Era, MODERN};
+use crate::mcp::{headers, meta};
+
+/// The method that opens a stream of notifications.
+pub(crate) const LISTEN: &str = "subscriptions/listen";
+/// The first message of such a stream.
+pub(crate) const ACKNOWLEDGED: &str = "notifications/subscriptions/acknowledged";
+/// The first pause before a stream of notifications is opened again.
+const LISTEN_PAUSE: Duration = Duration::from_secs(1);
+
+impl Bridge {
+    /// Whether the server is spoken to in the modern way.
+    pub(crate) fn speaks_modern(&self) -> bool {
+        match self.adapter {
+            Adapter::LegacyToModern(_) => true,
+            Adapter::ModernToLegacy(_) => false,
+            Adapter::Same => self.eras.client == Some(Era::Modern),
+        }
+    }
+
+    /// The headers that mirror a message.
+    pub(crate) fn metadata(&self, action: &Action) -> Vec<(String, String)> {
+        match action {
+            Action::Post { message, .. } if self.speaks_modern() => {
+                let mut metadata = headers::of_message(message, Some(MODERN));
+                metadata.extend(self.tools.headers(message));
+                metadata
+            }
+            // The probe names its method for whatever routes modern requests; legacy servers ignore it.
+            Action::Post { message, .. }
+                if message.method() == Some("initialize") && self.is_probing() =>
+            {
+                vec![headers::method("initialize")]
+            }
+            Action::Post { .. } | Action::Listen { .. } | Action::EndSession => Vec::new(),
+        }
+    }
+
+    /// Sends an open request again, as a new one.
+    pub(crate) fn reissue(&mut self, now: Instant, id: &RequestId) {
+        self.rename(id);
+        self.send_request(now, id);
+    }
+
+    /// The next attempt of a request has an id of its own.
+    fn rename(&mut self, id: &RequestId) {
+        let wire = self.own_id("again");
+        if let Some(open) = self.requests.find(id) {
+            open.wire = Some(wire);
+        }
+    }
+
+    /// The end of an exchange with a modern server; given back if nothing is special about it.
+    pub(crate) fn modern_ended(&mut self, now: Instant, id: &RequestId, end: End) -> Option<End> {
+        if !self.speaks_modern()
+            || matches!(end, End::Broken(_, Stage::Hopeless))
+            || self.is_stopping()
+        {
+            return Some(end);
+        }
+        let open = self.requests.find(id)?;
+        let method = open.message.method().unwrap_or_default().to_owned();
+        let was_sent = !matches!(end, End::Broken(_, Stage::NotSent));
+        if method == LISTEN && open.acknowledged {
+            let lived = std::mem::take(&mut open.heard);
+            open.failures = if lived { 1 } else { open.failures + 1 };
+            let failures = open.failures;
+            let pause = self
+                .backoff
+                .pause(failures, LISTEN_PAUSE, backoff::MOST_FOR_STREAMS);
+            self.rename(id);
+            if let Some(open) = self.requests.find(id) {
+                open.state = State::Paused(now + pause);
+            }
+            return None;
+        }
+        if !was_sent || matches!((&end, method.as_str()), (End::Complete, LISTEN)) {
+            return Some(end);
+        }
+        let first = open.failures == 0;
+        let call = std::sync::Arc::clone(&open.message);
+        if first && (backoff::is_safe(&method) || self.tools.may_repeat(&call)) {
+            if let Some(open) = self.requests.find(id) {
+                open.failures = 1;
+                open.state = State::Paused(now);
+            }
+            self.rename(id);
+            return None;
+        }
+        let End::Broken(error, _) = end else {
+            return Some(end);
+        };
+        if method == "server/discover" {
+            // It hangs up on what every modern server knows.
+            let what = format!("\"{method}\" was not answered: {}", error.what());
+            let error = Error::new(Kind::PeerMisbehaved, what);
+            if !self.era_silent(now, id, &error) {
+                self.fail(id, error);
+            }
+            return None;
+        }
+        let what = format!(
+            "the answer to \"{method}\" broke off, and it may have been carried out: {}",
+            error.what()
+        );
+        self.fail(id, Error::new(Kind::Network, what));
+        None
+    }
+
+    /// Cancels a request by closing its stream.
+    pub(crate) fn cancel_modern(&mut self, id: &RequestId) {
+        let Some(open) = self.requests.remove(id) else {
+            return;
+        };
+        if let State::Running(exchange) = open.state {
+            self.cut(exchange);
+        }
+    }
+
+    /// A notification or request of a modern server, as the client is to see it.
+    pub(crate) fn hear_modern(&mut self, exchange: ExchangeId, message: Message) -> Vec<Message> {
+        if matches!(message.kind(), jsonrpc::Kind::Request { .. }) {
+            let method = crate::log::clean(message.method().unwrap_or_default(), 80);
+            self.warn(format!(
+                "{} sent a request (\"{method}\"), which its protocol version does not allow; it is ignored",
+                self.settings.server
+            ));
+            return Vec::new();
+        }
+        let Some(Purpose::Request(id)) = self
+            .exchanges
+            .get(&exchange)
+            .map(|running| &running.purpose)
+        else {
+            return vec![message];
+        };
+        let id = id.clone();
+        let Some(open) = self.requests.find(&id) else {
+            return vec![message];
+        };
+        if open.message.method() != Some(LISTEN) {
+            return vec![message];
+        }
+        open.heard = true;
+        let again = open.wire.is_some();
+        let acknowledges = message.method() == Some(ACKNOWLEDGED);
+        if acknowledges && std::mem::replace(&mut open.acknowledged, true) {
+            let filter = jsonrpc::member_at(message.text(), &["params", "notifications"]);
+            let missed = may_be_missed(filter.unwrap_or("{}"), &id.to_string());
+            return missed.into_iter().flat_map(Message::made).collect();
+        }
+        if acknowledges {
+            // No other says so.
+            self.server_is(Era::Modern);
+        }
+        if again {
+            vec![meta::with(
+                &message,
+                &[(meta::SUBSCRIPTION_ID, &id.to_string())],
+            )]
+        } else {
+            vec![message]
+        }
+    }
+}

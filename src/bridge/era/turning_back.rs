@@ -1,0 +1,124 @@
+//! Leaving an adapter: the client begins anew, or the handshake of the other era was refused as well.
+//!
+//! - Whoever waits for an answer that the adapter owed gets an error; what the client has said meanwhile goes another way.
+//! - If both handshakes were refused, the first refusal stands: it is the answer to what the client itself sent. Where there
+//!   is only one, the next request tries it again.
+//!
+//! Spec: MCP 2026-07-28 basic/versioning (Backward Compatibility).
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::bridge::era::adapter::Word;
+use crate::bridge::era::{Adapter, First, Why};
+use crate::bridge::{Bridge, Output};
+use crate::config::Protocol;
+use crate::error::{Error, Kind as ErrorKind};
+use crate::jsonrpc::{Kind, Message};
+use crate::mcp::version::Era;
+
+impl Bridge {
+    /// What the adapter had under way at the server is of no use to another one; whoever waits for it is told.
+    pub(crate) fn leave_adapter(&mut self, now: Instant) {
+        if !matches!(self.adapter, Adapter::Same) {
+            let what = "the client has begun anew before the answer came";
+            self.end_subscriptions(what);
+            for id in self.requests.ids_where(|open| open.adapted) {
+                self.fail(&id, Error::new(ErrorKind::Closing, what));
+            }
+            self.tell_adapter(now);
+        }
+        match std::mem::replace(&mut self.adapter, Adapter::Same) {
+            Adapter::Same => {}
+            Adapter::LegacyToModern(_) | Adapter::ModernToLegacy(_) => {
+                self.session.reset();
+                for id in self.requests.ids_where(|open| open.is_own) {
+                    self.cancel_modern(&id);
+                }
+            }
+        }
+    }
+
+    /// The handshake of the other era was refused as well.
+    pub(crate) fn give_up(
+        &mut self,
+        now: Instant,
+        waiting: Vec<(Instant, Message)>,
+        why: Message,
+        word: Word,
+    ) {
+        self.leave_adapter(now);
+        if self.must_adapt() {
+            for (_, message) in waiting {
+                if let Kind::Request { id, .. } = message.kind() {
+                    self.out.push_back(Output::Client(why.with_id(id)));
+                }
+            }
+            return;
+        }
+        self.eras.server = None;
+        self.eras.hopeless = true;
+        let first = self.eras.first.take();
+        let guessed = first.is_none() && self.settings.protocol.finds_out() && !self.link.is_sse();
+        if guessed {
+            // What was remembered is wrong: the client's own messages are the probe again. A server that was asked and
+            // said no is not asked twice.
+            self.eras.remembered = None;
+            self.eras.hopeless = self.settings.protocol == Protocol::Auto && word == Word::Server;
+        }
+        for (since, message) in waiting {
+            let id = match message.kind() {
+                Kind::Request { id, .. } => id.clone(),
+                Kind::Notification { .. } | Kind::Response { .. } => {
+                    self.core_message(now, since, message);
+                    continue;
+                }
+            };
+            match &first {
+                Some(first) if first.id == id => {
+                    self.first_refusal_stands(now, since, message, first)
+                }
+                Some(_) => self.core_message(now, since, message),
+                None if guessed => self.core_message(now, since, message),
+                None => self.out.push_back(Output::Client(why.with_id(&id))),
+            }
+        }
+    }
+
+    /// Whether there is no other way to speak to the server, so that the next request tries it afresh.
+    fn must_adapt(&mut self) -> bool {
+        let only_legacy = self.link.is_sse() || self.settings.protocol == Protocol::Legacy;
+        match self.eras.client {
+            Some(Era::Modern) if only_legacy => self.adapt_to_legacy(),
+            Some(Era::Legacy) if self.settings.protocol == Protocol::Modern => {
+                self.adapt_to_modern()
+            }
+            Some(_) | None => return false,
+        }
+        true
+    }
+
+    fn first_refusal_stands(
+        &mut self,
+        now: Instant,
+        since: Instant,
+        message: Message,
+        first: &First,
+    ) {
+        match &first.why {
+            Why::Answered(answer) => self
+                .out
+                .push_back(Output::Client(answer.with_id(&first.id))),
+            Why::Silent => self.core_message(now, since, message),
+            Why::Refused(refusal) => {
+                let falls_back = self.may_fall_back(refusal.status);
+                self.accept_request(since, first.id.clone(), Arc::new(message));
+                if falls_back {
+                    self.fall_back_to_sse(now, &first.id, refusal.clone());
+                } else {
+                    self.answer_refused(now, &first.id, refusal.clone());
+                }
+            }
+        }
+    }
+}

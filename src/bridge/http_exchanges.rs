@@ -1,0 +1,367 @@
+//! The HTTP exchanges that are under way: what each is for, and when it is cut.
+
+use std::time::{Duration, Instant};
+
+use crate::bridge::session::{handshake, shutdown};
+use crate::bridge::{
+    Action, Bridge, Content, End, Exchange, ExchangeId, Head, Output, Progress, Refusal, Stage,
+    transport_choice,
+};
+use crate::error::{Error, Kind as ErrorKind};
+use crate::jsonrpc::{Kind, Malformed, Message, Parsed, RequestId};
+
+/// An exchange that is under way.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) purpose: Purpose,
+    pub(crate) since: Instant,
+    /// When it is cut, and why.
+    pub(crate) limit: Option<(Instant, Limit)>,
+    pub(crate) content: Option<Content>,
+    /// The session it was sent in.
+    pub(crate) generation: u32,
+    pub(crate) with_session: bool,
+}
+
+/// What an exchange is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// A client's request.
+    Request(RequestId),
+    /// The rest of a broken answer.
+    Resume(RequestId),
+    /// A client's notification or answer.
+    Delivery,
+    /// The standing stream (GET).
+    Standing,
+    /// The stream of HTTP+SSE.
+    SseStream,
+    /// `initialize` on the client's behalf, after a lost session.
+    Renewal,
+    /// `notifications/initialized` after it.
+    Reconfirm,
+    /// A keep-alive ping.
+    Ping,
+    /// DELETE.
+    EndSession,
+}
+
+/// Why an exchange is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Limit {
+    Headers,
+    Silence,
+    /// The answer is there, the stream stays open.
+    Linger,
+    /// A step of our own has taken long enough.
+    Own,
+}
+
+/// After its answer a stream may bring more for this long; a server should end it by itself.
+pub(crate) const LINGER: Duration = Duration::from_secs(5);
+
+/// A message that has brought no answer for so long holds others back no longer. Clients give up their first question
+/// after ten seconds.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(8);
+
+impl Running {
+    /// Whether the next message has to wait for what this one brings.
+    pub(crate) fn holds_back(&self, now: Instant) -> bool {
+        self.content.is_none() && now < self.since + PATIENCE
+    }
+}
+
+impl Bridge {
+    /// When the next message that waits for the answer to another waits no longer.
+    pub(crate) fn held_back_until(&self) -> Option<Instant> {
+        let running = self.exchanges.values();
+        let holds = running.filter(|running| running.holds_back(self.now));
+        let until = holds.map(|running| running.since + PATIENCE).min();
+        until.filter(|_| !self.waiting.is_empty())
+    }
+
+    /// Bytes came: a silence limit starts anew.
+    pub(crate) fn heard(&mut self, now: Instant, id: ExchangeId) {
+        let Some(running) = self.exchanges.get_mut(&id) else {
+            return;
+        };
+        if let (Some((_, Limit::Silence)), Some(content)) = (running.limit, running.content) {
+            running.limit = self.settings.silence_limit(now, content);
+        }
+    }
+
+    /// Starts an exchange.
+    pub(crate) fn open(&mut self, now: Instant, purpose: Purpose, action: Action) -> ExchangeId {
+        self.opened += 1;
+        let id = ExchangeId(self.opened);
+        let fresh = match &purpose {
+            Purpose::Renewal => true,
+            Purpose::Request(request) => self.session.is_initialize(request),
+            _ => false,
+        };
+        let session = if fresh { None } else { self.session.id.clone() };
+        let version = if fresh {
+            None
+        } else {
+            self.session.version.clone()
+        };
+        let limit = match purpose {
+            Purpose::EndSession => Some((now + shutdown::END_SESSION_LIMIT, Limit::Own)),
+            Purpose::SseStream => Some((now + transport_choice::ENDPOINT_LIMIT, Limit::Own)),
+            Purpose::Reconfirm => Some((now + handshake::CONFIRM_LIMIT, Limit::Own)),
+            Purpose::Renewal | Purpose::Ping => {
+                Some((now + handshake::INITIALIZE_LIMIT, Limit::Own))
+            }
+            _ => self
+                .settings
+                .headers_timeout
+                .map(|limit| (now + limit, Limit::Headers)),
+        };
+        let running = Running {
+            purpose,
+            since: now,
+            limit,
+            content: None,
+            generation: self.session.generation,
+            with_session: session.is_some(),
+        };
+        self.exchanges.insert(id, running);
+        let metadata = self.metadata(&action);
+        self.out.push_back(Output::Open(
+            id,
+            Exchange {
+                action,
+                session,
+                version,
+                metadata,
+            },
+        ));
+        id
+    }
+
+    /// Cuts an exchange; what still comes of it is dropped.
+    pub(crate) fn cut(&mut self, id: ExchangeId) {
+        if self.exchanges.remove(&id).is_some() {
+            self.out.push_back(Output::Close(id));
+        }
+    }
+}
+
+impl Bridge {
+    pub(crate) fn progress(&mut self, now: Instant, id: ExchangeId, progress: Progress) {
+        let Some(running) = self.exchanges.get_mut(&id) else {
+            return;
+        };
+        self.keep_alive.touched(now);
+        // A failure is no sign that an answer is still coming.
+        if !matches!(progress, Progress::Refused(_) | Progress::Ended(_))
+            && let Some(closing) = &mut self.closing
+        {
+            closing.touched(now);
+        }
+        let purpose = running.purpose.clone();
+        match progress {
+            Progress::Opened(head) => {
+                running.content = Some(head.content);
+                // A step of our own has one limit for all of it.
+                if !matches!(running.limit, Some((_, Limit::Own))) {
+                    running.limit = self.settings.silence_limit(now, head.content);
+                }
+                self.opened(now, &purpose, head);
+            }
+            Progress::Alive => self.heard(now, id),
+            Progress::Event { id: event, parsed } => {
+                self.heard(now, id);
+                self.note_event(id, &purpose, event);
+                self.server_messages(now, id, parsed);
+            }
+            Progress::EventId(event) => {
+                self.heard(now, id);
+                self.note_event(id, &purpose, Some(event));
+            }
+            Progress::Retry(retry) => self.note_retry(&purpose, retry),
+            Progress::Endpoint(endpoint) => self.endpoint_named(now, id, endpoint),
+            Progress::Refused(refusal) => {
+                if let Some(running) = self.exchanges.remove(&id) {
+                    self.refused(now, id, running, refusal);
+                }
+            }
+            Progress::Ended(end) => {
+                if let Some(running) = self.exchanges.remove(&id) {
+                    self.ended(now, id, running, end);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn opened(&mut self, now: Instant, purpose: &Purpose, head: Head) {
+        match purpose {
+            Purpose::Request(id) => {
+                self.settle(now);
+                self.standing.server_is_back(now);
+                self.standing_after_answer(now);
+                if self.session.is_initialize(id) {
+                    self.session.id = head.session;
+                }
+                self.era_accepted(id);
+            }
+            Purpose::Renewal => self.session.id = head.session,
+            Purpose::Resume(id) => {
+                if let Some(open) = self.requests.find(id) {
+                    open.stream.away_since = None;
+                }
+            }
+            Purpose::Standing => {
+                if self.standing.opened(now) {
+                    self.adapter_missed(now);
+                }
+                self.standing_is_decided();
+            }
+            Purpose::Delivery => self.settle(now),
+            Purpose::SseStream | Purpose::Reconfirm | Purpose::Ping | Purpose::EndSession => {}
+        }
+    }
+
+    /// Whether the request an exchange was for is answered already; its id may be in use again.
+    fn is_late(&self, exchange: ExchangeId, purpose: &Purpose) -> bool {
+        match purpose {
+            Purpose::Request(id) | Purpose::Resume(id) => !self.requests.runs_on(id, exchange),
+            _ => false,
+        }
+    }
+
+    pub(crate) fn refused(
+        &mut self,
+        now: Instant,
+        id: ExchangeId,
+        running: Running,
+        refusal: Refusal,
+    ) {
+        if self.is_late(id, &running.purpose) {
+            return;
+        }
+        match running.purpose.clone() {
+            Purpose::Request(request) => self.request_refused(now, &request, &running, refusal),
+            Purpose::Resume(request) => self.resume_refused(now, &request, &running, refusal),
+            Purpose::Delivery => self.delivery_refused(now, id, &running, &refusal),
+            Purpose::Standing => self.standing_refused(now, &refusal),
+            Purpose::SseStream => self.sse_stream_refused(now, refusal),
+            Purpose::Renewal => self.renewal_refused(now, refusal),
+            Purpose::Reconfirm => self.renewed(now),
+            Purpose::Ping => self.keep_alive.pending = None,
+            Purpose::EndSession => self.session_ended(),
+        }
+    }
+
+    pub(crate) fn ended(&mut self, now: Instant, id: ExchangeId, running: Running, end: End) {
+        if self.is_late(id, &running.purpose) {
+            return;
+        }
+        match running.purpose.clone() {
+            Purpose::Request(request) => self.request_ended(now, &request, &running, end),
+            Purpose::Resume(request) => self.resume_ended(now, &request, end),
+            Purpose::Delivery => self.delivery_ended(now, id, end),
+            Purpose::Standing => self.standing_ended(now, &end),
+            Purpose::SseStream => self.sse_stream_ended(now, end),
+            Purpose::Renewal => self.renewal_ended(now, end),
+            Purpose::Reconfirm => self.renewed(now),
+            Purpose::Ping => {
+                if !self.link.is_sse() {
+                    self.keep_alive.pending = None;
+                }
+            }
+            Purpose::EndSession => {
+                if let End::Broken(error, _) = end {
+                    self.debug(format!("the session was not ended: {}", error.what()));
+                }
+                self.session_ended();
+            }
+        }
+    }
+
+    pub(crate) fn server_messages(
+        &mut self,
+        now: Instant,
+        id: ExchangeId,
+        parsed: Result<Parsed, Malformed>,
+    ) {
+        match parsed {
+            Ok(Parsed::One(message)) => self.server_message(now, id, message),
+            Ok(Parsed::Batch(parts)) => {
+                for part in parts {
+                    match part {
+                        Ok(message) => self.server_message(now, id, message),
+                        Err(malformed) => self.bad_server_message(id, &malformed.reason),
+                    }
+                }
+            }
+            Err(malformed) => self.bad_server_message(id, &malformed.reason),
+        }
+    }
+
+    pub(crate) fn server_message(&mut self, now: Instant, exchange: ExchangeId, message: Message) {
+        match message.kind() {
+            Kind::Response { id, failed } => {
+                let (id, failed) = (id.clone(), *failed);
+                self.server_response(now, exchange, &id, failed, message);
+            }
+            Kind::Request { .. } | Kind::Notification { .. } => self.server_says(exchange, message),
+        }
+    }
+
+    pub(crate) fn bad_server_message(&mut self, exchange: ExchangeId, reason: &str) {
+        self.warn(format!(
+            "{} sent something that is no message: {reason}",
+            self.settings.server
+        ));
+        let Some(Running {
+            purpose: Purpose::Request(id) | Purpose::Resume(id),
+            content: Some(Content::Json),
+            ..
+        }) = self.exchanges.get(&exchange)
+        else {
+            return;
+        };
+        let id = id.clone();
+        self.fail(
+            &id,
+            Error::new(
+                ErrorKind::PeerMisbehaved,
+                format!(
+                    "the answer of {} is no message: {reason}",
+                    self.settings.server
+                ),
+            ),
+        );
+    }
+
+    pub(crate) fn do_what_is_due(&mut self, now: Instant) {
+        let due: Vec<(ExchangeId, Limit)> = self
+            .exchanges
+            .iter()
+            .filter_map(|(id, running)| {
+                running
+                    .limit
+                    .filter(|(at, _)| *at <= now)
+                    .map(|(_, limit)| (*id, limit))
+            })
+            .collect();
+        for (id, limit) in due {
+            let Some(running) = self.exchanges.remove(&id) else {
+                continue;
+            };
+            self.out.push_back(Output::Close(id));
+            if limit != Limit::Linger {
+                let error = self.settings.time_out(limit);
+                self.ended(now, id, running, End::Broken(error, Stage::Answering));
+            }
+        }
+        self.requests_due(now);
+        self.link_is_due(now);
+        self.session_is_due(now);
+        self.sign_in_is_due(now);
+        self.deliveries_are_due(now);
+        self.standing_is_due(now);
+        self.keep_alive_is_due(now);
+    }
+}

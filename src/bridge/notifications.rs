@@ -1,0 +1,280 @@
+//! The client's notifications and its answers to the server's requests: delivered, never answered.
+//!
+//! Notifications keep their order, one at a time; answers and cancellations overtake them. What could not leave is
+//! tried again for a while; what was refused or may have arrived is given up with a line in the log. So is what waits for
+//! long, or is too much, while the server is away.
+//!
+//! Spec: JSON-RPC 2.0 section 4.1; MCP 2025-11-25 basic/transports (Sending Messages to the Server, 4).
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::bridge::{Bridge, End, ExchangeId, Purpose, Refusal, Running, Stage, Waiting, backoff};
+use crate::jsonrpc::Message;
+
+/// A message on its way that nobody answers.
+#[derive(Debug)]
+pub(crate) struct Delivery {
+    message: Arc<Message>,
+    since: Instant,
+    state: State,
+    failures: u32,
+    ordered: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    Waiting(Instant),
+    Running(ExchangeId, Instant),
+}
+
+/// The next notification does not wait longer than this for the one before.
+const TURN: Duration = Duration::from_secs(10);
+
+/// More of them do not wait at a time.
+const MOST: usize = 1000;
+
+impl Bridge {
+    /// A notification waits for its turn.
+    pub(crate) fn admit_note(&mut self, now: Instant, message: Message) {
+        if self.notes().count() >= MOST {
+            self.not_delivered(&message, "too many wait for the server already");
+        } else {
+            let message = Arc::new(message);
+            self.waiting.push_back(Waiting::Note(message, now));
+        }
+    }
+
+    fn notes(&self) -> impl Iterator<Item = Instant> {
+        self.waiting.iter().filter_map(|waiting| match waiting {
+            Waiting::Note(_, since) => Some(*since),
+            Waiting::Request(..) => None,
+        })
+    }
+
+    /// A person has taken long, not the server.
+    pub(crate) fn notes_wait_anew(&mut self, now: Instant) {
+        for waiting in &mut self.waiting {
+            if let Waiting::Note(_, since) = waiting {
+                *since = now;
+            }
+        }
+    }
+
+    fn drop_stale_notes(&mut self, now: Instant) {
+        while let Some(at) = self.waiting.iter().position(|waiting| {
+            matches!(waiting, Waiting::Note(_, since) if *since + backoff::RESUME_PATIENCE <= now)
+        }) {
+            if let Some(Waiting::Note(message, _)) = self.waiting.remove(at) {
+                self.not_delivered(&message, "it could not be sent in time");
+            }
+        }
+    }
+
+    fn not_delivered(&mut self, message: &Message, why: &str) {
+        let what = message.method().unwrap_or("an answer");
+        self.warn(format!("{what} was not delivered: {why}"));
+    }
+
+    /// A notification whose turn has come.
+    pub(crate) fn deliver_note(&mut self, now: Instant, message: Arc<Message>) {
+        if message.method() == Some("notifications/initialized") {
+            self.confirming(now);
+        }
+        self.deliver(now, message, true);
+    }
+
+    pub(crate) fn deliver(&mut self, now: Instant, message: Arc<Message>, ordered: bool) {
+        if self.deliveries.len() >= MOST {
+            return self.not_delivered(&message, "too many wait for the server already");
+        }
+        self.deliveries.push(Delivery {
+            message,
+            since: now,
+            state: State::Waiting(now),
+            failures: 0,
+            ordered,
+        });
+    }
+
+    /// Sends what may leave now.
+    pub(crate) fn pump_deliveries(&mut self, now: Instant) {
+        if !self.may_deliver() {
+            return;
+        }
+        let mut at = 0;
+        while let Some(delivery) = self.deliveries.get(at) {
+            let turn = !delivery.ordered
+                || !self
+                    .deliveries
+                    .iter()
+                    .take(at)
+                    .any(|before| before.ordered && before.blocks(now))
+                    && !self.deliveries.iter().any(|other| {
+                        other.ordered
+                            && matches!(other.state, State::Running(_, since) if now < since + TURN)
+                    });
+            if turn && matches!(delivery.state, State::Waiting(from) if from <= now) {
+                let action = self.post(Arc::clone(&delivery.message));
+                let exchange = self.open(now, Purpose::Delivery, action);
+                if let Some(delivery) = self.deliveries.get_mut(at) {
+                    delivery.state = State::Running(exchange, now);
+                }
+            }
+            at += 1;
+        }
+    }
+
+    pub(crate) fn delivery_refused(
+        &mut self,
+        now: Instant,
+        id: ExchangeId,
+        running: &Running,
+        refusal: &Refusal,
+    ) {
+        let Some(mut delivery) = self.take_delivery(id) else {
+            return;
+        };
+        let what = delivery.message.method().unwrap_or("an answer").to_owned();
+        if running.with_session && refusal.status == 404 {
+            self.lose_session(running.generation);
+        }
+        if let Some(challenge) = &refusal.needs_sign_in
+            && delivery.failures == 0
+            && !self.is_stopping()
+        {
+            delivery.failures += 1;
+            delivery.state = State::Waiting(now);
+            self.deliveries.insert(0, delivery);
+            self.start_sign_in(now, challenge);
+            return;
+        }
+        self.warn(format!("{what} was not accepted: {}", refusal.error.what()));
+        self.delivered(now, &delivery);
+    }
+
+    pub(crate) fn delivery_ended(&mut self, now: Instant, id: ExchangeId, end: End) {
+        let Some(mut delivery) = self.take_delivery(id) else {
+            return;
+        };
+        match end {
+            End::Complete => self.delivered(now, &delivery),
+            End::Broken(_, Stage::NotSent)
+                if now < delivery.since + backoff::PATIENCE && !self.is_stopping() =>
+            {
+                delivery.failures += 1;
+                let pause = self.backoff.pause(
+                    delivery.failures,
+                    backoff::FIRST_PAUSE,
+                    backoff::MOST_WHILE_WAITED_FOR,
+                );
+                delivery.state = State::Waiting(now + pause);
+                self.deliveries.insert(0, delivery);
+            }
+            End::Broken(error, _) => {
+                self.not_delivered(&delivery.message, error.what());
+                self.delivered(now, &delivery);
+            }
+        }
+    }
+
+    fn delivered(&mut self, now: Instant, delivery: &Delivery) {
+        if delivery.message.method() == Some("notifications/initialized") {
+            self.confirmed(now);
+        }
+    }
+
+    fn take_delivery(&mut self, id: ExchangeId) -> Option<Delivery> {
+        let at = self.deliveries.iter().position(
+            |delivery| matches!(delivery.state, State::Running(exchange, _) if exchange == id),
+        )?;
+        Some(self.deliveries.remove(at))
+    }
+
+    /// Gives up what nobody will wait for any more. Sending happens in `pump`.
+    pub(crate) fn deliveries_are_due(&mut self, now: Instant) {
+        if self.is_signed_in() {
+            self.drop_stale_notes(now);
+        }
+        if self.may_deliver() {
+            return;
+        }
+        let all = std::mem::take(&mut self.deliveries);
+        for delivery in all {
+            match self.stale_at(&delivery).is_some_and(|at| at <= now) {
+                true => self.not_delivered(&delivery.message, "it could not be sent in time"),
+                false => self.deliveries.push(delivery),
+            }
+        }
+    }
+
+    /// When it is given up, if it cannot be sent. The handshake waits for as long as a sign-in takes.
+    fn stale_at(&self, delivery: &Delivery) -> Option<Instant> {
+        let may_be_stale = !delivery.ordered || self.is_signed_in();
+        (may_be_stale && matches!(delivery.state, State::Waiting(_)))
+            .then_some(delivery.since + backoff::RESUME_PATIENCE)
+    }
+
+    fn may_deliver(&self) -> bool {
+        self.is_signed_in() && (!self.link.is_sse() || self.link.endpoint().is_some())
+    }
+
+    /// What waits for something that will not come.
+    pub(crate) fn drop_deliveries(&mut self, why: &str) {
+        let (waiting, running) = std::mem::take(&mut self.deliveries)
+            .into_iter()
+            .partition(|delivery| matches!(delivery.state, State::Waiting(_)));
+        self.deliveries = running;
+        let waiting: Vec<Delivery> = waiting;
+        for delivery in waiting {
+            self.not_delivered(&delivery.message, why);
+        }
+    }
+
+    pub(crate) fn deliveries_due(&self) -> Option<Instant> {
+        let notes = self.notes().filter(|_| self.is_signed_in()).min();
+        let notes = notes.map(|since| since + backoff::RESUME_PATIENCE);
+        [notes, self.next_delivery()].into_iter().flatten().min()
+    }
+
+    fn next_delivery(&self) -> Option<Instant> {
+        if !self.may_deliver() {
+            return self
+                .deliveries
+                .iter()
+                .filter_map(|delivery| self.stale_at(delivery))
+                .min();
+        }
+        let ordered = || self.deliveries.iter().filter(|delivery| delivery.ordered);
+        let turn = ordered().filter_map(Delivery::runs_since).max();
+        let turn = turn.map(|since| since + TURN);
+        let next = ordered().find_map(Delivery::waits_until);
+        let next = next.map(|from| turn.map_or(from, |turn| turn.max(from)));
+        let others = self.deliveries.iter().filter(|delivery| !delivery.ordered);
+        let others = others.filter_map(Delivery::waits_until).min();
+        [next, others].into_iter().flatten().min()
+    }
+}
+
+impl Delivery {
+    fn waits_until(&self) -> Option<Instant> {
+        match self.state {
+            State::Waiting(from) => Some(from),
+            State::Running(..) => None,
+        }
+    }
+
+    fn runs_since(&self) -> Option<Instant> {
+        match self.state {
+            State::Waiting(_) => None,
+            State::Running(_, since) => Some(since),
+        }
+    }
+
+    fn blocks(&self, now: Instant) -> bool {
+        match self.state {
+            State::Waiting(_) => true,
+            State::Running(_, since) => now < since + TURN,
+        }
+    }
+}

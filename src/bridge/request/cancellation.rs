@@ -1,0 +1,79 @@
+//! `notifications/cancelled`: passes slow calls, and ends the wait of a request that was not sent yet.
+//!
+//! The client wants no answer to a request it cancelled, so none is made here; the server's own is passed on if
+//! it comes after all, and soon: a server need not answer, and may leave the stream of the request open for ever.
+//!
+//! Spec: MCP 2025-11-25 basic/utilities/cancellation, basic/transports (Sending Messages to the Server).
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::bridge::Bridge;
+use crate::bridge::request::table::State;
+use crate::jsonrpc::{self, Message, RequestId};
+
+/// The stream of a cancelled request is closed after this.
+const LATE: Duration = Duration::from_secs(10);
+
+/// The id of the request that a `notifications/cancelled` is about.
+pub fn cancelled(message: &Message) -> Option<RequestId> {
+    if message.method() != Some("notifications/cancelled") {
+        return None;
+    }
+    let params = message.member("params")?;
+    RequestId::from_text(jsonrpc::member(params, "requestId")?)
+}
+
+impl Bridge {
+    pub(crate) fn cancel(&mut self, now: Instant, message: Message) {
+        let id = cancelled(&message);
+        if self.speaks_modern() {
+            id.iter().for_each(|id| self.cancel_modern(id));
+            return;
+        }
+        let Some(id) = id else {
+            self.deliver(now, Arc::new(message), false);
+            return;
+        };
+        let Some(open) = self.requests.find(&id) else {
+            // Its answer may have crossed the cancellation; the server ignores what it does not know.
+            self.deliver(now, Arc::new(message), false);
+            return;
+        };
+        open.cancelled = true;
+        match open.state {
+            State::Held | State::Paused(_) | State::AwaitsSignIn { resumes: false } => {
+                self.requests.remove(&id);
+                self.session_answer_failed(&id);
+            }
+            State::Running(_)
+            | State::Accepted
+            | State::Resuming(_)
+            | State::AwaitsSignIn { resumes: true } => {
+                open.limit(now + LATE);
+                self.deliver(now, Arc::new(message), false);
+            }
+        }
+    }
+
+    /// The same for a request whose id at the server only the adapter knows.
+    pub(crate) fn cancel_ours(&mut self, now: Instant, id: &RequestId) {
+        let params = format!("{{\"requestId\":{id}}}");
+        let text = crate::bridge::era::adapter::notification("notifications/cancelled", &params);
+        if let Ok(message) = Message::made(text) {
+            self.cancel(now, message);
+        }
+    }
+
+    /// Tells the server that nobody waits for this answer any more.
+    pub(crate) fn tell_cancelled(&mut self, now: Instant, id: &RequestId, reason: &str) {
+        let reason = jsonrpc::quoted(reason);
+        let text = format!(
+            "{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{{\"requestId\":{id},\"reason\":{reason}}}}}"
+        );
+        match Message::made(text) {
+            Ok(message) => self.deliver(now, Arc::new(message), false),
+            Err(error) => self.warn(error.to_string()),
+        }
+    }
+}

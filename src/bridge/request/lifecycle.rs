@@ -1,0 +1,399 @@
+//! The way of one request of the client, from its line to its one answer.
+//!
+//! - A request leaves when the handshake and the transport allow it, and then runs beside all others.
+//! - Its answer is the server's response with its id; a number the server spelled differently, or an error
+//!   without an id on the request's own exchange, is its answer too. Other ids are not trusted.
+//! - Whatever else happens to its exchange becomes another attempt (see `retry`, `resume`, `session`) or one error.
+//!
+//! Flags: `--request-timeout`.
+//! Spec: JSON-RPC 2.0 section 5; MCP 2025-11-25 basic/transports (Sending Messages to the Server).
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::bridge::era::adapter::Word;
+use crate::bridge::era::modern_server::LISTEN;
+use crate::bridge::request::table::State;
+use crate::bridge::session::handshake::INITIALIZE_LIMIT;
+use crate::bridge::{
+    Bridge, Content, End, ExchangeId, LINGER, Limit, Purpose, Refusal, Running, Stage, Waiting,
+    backoff,
+};
+use crate::error::{Error, Kind};
+use crate::jsonrpc::{Message, RequestId};
+use crate::log::Level;
+
+impl Bridge {
+    /// A request of the client or of its adapter, for which the client waits since then.
+    pub(crate) fn admit_request(&mut self, since: Instant, id: RequestId, message: Arc<Message>) {
+        let refusal = if self.requests.contains(&id) {
+            Some(Error::new(
+                Kind::Client,
+                format!("request id {id} is already in use"),
+            ))
+        } else {
+            self.filter.refuse(&message)
+        };
+        if let Some(error) = refusal {
+            self.answer_error(&id, &error, self.is_adapting());
+            return;
+        }
+        let serial = self.accept_request(since, id.clone(), message);
+        self.waiting.push_back(Waiting::Request(id, serial));
+    }
+
+    /// Enters a request into the table; whoever asks for it sends it.
+    pub(crate) fn accept_request(
+        &mut self,
+        since: Instant,
+        id: RequestId,
+        message: Arc<Message>,
+    ) -> u64 {
+        // A subscription has no answer to wait for.
+        let limit = self.settings.request_timeout;
+        let limit = limit.filter(|_| message.method() != Some(LISTEN));
+        let deadline = limit.map(|limit| since + limit);
+        let adapted = self.is_adapting();
+        self.requests.insert(id, message, since, deadline, adapted)
+    }
+
+    /// Sends an open request, for the first time or again.
+    pub(crate) fn send_request(&mut self, now: Instant, id: &RequestId) {
+        let Some(open) = self.requests.find(id) else {
+            return;
+        };
+        let message = match &open.wire {
+            Some(wire) => Arc::new(open.message.with_id(wire)),
+            None => Arc::clone(&open.message),
+        };
+        if matches!(message.method(), Some("initialize" | "server/discover")) {
+            open.deadline = open.deadline.or(Some(now + INITIALIZE_LIMIT));
+        }
+        self.limit_probe(now, id);
+        if message.method() == Some("initialize") {
+            self.session.begin(id.clone(), Arc::clone(&message));
+        }
+        let action = self.post(message);
+        let exchange = self.open(now, Purpose::Request(id.clone()), action);
+        if let Some(open) = self.requests.find(id) {
+            open.state = State::Running(exchange);
+        }
+    }
+
+    pub(crate) fn requests_due(&mut self, now: Instant) {
+        if self.requests.next_due().is_none_or(|at| at > now) {
+            return;
+        }
+        for id in self
+            .requests
+            .ids_where(|open| open.deadline.is_some_and(|at| at <= now))
+        {
+            self.time_out_request(now, &id);
+        }
+        for id in self
+            .requests
+            .ids_where(|open| matches!(open.state, State::Paused(at) if at <= now))
+        {
+            // A message that was on its way may overtake those that still wait: it came before them.
+            let may_leave = self.session_is_settled() && self.is_signed_in();
+            if may_leave || self.session.is_initialize(&id) {
+                self.send_request(now, &id);
+            } else {
+                self.hold(&id);
+            }
+        }
+        for id in self
+            .requests
+            .ids_where(|open| matches!(open.state, State::Resuming(at) if at <= now))
+        {
+            self.resume_request(now, &id);
+        }
+    }
+
+    fn time_out_request(&mut self, now: Instant, id: &RequestId) {
+        let Some(open) = self.requests.find(id) else {
+            return;
+        };
+        let method = open.message.method().unwrap_or_default().to_owned();
+        let (state, since) = (open.state, open.since);
+        let sent = state != State::Held;
+        let waited = open
+            .deadline
+            .map_or(0.0, |at| at.saturating_duration_since(since).as_secs_f64());
+        let server = &self.settings.server;
+        let what = format!("no answer to \"{method}\" from {server} within {waited} s");
+        let is_initialize = self.session.is_initialize(id);
+        let error = Error::new(Kind::Timeout, what);
+        if open.cancelled {
+            return self.fail(id, error);
+        }
+        let request_timeout = self.settings.request_timeout;
+        let is_up = request_timeout.is_some_and(|limit| now >= since + limit);
+        if sent && !is_up && !matches!(method.as_str(), "initialize" | "server/discover") {
+            if !self.era_slow(now, id)
+                && let Some(open) = self.requests.find(id)
+            {
+                open.deadline = request_timeout.map(|limit| since + limit);
+            }
+            return;
+        }
+        if let State::Running(exchange) = state {
+            self.cut(exchange);
+        }
+        if sent && !is_up && self.era_silent(now, id, &error) {
+            return;
+        }
+        self.fail(id, error);
+        if sent && !is_initialize && !self.speaks_modern() {
+            self.tell_cancelled(now, id, "no answer in time");
+        }
+    }
+
+    pub(crate) fn request_refused(
+        &mut self,
+        now: Instant,
+        id: &RequestId,
+        running: &Running,
+        refusal: Refusal,
+    ) {
+        if self.era_refused(now, id, &refusal) {
+            return;
+        }
+        let Some(open) = self.requests.find(id) else {
+            return;
+        };
+        let method = open.message.method().unwrap_or_default().to_owned();
+        let (since, renewed) = (open.since, open.renewed);
+        if let Some(challenge) = &refusal.needs_sign_in {
+            if !self.park(now, id, challenge) {
+                self.answer_refused(now, id, refusal);
+            }
+            return;
+        }
+        let Some(open) = self.requests.find(id) else {
+            return;
+        };
+        open.failures += 1;
+        let failures = open.failures;
+        if self.may_fall_back(refusal.status) {
+            self.fall_back_to_sse(now, id, refusal);
+            return;
+        }
+        if self.is_lost_session(now, running, id, &refusal) && !renewed {
+            if let Some(open) = self.requests.find(id) {
+                open.renewed = true;
+            }
+            self.lose_session(running.generation);
+            self.hold(id);
+            return;
+        }
+        if renewed && refusal.status == 400 {
+            self.session.renewed_in_vain = Some(now);
+        }
+        if backoff::may_repeat(refusal.status, &method, refusal.retry_after.is_some()) {
+            let pause = match refusal.retry_after {
+                Some(pause) => pause,
+                None => self.backoff.pause(
+                    failures,
+                    backoff::FIRST_PAUSE,
+                    backoff::MOST_WHILE_WAITED_FOR,
+                ),
+            };
+            if now + pause <= since + backoff::PATIENCE {
+                self.pause_request(id, now + pause);
+                return;
+            }
+        }
+        if self.refusal_settles() {
+            self.settle(now);
+        }
+        self.answer_refused(now, id, refusal);
+    }
+
+    fn pause_request(&mut self, id: &RequestId, until: Instant) {
+        if let Some(open) = self.requests.find(id) {
+            open.state = State::Paused(until);
+        }
+    }
+
+    /// Answers with the server's own error where it sent one, else with the refusal in words.
+    pub(crate) fn answer_refused(&mut self, now: Instant, id: &RequestId, refusal: Refusal) {
+        if self.era_after_fallback(now, id, &refusal) {
+            return;
+        }
+        match refusal.answer {
+            Some(answer) => self.complete(now, id, answer, true),
+            None => self.fail(id, Arc::unwrap_or_clone(refusal.error)),
+        }
+    }
+
+    pub(crate) fn request_ended(
+        &mut self,
+        now: Instant,
+        id: &RequestId,
+        running: &Running,
+        end: End,
+    ) {
+        let Some(end) = self.modern_ended(now, id, end) else {
+            return;
+        };
+        let Some(open) = self.requests.find(id) else {
+            return;
+        };
+        let server = &self.settings.server;
+        let method = open.message.method().unwrap_or_default();
+        match end {
+            End::Complete if self.link.is_sse() => open.state = State::Accepted,
+            End::Complete if open.stream.last_event.is_some() => self.resume_later(now, id),
+            End::Complete => {
+                let what = match running.content {
+                    Some(Content::Stream) => {
+                        format!("{server} ended the stream of \"{method}\" without an answer")
+                    }
+                    Some(Content::Json) => format!(
+                        "{server} answered \"{method}\" with something that is no answer to it"
+                    ),
+                    Some(Content::Nothing) | None => {
+                        format!("{server} accepted \"{method}\" without ever answering it")
+                    }
+                };
+                let error = Error::new(Kind::PeerMisbehaved, what);
+                if !self.era_silent(now, id, &error) {
+                    self.fail(id, error);
+                }
+            }
+            End::Broken(error, Stage::NotSent) => self.request_not_sent(now, id, error),
+            End::Broken(error, Stage::Hopeless) => self.fail(id, error),
+            End::Broken(error, Stage::Unanswered) => {
+                if open.failures == 0 && backoff::is_safe(method) {
+                    open.failures = 1;
+                    self.pause_request(id, now);
+                } else {
+                    self.fail(id, error);
+                }
+            }
+            End::Broken(error, Stage::Answering) => {
+                if open.stream.last_event.is_some() {
+                    self.resume_later(now, id);
+                } else {
+                    self.fail(id, error);
+                }
+            }
+        }
+    }
+
+    fn request_not_sent(&mut self, now: Instant, id: &RequestId, error: Error) {
+        let Some(open) = self.requests.find(id) else {
+            return;
+        };
+        open.failures += 1;
+        let (failures, until) = (open.failures, open.since + backoff::PATIENCE);
+        let pause = self.backoff.pause(
+            failures,
+            backoff::FIRST_PAUSE,
+            backoff::MOST_WHILE_WAITED_FOR,
+        );
+        if now + pause > until || self.is_stopping() {
+            self.fail(id, error);
+            return;
+        }
+        if failures == 1 {
+            self.warn(format!("{}; trying again for a few seconds", error.what()));
+        }
+        self.pause_request(id, now + pause);
+    }
+
+    pub(crate) fn server_response(
+        &mut self,
+        now: Instant,
+        exchange: ExchangeId,
+        id: &RequestId,
+        failed: bool,
+        message: Message,
+    ) {
+        if self.own_answer(now, id, failed, &message) {
+            return;
+        }
+        if self.requests.contains(id) {
+            self.complete(now, id, message, failed);
+            return;
+        }
+        let asked = match self
+            .exchanges
+            .get(&exchange)
+            .map(|running| &running.purpose)
+        {
+            Some(Purpose::Request(asked) | Purpose::Resume(asked)) => Some(asked.clone()),
+            _ => None,
+        };
+        if let Some(asked) = asked.filter(|asked| self.requests.runs_on(asked, exchange))
+            && (id.is_respelled(&asked) || failed || self.requests.is_wire(&asked, id))
+        {
+            self.complete(now, &asked, message, failed);
+            return;
+        }
+        self.debug(format!(
+            "dropped an answer to {id}, which is no open request"
+        ));
+    }
+
+    /// The answer to an open request has come.
+    pub(crate) fn complete(
+        &mut self,
+        now: Instant,
+        id: &RequestId,
+        message: Message,
+        failed: bool,
+    ) {
+        let message = if message.kind()
+            == &(crate::jsonrpc::Kind::Response {
+                id: id.clone(),
+                failed,
+            }) {
+            message
+        } else {
+            message.with_id(id)
+        };
+        if self.era_answered(now, id, &message) || failed && self.refresh_for(now, id, &message) {
+            return;
+        }
+        let Some(open) = self.requests.remove(id) else {
+            return;
+        };
+        let message = match open.message.method() {
+            Some("tools/list") => {
+                let message = self.filter.filter(message);
+                self.learn_tools(message)
+            }
+            _ => message,
+        };
+        self.session_answer(id, failed, &message);
+        if let State::Running(exchange) = open.state
+            && let Some(running) = self.exchanges.get_mut(&exchange)
+        {
+            running.limit = Some((now + LINGER, Limit::Linger));
+        }
+        if !self.refreshed(now, id, Some(&message)) {
+            self.answer(message, Word::Server, open.adapted);
+        }
+    }
+
+    /// The request gets an error made here.
+    pub(crate) fn fail(&mut self, id: &RequestId, error: Error) {
+        let Some(open) = self.requests.remove(id) else {
+            return;
+        };
+        if let State::Running(exchange) = open.state {
+            self.cut(exchange);
+        }
+        self.session_answer_failed(id);
+        if self.refreshed(self.now, id, None) {
+            return;
+        }
+        if !open.cancelled {
+            let method = open.message.method().unwrap_or_default();
+            self.failed(Level::Warn, format!("\"{method}\" failed: {error}"));
+            self.answer_error(id, &error, open.adapted);
+        }
+    }
+}

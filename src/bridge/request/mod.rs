@@ -1,0 +1,6 @@
+//! The requests of the client and of the bridge, from their arrival to their one response.
+
+pub(crate) mod cancellation;
+mod lifecycle;
+pub(crate) mod resumption;
+pub(crate) mod table;

@@ -1,0 +1,147 @@
+//! Broken streams: `Last-Event-ID`, `retry`, growing pauses.
+//!
+//! - The stream of an answer that broke, or that the server ended on purpose (SEP-1699), after an event with an id is
+//!   resumed with GET and `Last-Event-ID`, after the server's `retry`.
+//! - The standing stream is opened after `notifications/initialized` was accepted, and again for as long as the process
+//!   lives; at once when another answer shows that the server is back. 405 and its like mean that there is none.
+//!
+//! Spec: MCP 2025-11-25 basic/transports (Listening for Messages, Resumability and Redelivery); WHATWG HTML 9.2.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::bridge::request::table::State;
+use crate::bridge::{
+    Action, Bridge, End, EventId, ExchangeId, Purpose, Refusal, Running, Stage, backoff,
+};
+use crate::error::{Error, Kind};
+use crate::jsonrpc::RequestId;
+
+/// The pause before a stream is opened again, where the server named none.
+pub(crate) const DEFAULT_RETRY: Duration = Duration::from_secs(1);
+/// A server that asks for less would have us spin.
+pub(crate) const LEAST_RETRY: Duration = Duration::from_millis(50);
+
+impl Bridge {
+    pub(crate) fn note_event(
+        &mut self,
+        exchange: ExchangeId,
+        purpose: &Purpose,
+        event: Option<EventId>,
+    ) {
+        // Streams of modern servers cannot be resumed.
+        let Some(event) = event.filter(|_| !self.speaks_modern()) else {
+            return;
+        };
+        match purpose {
+            Purpose::Request(id) | Purpose::Resume(id) if self.requests.runs_on(id, exchange) => {
+                if let Some(open) = self.requests.find(id) {
+                    open.stream.last_event = Some(event);
+                    open.stream.failures = 0;
+                }
+            }
+            Purpose::Standing => self.standing.note_event(event),
+            _ => {}
+        }
+    }
+
+    pub(crate) fn note_retry(&mut self, purpose: &Purpose, retry: Duration) {
+        match purpose {
+            Purpose::Request(id) | Purpose::Resume(id) => {
+                if let Some(open) = self.requests.find(id) {
+                    open.stream.retry = Some(retry);
+                }
+            }
+            Purpose::Standing => self.standing.note_retry(retry),
+            Purpose::SseStream => self.note_sse_retry(retry),
+            _ => {}
+        }
+    }
+
+    /// The stream of an answer is over before the answer: it is resumed after the server's `retry`.
+    pub(crate) fn resume_later(&mut self, now: Instant, id: &RequestId) {
+        let Some(open) = self.requests.find(id) else {
+            return;
+        };
+        let first = open.stream.retry.unwrap_or(DEFAULT_RETRY).max(LEAST_RETRY);
+        let pause = match open.stream.failures {
+            0 => first,
+            failures => {
+                self.backoff
+                    .pause(failures + 1, first, backoff::MOST_FOR_STREAMS.max(first))
+            }
+        };
+        open.stream.failures += 1;
+        open.state = State::Resuming(now + pause);
+    }
+
+    pub(crate) fn resume_request(&mut self, now: Instant, id: &RequestId) {
+        let Some(open) = self.requests.find(id) else {
+            return;
+        };
+        let after = open.stream.last_event.clone();
+        let exchange = self.open(
+            now,
+            Purpose::Resume(id.clone()),
+            Action::Listen {
+                after,
+                http_sse: false,
+            },
+        );
+        if let Some(open) = self.requests.find(id) {
+            open.state = State::Running(exchange);
+        }
+    }
+
+    pub(crate) fn resume_refused(
+        &mut self,
+        now: Instant,
+        id: &RequestId,
+        running: &Running,
+        refusal: Refusal,
+    ) {
+        if matches!(refusal.status, 429 | 500 | 502 | 503 | 504) {
+            self.resume_failed(now, id, Arc::unwrap_or_clone(refusal.error));
+            return;
+        }
+        if let Some(challenge) = &refusal.needs_sign_in
+            && self.park_stream(now, id, challenge)
+        {
+            return;
+        }
+        if running.with_session && refusal.status == 404 {
+            self.lose_session(running.generation);
+        }
+        let what = format!(
+            "the answer broke off and could not be resumed: {}",
+            refusal.error.what()
+        );
+        self.fail(id, Error::new(Kind::Http(refusal.status), what));
+    }
+
+    pub(crate) fn resume_ended(&mut self, now: Instant, id: &RequestId, end: End) {
+        match end {
+            End::Complete | End::Broken(_, Stage::Answering) => self.resume_later(now, id),
+            End::Broken(error, Stage::NotSent | Stage::Unanswered) => {
+                self.resume_failed(now, id, error)
+            }
+            End::Broken(error, Stage::Hopeless) => self.fail(id, error),
+        }
+    }
+
+    fn resume_failed(&mut self, now: Instant, id: &RequestId, error: Error) {
+        let Some(open) = self.requests.find(id) else {
+            return;
+        };
+        let since = *open.stream.away_since.get_or_insert(now);
+        if now >= since + backoff::RESUME_PATIENCE || self.is_stopping() {
+            let what = format!(
+                "the answer broke off and could not be resumed: {}",
+                error.what()
+            );
+            self.fail(id, Error::new(Kind::Network, what));
+        } else {
+            self.resume_later(now, id);
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! The one table of the client's open requests.
+//!
+//! Every request read from the client enters it once and leaves it once, with its answer. What is still in it when
+//! the process leaves is answered with an error.
+//!
+//! Spec: JSON-RPC 2.0 section 5 (every request is answered, with its own id).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::bridge::event::{EventId, ExchangeId};
+use crate::jsonrpc::{Message, RequestId};
+
+/// A request that is not answered yet.
+#[derive(Debug)]
+pub struct Open {
+    /// Tells it from an earlier one with the same id.
+    pub serial: u64,
+    /// The request.
+    pub message: Arc<Message>,
+    /// Where it is.
+    pub state: State,
+    /// When it came.
+    pub since: Instant,
+    /// When the client is told that it takes too long.
+    pub deadline: Option<Instant>,
+    /// The client does not want the answer any more, and is given none made here.
+    pub cancelled: bool,
+    /// How often it failed without leaving, in a row.
+    pub failures: u32,
+    /// It was already sent again after a lost session.
+    pub renewed: bool,
+    /// How many sign-ins it has waited for.
+    pub sign_ins: u32,
+    /// The stream of its answer, for resumption.
+    pub stream: Resumable,
+    /// It was made here, not by the client.
+    pub is_own: bool,
+    /// It came through the adapter, which is to have the answer.
+    pub adapted: bool,
+    /// The id it has at the server, where that is not its own: it was issued again.
+    pub wire: Option<RequestId>,
+    /// The tool list was read anew for it.
+    pub refreshed: bool,
+    /// A subscription: it was acknowledged, and something came since it was last opened.
+    pub acknowledged: bool,
+    pub heard: bool,
+}
+
+impl Open {
+    /// It takes no longer than until then.
+    pub fn limit(&mut self, at: Instant) {
+        self.deadline = Some(self.deadline.map_or(at, |before| before.min(at)));
+    }
+}
+
+/// Where an open request is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// It waits for the handshake or the transport.
+    Held,
+    /// An exchange works on it.
+    Running(ExchangeId),
+    /// HTTP+SSE: it was accepted, the answer comes on the stream.
+    Accepted,
+    /// It is sent again at this time.
+    Paused(Instant),
+    /// The stream of its answer is resumed at this time.
+    Resuming(Instant),
+    /// It was refused and waits for a sign-in, while others pass; then it is sent again, or the stream of its answer resumed.
+    AwaitsSignIn {
+        /// Whether the server has it, and only its stream is to be resumed.
+        resumes: bool,
+    },
+}
+
+/// What is known about a stream that can be resumed.
+#[derive(Debug, Default)]
+pub struct Resumable {
+    /// The last event that came.
+    pub last_event: Option<EventId>,
+    /// The server's `retry`.
+    pub retry: Option<Duration>,
+    /// Attempts in a row that brought nothing.
+    pub failures: u32,
+    /// Since when the server could not be reached.
+    pub away_since: Option<Instant>,
+}
+
+/// The table.
+#[derive(Debug, Default)]
+pub struct InFlight {
+    came: u64,
+    /// Ordered, so that what happens can be repeated.
+    open: BTreeMap<RequestId, Open>,
+}
+
+impl InFlight {
+    /// Whether a request with this id is open.
+    pub fn contains(&self, id: &RequestId) -> bool {
+        self.open.contains_key(id)
+    }
+
+    /// A request came.
+    pub fn insert(
+        &mut self,
+        id: RequestId,
+        message: Arc<Message>,
+        now: Instant,
+        deadline: Option<Instant>,
+        adapted: bool,
+    ) -> u64 {
+        self.came += 1;
+        let open = Open {
+            serial: self.came,
+            message,
+            state: State::Held,
+            since: now,
+            deadline,
+            cancelled: false,
+            failures: 0,
+            renewed: false,
+            sign_ins: 0,
+            stream: Resumable::default(),
+            adapted,
+            is_own: id
+                .as_string()
+                .is_some_and(|id| id.starts_with(crate::bridge::OWN_PREFIX)),
+            wire: None,
+            refreshed: false,
+            acknowledged: false,
+            heard: false,
+        };
+        self.open.insert(id, open);
+        self.came
+    }
+
+    /// The open request of this id.
+    pub fn find(&mut self, id: &RequestId) -> Option<&mut Open> {
+        self.open.get_mut(id)
+    }
+
+    /// Whether this exchange works on the request. An id can be used again after its answer, while the exchange that
+    /// brought it has not ended yet.
+    pub fn runs_on(&self, id: &RequestId, exchange: ExchangeId) -> bool {
+        self.open
+            .get(id)
+            .is_some_and(|open| open.state == State::Running(exchange))
+    }
+
+    /// Whether this very request waits for its turn.
+    pub fn is_held(&self, id: &RequestId, serial: u64) -> bool {
+        self.open
+            .get(id)
+            .is_some_and(|open| open.serial == serial && open.state == State::Held)
+    }
+
+    /// Whether the request has this id at the server.
+    pub fn is_wire(&self, id: &RequestId, wire: &RequestId) -> bool {
+        self.open
+            .get(id)
+            .is_some_and(|open| open.wire.as_ref() == Some(wire))
+    }
+
+    /// The request is answered, or nobody waits for it any more.
+    pub fn remove(&mut self, id: &RequestId) -> Option<Open> {
+        self.open.remove(id)
+    }
+
+    /// The requests for which this holds.
+    pub fn ids_where(&self, holds: impl Fn(&Open) -> bool) -> Vec<RequestId> {
+        self.open
+            .iter()
+            .filter(|(_, open)| holds(open))
+            .map(|(id, _)| id.clone())
+            .collect()
+    }
+
+    /// Whether this holds for some request.
+    pub fn any(&self, holds: impl Fn(&Open) -> bool) -> bool {
+        self.open.values().any(holds)
+    }
+
+    /// When the oldest request that is held back came.
+    pub fn oldest_held(&self) -> Option<Instant> {
+        self.open
+            .values()
+            .filter(|open| open.state == State::Held)
+            .map(|open| open.since)
+            .min()
+    }
+
+    /// The earliest time at which something is due.
+    pub fn next_due(&self) -> Option<Instant> {
+        let due = |open: &Open| match open.state {
+            State::Paused(at) | State::Resuming(at) => Some(at),
+            State::Held | State::Running(_) | State::Accepted | State::AwaitsSignIn { .. } => None,
+        };
+        self.open
+            .values()
+            .flat_map(|open| [open.deadline, due(open)])
+            .flatten()
+            .min()
+    }
+}

@@ -1,0 +1,209 @@
+//! Requests during a sign-in.
+//!
+//! - A request that needs a sign-in waits for it, and everything the client sends after it; nothing is sent meanwhile.
+//! - A request that needs more scope waits alone: the token is good for the others.
+//! - After `--auth-timeout` whoever waits is answered with an error that holds the address to open, and so is whoever comes
+//!   later; the sign-in itself goes on, and the first request after its end simply works.
+//! - A request that is refused again after two sign-ins gets an error: a step-up may need one, and tokens can be stale.
+//! - A stream that needs a sign-in opens no browser: it waits for the next request.
+//!
+//! Flags: `--auth-timeout`.
+//! Spec: MCP 2026-07-28 basic/authorization (Scope Challenge Handling: retry limits).
+//! Not done here: the sign-in itself (`oauth`).
+
+use std::time::Instant;
+
+use crate::bridge::request::table::State;
+use crate::bridge::{Bridge, Output};
+use crate::error::{Error, Kind, Result};
+use crate::jsonrpc::RequestId;
+use crate::log::Level;
+use crate::oauth::challenge::Challenge;
+
+/// The sign-in that is under way.
+#[derive(Debug, Default)]
+pub(crate) struct SignIn {
+    phase: Phase,
+    /// Without it no request can succeed.
+    blocks: bool,
+    /// The address a person must open.
+    url: Option<String>,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Phase {
+    #[default]
+    Idle,
+    /// Requests wait for it until then.
+    Waited(Instant),
+    /// It goes on; requests are answered with the address.
+    Background,
+}
+
+/// A request is sent again after so many sign-ins.
+const MOST_SIGN_INS: u32 = 2;
+
+impl Bridge {
+    /// Whether messages may leave.
+    pub(crate) fn is_signed_in(&self) -> bool {
+        !self.sign_in.blocks
+    }
+
+    /// Lets a refused request wait for a sign-in; false if it has had its share of them.
+    pub(crate) fn park(&mut self, now: Instant, id: &RequestId, challenge: &Challenge) -> bool {
+        let stopping = self.closing.is_some();
+        let Some(open) = self.requests.find(id) else {
+            return false;
+        };
+        if stopping || open.sign_ins >= MOST_SIGN_INS {
+            return false;
+        }
+        open.sign_ins += 1;
+        // A person decides how long it takes now.
+        open.deadline = None;
+        if self.session.is_initialize(id) {
+            self.session.reset();
+            self.hold_first(id);
+        } else if challenge.is_insufficient_scope() {
+            open.state = State::AwaitsSignIn { resumes: false };
+        } else {
+            self.hold(id);
+        }
+        self.start_sign_in(now, challenge);
+        true
+    }
+
+    /// The stream of an answer needs a sign-in: it is resumed after it; false if there have been enough of them.
+    pub(crate) fn park_stream(
+        &mut self,
+        now: Instant,
+        id: &RequestId,
+        challenge: &Challenge,
+    ) -> bool {
+        let parked = self.park(now, id, challenge);
+        if let Some(open) = self.requests.find(id)
+            && parked
+        {
+            open.state = State::AwaitsSignIn { resumes: true };
+        }
+        parked
+    }
+
+    /// Something all requests wait for was refused: the stream of HTTP+SSE, a new session.
+    /// False if nobody waits, or nobody may wait any longer.
+    pub(crate) fn park_all(&mut self, now: Instant, challenge: &Challenge) -> bool {
+        let mut any = false;
+        for id in self.requests.ids_where(|open| open.state == State::Held) {
+            if let Some(open) = self.requests.find(&id)
+                && open.sign_ins < MOST_SIGN_INS
+            {
+                open.sign_ins += 1;
+                open.deadline = None;
+                any = true;
+            }
+        }
+        let may = any && self.closing.is_none();
+        if may {
+            self.start_sign_in(now, challenge);
+        }
+        may
+    }
+
+    pub(crate) fn start_sign_in(&mut self, now: Instant, challenge: &Challenge) {
+        if self.sign_in.phase == Phase::Idle {
+            self.sign_in = SignIn {
+                phase: Phase::Waited(now + self.settings.auth_timeout),
+                blocks: false,
+                url: None,
+            };
+            self.out.push_back(Output::SignIn(challenge.clone()));
+        }
+        self.sign_in.blocks |= !challenge.is_insufficient_scope();
+    }
+
+    pub(crate) fn sign_in_url(&mut self, url: String) {
+        self.sign_in.url = Some(url);
+    }
+
+    /// The sign-in has ended.
+    pub(crate) fn signed_in(&mut self, now: Instant, result: Result<()>) {
+        self.sign_in = SignIn::default();
+        match result {
+            Ok(()) => {
+                let limit = self.settings.request_timeout;
+                for id in self.requests.ids_where(|open| open.deadline.is_none()) {
+                    if let Some(open) = self.requests.find(&id) {
+                        open.deadline = limit.map(|limit| now + limit);
+                    }
+                }
+                self.notes_wait_anew(now);
+                self.send_awaiting(now);
+                self.standing_after_sign_in(now);
+            }
+            Err(error) => {
+                let doctor = &self.settings.doctor;
+                let error = match error.hint() {
+                    Some(_) => error,
+                    None => error.with_hint(format!("to sign in: {doctor}")),
+                };
+                self.failed(Level::Error, format!("not signed in: {error}"));
+                self.fail_all_held(&error);
+                self.fail_awaiting(&error);
+                self.drop_deliveries("there is no sign-in");
+            }
+        }
+    }
+
+    /// Answers those who have waited long enough.
+    pub(crate) fn sign_in_is_due(&mut self, now: Instant) {
+        if matches!(self.sign_in.phase, Phase::Waited(until) if until <= now) {
+            self.sign_in.phase = Phase::Background;
+        }
+        if self.sign_in.phase == Phase::Background {
+            let error = self.sign_in_needed();
+            self.fail_awaiting(&error);
+            if self.sign_in.blocks {
+                self.fail_all_held(&error);
+            }
+        }
+    }
+
+    fn send_awaiting(&mut self, now: Instant) {
+        for id in self.awaiting() {
+            match self.requests.find(&id).map(|open| open.state) {
+                Some(State::AwaitsSignIn { resumes: true }) => self.resume_request(now, &id),
+                Some(_) | None => self.hold(&id),
+            }
+        }
+    }
+
+    fn fail_awaiting(&mut self, error: &Error) {
+        for id in self.awaiting() {
+            self.fail(&id, error.again());
+        }
+    }
+
+    fn awaiting(&self) -> Vec<RequestId> {
+        let awaits = |state| matches!(state, State::AwaitsSignIn { .. });
+        self.requests.ids_where(|open| awaits(open.state))
+    }
+
+    pub(crate) fn sign_in_due(&self) -> Option<Instant> {
+        match self.sign_in.phase {
+            Phase::Waited(until) => Some(until),
+            Phase::Idle | Phase::Background => None,
+        }
+    }
+
+    /// The error for whoever cannot wait for the sign-in.
+    pub(crate) fn sign_in_needed(&self) -> Error {
+        let server = &self.settings.server;
+        let error = |what| Error::new(Kind::SignIn, what);
+        match &self.sign_in.url {
+            Some(url) => error(format!("{server} needs a sign-in: open {url} in a browser"))
+                .with_hint("then try again"),
+            None => error(format!("{server} needs a sign-in"))
+                .with_hint(format!("run: {}", self.settings.doctor)),
+        }
+    }
+}

@@ -1,0 +1,392 @@
+//! Which transport to use, given what the last one answered.
+//!
+//! - `http-first` (the default): the client's first message is POSTed. A status in [`is_fallback`] leads to a GET; if
+//!   that opens an event stream that names an endpoint, the server speaks HTTP+SSE, else the first refusal stands.
+//! - `sse-first`: the GET first; if it is refused or names no endpoint, Streamable HTTP.
+//! - `http-only`, `sse-only`: no second attempt.
+//! - Decided by status and by what a GET answers, never by words in a body. The result is remembered.
+//!
+//! The stream of HTTP+SSE is the session: when it dies, open requests get an error, it is opened again with growing
+//! pauses, and `initialize` is replayed.
+//!
+//! Flags: `--transport`.
+//! Spec: MCP 2025-11-25 basic/transports (Backwards Compatibility); 2024-11-05 basic/transports (HTTP with SSE).
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use url::Url;
+
+use crate::bridge::request::table::State;
+use crate::bridge::{
+    Action, Bridge, End, ExchangeId, Output, Purpose, Refusal, Stage, Transport, backoff,
+};
+use crate::config::Strategy;
+use crate::error::{Error, Kind, Result};
+use crate::jsonrpc::RequestId;
+
+/// How long a stream may take to name its endpoint.
+pub(crate) const ENDPOINT_LIMIT: Duration = Duration::from_secs(10);
+
+/// The transport in use.
+#[derive(Debug)]
+pub(crate) enum Link {
+    /// Streamable HTTP; settled once an answer shows that the server speaks it.
+    Http { settled: bool, may_fall_back: bool },
+    /// HTTP+SSE.
+    Sse(SseLink),
+}
+
+/// The stream of HTTP+SSE.
+#[derive(Debug, Default)]
+pub(crate) struct SseLink {
+    settled: bool,
+    endpoint: Option<Url>,
+    exchange: Option<ExchangeId>,
+    reopen_at: Option<Instant>,
+    failures: u32,
+    retry: Option<Duration>,
+    why: Option<Error>,
+    then: Then,
+}
+
+/// What follows if the first GET finds no HTTP+SSE.
+#[derive(Debug, Default)]
+enum Then {
+    /// Nothing: `sse-only`, or it has worked before.
+    #[default]
+    Fail,
+    /// Streamable HTTP is tried next.
+    Http,
+    /// Streamable HTTP was tried before: its refusal stands.
+    Refuse(RequestId, Box<Refusal>),
+}
+
+impl Link {
+    pub(crate) fn first(strategy: Strategy, remembered: Option<Transport>) -> Link {
+        let sse = |then| {
+            Link::Sse(SseLink {
+                then,
+                ..SseLink::default()
+            })
+        };
+        match (strategy, remembered) {
+            (Strategy::HttpOnly, _) => Link::Http {
+                settled: false,
+                may_fall_back: false,
+            },
+            (Strategy::SseOnly, _) => sse(Then::Fail),
+            (Strategy::HttpFirst | Strategy::SseFirst, Some(Transport::HttpSse))
+            | (Strategy::SseFirst, None) => sse(Then::Http),
+            (Strategy::HttpFirst | Strategy::SseFirst, Some(Transport::StreamableHttp))
+            | (Strategy::HttpFirst, None) => Link::Http {
+                settled: false,
+                may_fall_back: true,
+            },
+        }
+    }
+
+    pub(crate) fn is_sse(&self) -> bool {
+        matches!(self, Link::Sse(_))
+    }
+
+    pub(crate) fn endpoint(&self) -> Option<Url> {
+        match self {
+            Link::Sse(link) => link.endpoint.clone(),
+            Link::Http { .. } => None,
+        }
+    }
+}
+
+/// The statuses with which servers of another transport refuse a POST (or, for `sse-first`, a GET).
+pub(crate) fn is_fallback(status: u16) -> bool {
+    matches!(status, 400 | 404 | 405 | 406 | 410 | 415 | 501)
+}
+
+impl Bridge {
+    /// Whether the transport can take a message. Opens the stream of HTTP+SSE if there is none.
+    pub(crate) fn link_is_ready(&mut self, now: Instant) -> bool {
+        match &self.link {
+            Link::Http { settled: true, .. } => true,
+            // One message at a time, until one shows which transport it is.
+            Link::Http { settled: false, .. } => {
+                !self.exchanges.values().any(|running| {
+                    matches!(running.purpose, Purpose::Request(_) | Purpose::Delivery)
+                        && running.holds_back(now)
+                }) && !self
+                    .requests
+                    .any(|open| matches!(open.state, State::Paused(_)))
+            }
+            Link::Sse(SseLink {
+                endpoint: Some(_), ..
+            }) => true,
+            Link::Sse(SseLink {
+                exchange: None,
+                reopen_at: None,
+                ..
+            }) => {
+                self.open_sse_stream(now);
+                false
+            }
+            Link::Sse(_) => false,
+        }
+    }
+
+    fn open_sse_stream(&mut self, now: Instant) {
+        let exchange = self.open(
+            now,
+            Purpose::SseStream,
+            Action::Listen {
+                after: None,
+                http_sse: true,
+            },
+        );
+        if let Link::Sse(link) = &mut self.link {
+            link.exchange = Some(exchange);
+            link.reopen_at = None;
+        }
+    }
+
+    /// Streamable HTTP has answered in its own way.
+    pub(crate) fn settle(&mut self, _now: Instant) {
+        if let Link::Http { settled, .. } = &mut self.link
+            && !*settled
+        {
+            *settled = true;
+            self.settled(Transport::StreamableHttp);
+        }
+    }
+
+    fn settled(&mut self, transport: Transport) {
+        let expected = match self.settings.strategy {
+            Strategy::HttpFirst | Strategy::HttpOnly => Transport::StreamableHttp,
+            Strategy::SseFirst | Strategy::SseOnly => Transport::HttpSse,
+        };
+        let is_news = self.settings.remembered.unwrap_or(expected) != transport;
+        self.out.push_back(Output::Settled { transport, is_news });
+    }
+
+    pub(crate) fn may_fall_back(&self, status: u16) -> bool {
+        matches!(
+            self.link,
+            Link::Http {
+                settled: false,
+                may_fall_back: true
+            }
+        ) && is_fallback(status)
+            && self.may_be_sse()
+    }
+
+    /// The first POST was refused: see whether a GET finds HTTP+SSE.
+    pub(crate) fn fall_back_to_sse(&mut self, now: Instant, id: &RequestId, refusal: Refusal) {
+        self.debug(format!(
+            "{} refused a POST with {}; trying HTTP+SSE",
+            self.settings.server, refusal.status
+        ));
+        self.link = Link::Sse(SseLink {
+            then: Then::Refuse(id.clone(), Box::new(refusal)),
+            ..SseLink::default()
+        });
+        // The request that was refused goes first again.
+        self.hold_first(id);
+        if self.session.is_initialize(id) {
+            self.session.reset();
+        }
+        self.open_sse_stream(now);
+    }
+
+    pub(crate) fn endpoint_named(&mut self, now: Instant, id: ExchangeId, endpoint: Result<Url>) {
+        let Link::Sse(link) = &mut self.link else {
+            return;
+        };
+        let endpoint = match endpoint {
+            Ok(endpoint) => endpoint,
+            Err(error) => {
+                self.cut(id);
+                self.sse_stream_lost(now, error, true);
+                return;
+            }
+        };
+        link.endpoint = Some(endpoint);
+        link.failures = 0;
+        link.then = Then::Fail;
+        let first = !link.settled;
+        link.settled = true;
+        if let Some(running) = self.exchanges.get_mut(&id) {
+            running.limit = self
+                .settings
+                .silence_limit(now, crate::bridge::Content::Stream);
+        }
+        if first {
+            self.settled(Transport::HttpSse);
+            self.era_of_sse(now);
+        }
+        self.renew_if_lost(now);
+    }
+
+    pub(crate) fn note_sse_retry(&mut self, retry: Duration) {
+        if let Link::Sse(link) = &mut self.link {
+            link.retry = Some(retry);
+        }
+    }
+
+    pub(crate) fn sse_stream_refused(&mut self, now: Instant, refusal: Refusal) {
+        if let (Some(challenge), Link::Sse(link)) = (&refusal.needs_sign_in, &mut self.link) {
+            link.exchange = None;
+            link.endpoint = None;
+            link.reopen_at = None;
+            // The session went with its stream; the next message opens both again.
+            self.lose_session_with_stream();
+            if !self.park_all(now, challenge) {
+                self.fail_all_held(&refusal.error);
+            }
+            return;
+        }
+        let passing = matches!(refusal.status, 429 | 500 | 502 | 503 | 504);
+        self.sse_stream_lost(now, Arc::unwrap_or_clone(refusal.error), !passing);
+    }
+
+    pub(crate) fn sse_stream_ended(&mut self, now: Instant, end: End) {
+        let server = &self.settings.server;
+        let (error, final_) = match end {
+            End::Complete => (
+                Error::new(Kind::Network, format!("{server} ended the event stream")),
+                true,
+            ),
+            // An answer that is no event stream, or a stream that names no endpoint, is a clear no.
+            End::Broken(error, stage) => {
+                (error, matches!(stage, Stage::Hopeless | Stage::Answering))
+            }
+        };
+        self.sse_stream_lost(now, error, final_);
+    }
+
+    /// The stream is gone, or was never there.
+    fn sse_stream_lost(&mut self, now: Instant, error: Error, is_final: bool) {
+        let Link::Sse(link) = &mut self.link else {
+            return;
+        };
+        link.exchange = None;
+        link.endpoint = None;
+        // A server that refused the POST is there: whatever its GET does, it has given its answer.
+        let is_final = is_final || matches!(link.then, Then::Refuse(..));
+        if !link.settled && is_final {
+            match std::mem::take(&mut link.then) {
+                Then::Refuse(id, refusal) => {
+                    self.link = Link::Http {
+                        settled: false,
+                        may_fall_back: true,
+                    };
+                    self.answer_refused(now, &id, *refusal);
+                }
+                Then::Http => {
+                    self.link = Link::Http {
+                        settled: false,
+                        may_fall_back: false,
+                    };
+                    self.era_of_http(now);
+                }
+                Then::Fail => self.fail_all_held(&error),
+            }
+            return;
+        }
+        link.failures += 1;
+        let (failures, first, settled) = (
+            link.failures,
+            link.retry.unwrap_or(backoff::FIRST_PAUSE),
+            link.settled,
+        );
+        let most = if settled {
+            backoff::MOST_FOR_STREAMS
+        } else {
+            backoff::MOST_WHILE_WAITED_FOR
+        };
+        let pause = self.backoff.pause(failures, first, most.max(first));
+        if settled {
+            self.fail_all_sent(&error);
+            self.lose_session_with_stream();
+        }
+        if failures == 1 {
+            self.warn(format!("{}; trying again", error.what()));
+        }
+        if let Link::Sse(link) = &mut self.link {
+            link.reopen_at = Some(now + pause);
+            link.why = Some(error);
+        }
+    }
+
+    /// Requests that were sent will get no answer: it would have come on the stream.
+    fn fail_all_sent(&mut self, error: &Error) {
+        for id in self.requests.ids_where(|open| open.state != State::Held) {
+            self.fail(&id, error.again());
+        }
+    }
+
+    pub(crate) fn link_is_due(&mut self, now: Instant) {
+        let Link::Sse(link) = &mut self.link else {
+            return;
+        };
+        if link.reopen_at.is_some_and(|at| at <= now) {
+            // A server that never was there is asked again only while somebody waits for it.
+            if link.settled || self.requests.any(|open| open.state == State::Held) {
+                self.open_sse_stream(now);
+            } else {
+                link.reopen_at = None;
+            }
+        }
+        self.fail_impatient(now);
+    }
+
+    /// While the stream is away, requests wait for it as long as a client can be expected to.
+    fn fail_impatient(&mut self, now: Instant) {
+        let Link::Sse(SseLink {
+            endpoint: None,
+            failures: 1..,
+            why: Some(why),
+            ..
+        }) = &self.link
+        else {
+            return;
+        };
+        let why = why.again();
+        for id in self
+            .requests
+            .ids_where(|open| open.state == State::Held && open.since + backoff::PATIENCE <= now)
+        {
+            self.fail(&id, why.again());
+        }
+    }
+
+    pub(crate) fn link_due(&self) -> Option<Instant> {
+        let Link::Sse(link) = &self.link else {
+            return None;
+        };
+        let impatient = if link.endpoint.is_none() && link.failures > 0 {
+            self.requests
+                .oldest_held()
+                .map(|since| since + backoff::PATIENCE)
+        } else {
+            None
+        };
+        [link.reopen_at, impatient].into_iter().flatten().min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_statuses_of_another_transport_lead_to_a_fallback() {
+        let fallback: Vec<u16> = (400..600).filter(|status| is_fallback(*status)).collect();
+        assert_eq!(fallback, [400, 404, 405, 406, 410, 415, 501]);
+    }
+
+    #[test]
+    fn a_remembered_transport_goes_first_but_not_against_an_only() {
+        assert!(Link::first(Strategy::HttpFirst, Some(Transport::HttpSse)).is_sse());
+        assert!(!Link::first(Strategy::SseFirst, Some(Transport::StreamableHttp)).is_sse());
+        assert!(!Link::first(Strategy::HttpOnly, Some(Transport::HttpSse)).is_sse());
+        assert!(Link::first(Strategy::SseOnly, Some(Transport::StreamableHttp)).is_sse());
+    }
+}

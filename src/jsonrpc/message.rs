@@ -1,0 +1,508 @@
+//! JSON-RPC messages as they are: the envelope is parsed, the text is kept.
+//!
+//! A [`Message`] holds the one line of JSON it came as. Only the members that routing needs (`id`, `method`,
+//! whether there is a `result` or an `error`) are read; everything else passes byte for byte: number spelling,
+//! key order, escapes, duplicate keys, unknown members. Newlines between tokens become spaces.
+//!
+//! Spec: JSON-RPC 2.0 sections 4 to 6; MCP 2025-03-26 basic/index (batching).
+//! Not done here: no value tree is built for a message that is not rewritten.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+
+use super::edit::{
+    for_each_member, member, one_line, quoted, replace_member, string, trimmed, without_member,
+};
+use super::envelope::Envelope;
+use crate::error::{Error, Kind as ErrorKind};
+use crate::flow::Permit;
+
+/// A JSON-RPC id of any JSON kind, kept as it was spelled. `1` and `"1"` are different ids.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RequestId(Arc<str>);
+
+impl RequestId {
+    /// The id `null`.
+    pub fn null() -> RequestId {
+        RequestId("null".into())
+    }
+
+    /// An id that is a string.
+    pub fn from_string(text: &str) -> RequestId {
+        RequestId(quoted(text).into())
+    }
+
+    /// An id from its JSON text; `None` if the text is not one JSON value.
+    pub fn from_text(text: &str) -> Option<RequestId> {
+        let raw: &RawValue = serde_json::from_str(text).ok()?;
+        Some(RequestId::from_raw(raw))
+    }
+
+    /// The id whose JSON text this is. A string is spelled anew, so that escapes make no difference.
+    #[doc(hidden)]
+    pub fn from_raw(raw: &RawValue) -> RequestId {
+        match string(raw.get()) {
+            Some(text) => RequestId::from_string(&text),
+            None => RequestId(one_line(raw.get().to_owned()).into()),
+        }
+    }
+
+    /// The id of a message of which only the start is known, if it stands there.
+    #[doc(hidden)]
+    pub fn near_start(text: &str) -> Option<RequestId> {
+        let mut id = None;
+        // The text ends in the middle: an error is expected, what came before it counts.
+        for_each_member(text.trim_start_matches('\u{feff}'), |name, value| {
+            if name == "id" {
+                id = RequestId::from_text(value);
+            }
+        })
+        .ok();
+        id
+    }
+
+    /// The string, if the id is one.
+    pub fn as_string(&self) -> Option<String> {
+        string(&self.0)
+    }
+
+    /// Whether the id is a string that starts with this text, which needs no escapes.
+    pub fn starts_with(&self, text: &str) -> bool {
+        let inner = self.0.strip_prefix('"');
+        inner.is_some_and(|inner| inner.starts_with(text))
+    }
+
+    /// Whether JSON-RPC allows such an id: a string, a number or null.
+    pub(super) fn is_allowed(&self) -> bool {
+        !self.0.starts_with(['{', '[', 't', 'f'])
+    }
+
+    /// Whether a peer that parsed and printed the number again may have made `other` of this id
+    /// (`1.0` and `1`, or an integer beyond 2^53 that lost digits).
+    #[doc(hidden)]
+    pub fn is_respelled(&self, other: &RequestId) -> bool {
+        match (self.0.parse::<f64>(), other.0.parse::<f64>()) {
+            (Ok(a), Ok(b)) => a == b,
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a message is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// A request: must be answered, once.
+    Request {
+        /// Its id, as spelled by its sender.
+        id: RequestId,
+        /// Its method.
+        method: String,
+    },
+    /// A notification: never answered.
+    Notification {
+        /// Its method.
+        method: String,
+    },
+    /// A response to the request `id`.
+    Response {
+        /// The id of the request it answers.
+        id: RequestId,
+        /// Whether it holds an `error` instead of a `result`.
+        failed: bool,
+    },
+}
+
+/// One JSON-RPC message: its kind and its text, one line without a line end.
+#[derive(Debug, Clone)]
+pub struct Message {
+    kind: Kind,
+    text: Box<str>,
+    /// Its part of the memory that messages under way may take.
+    permit: Option<Arc<Permit>>,
+}
+
+impl Message {
+    /// Reads one message. The error says what is wrong and carries the id, if one could be read.
+    pub fn parse(text: &str) -> Result<Message, Malformed> {
+        match Message::read(text.to_owned())? {
+            Parsed::One(message) => Ok(message),
+            Parsed::Batch(_) => Err(Malformed::invalid(
+                None,
+                "expected one message, got a batch",
+            )),
+        }
+    }
+
+    /// Reads one message or a batch (2025-03-26). A batch is taken apart; each part stands for itself.
+    ///
+    /// The text is taken over, so that a large message is held in memory once.
+    #[doc(hidden)]
+    pub fn read(text: String) -> Result<Parsed, Malformed> {
+        let text = trimmed(text);
+        if text.starts_with('[') {
+            let parts: Vec<&RawValue> =
+                serde_json::from_str(&text).map_err(|e| Malformed::not_json(&e))?;
+            if parts.is_empty() {
+                return Err(Malformed::invalid(None, "an empty batch"));
+            }
+            return Ok(Parsed::Batch(
+                parts
+                    .into_iter()
+                    .map(|part| Message::parse(part.get()))
+                    .collect(),
+            ));
+        }
+        if !text.starts_with('{') {
+            let valid: Result<&RawValue, _> = serde_json::from_str(&text);
+            return Err(match valid {
+                Ok(_) => Malformed::invalid(None, "a message must be a JSON object"),
+                Err(e) => Malformed::not_json(&e),
+            });
+        }
+        let envelope: Envelope<'_> =
+            serde_json::from_str(&text).map_err(|e| Malformed::not_json(&e))?;
+        let kind = envelope.kind()?;
+        Ok(Parsed::One(Message {
+            kind,
+            text: one_line(text).into(),
+            permit: None,
+        }))
+    }
+
+    /// A message made here, of a text that is known to be well formed.
+    ///
+    /// # Errors
+    /// If the text is no message after all; that is a bug here.
+    #[doc(hidden)]
+    pub fn made(text: String) -> Result<Message, Error> {
+        Message::parse(&text).map_err(|e| {
+            Error::new(
+                ErrorKind::Bug,
+                format!("made a malformed message: {}", e.reason),
+            )
+        })
+    }
+
+    /// What the message is for.
+    pub fn kind(&self) -> &Kind {
+        &self.kind
+    }
+
+    /// The text: one line of JSON, without a line end.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The method, for requests and notifications.
+    pub fn method(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Request { method, .. } | Kind::Notification { method } => Some(method),
+            Kind::Response { .. } => None,
+        }
+    }
+
+    /// The JSON text of a top-level member (the last one of that name), for the few messages that are looked into.
+    pub fn member(&self, name: &str) -> Option<&str> {
+        member(&self.text, name)
+    }
+
+    /// The same message with the id spelled differently; everything else keeps its bytes.
+    #[doc(hidden)]
+    pub fn with_id(&self, id: &RequestId) -> Message {
+        let kind = match &self.kind {
+            Kind::Request { method, .. } => Kind::Request {
+                id: id.clone(),
+                method: method.clone(),
+            },
+            Kind::Response { failed, .. } => Kind::Response {
+                id: id.clone(),
+                failed: *failed,
+            },
+            Kind::Notification { .. } => return self.clone(),
+        };
+        self.changed(kind, replace_member(&self.text, "id", &id.0))
+    }
+
+    /// The same message with a top-level member replaced; everything else keeps its bytes.
+    #[doc(hidden)]
+    pub fn with_member(&self, name: &str, value: &str) -> Message {
+        self.changed(self.kind.clone(), replace_member(&self.text, name, value))
+    }
+
+    /// The same message without a top-level member that says nothing about its kind; everything else keeps its bytes.
+    #[doc(hidden)]
+    pub fn without(&self, name: &str) -> Message {
+        self.changed(self.kind.clone(), without_member(&self.text, name))
+    }
+
+    /// The message, without its part of a budget: it is kept for longer than the budget is meant for.
+    #[doc(hidden)]
+    pub fn released(mut self) -> Message {
+        self.permit = None;
+        self
+    }
+
+    fn changed(&self, kind: Kind, text: String) -> Message {
+        Message {
+            kind,
+            text: text.into(),
+            permit: self.permit.clone(),
+        }
+    }
+}
+
+/// What one line held.
+#[derive(Debug)]
+#[doc(hidden)]
+pub enum Parsed {
+    /// One message.
+    One(Message),
+    /// A batch, taken apart; a part that is no message is reported for itself.
+    Batch(Vec<Result<Message, Malformed>>),
+}
+
+impl Parsed {
+    /// The messages hold this part of a budget until the last of them is dropped.
+    pub fn holding(mut self, permit: Permit) -> Parsed {
+        let permit = Some(Arc::new(permit));
+        match &mut self {
+            Parsed::One(message) => message.permit = permit,
+            Parsed::Batch(parts) => parts
+                .iter_mut()
+                .flatten()
+                .for_each(|message| message.permit.clone_from(&permit)),
+        }
+        self
+    }
+}
+
+/// A line that is no message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Malformed {
+    /// The id, if one could be read: the sender may be waiting for an answer to it.
+    pub id: Option<RequestId>,
+    /// `-32700` if it is not JSON, `-32600` if it is no JSON-RPC message.
+    pub code: i32,
+    /// What is wrong, in words.
+    pub reason: String,
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+impl std::error::Error for Malformed {}
+
+impl Malformed {
+    /// Not JSON at all.
+    fn not_json(error: &serde_json::Error) -> Malformed {
+        Malformed {
+            id: None,
+            code: -32700,
+            reason: format!("not valid JSON ({error})"),
+        }
+    }
+
+    /// JSON, but not a message.
+    #[doc(hidden)]
+    pub fn invalid(id: Option<RequestId>, reason: &str) -> Malformed {
+        Malformed {
+            id,
+            code: -32600,
+            reason: reason.to_owned(),
+        }
+    }
+
+    /// The one line of JSON that answers the sender.
+    pub fn to_json_rpc(&self) -> String {
+        let id = self.id.clone().unwrap_or_else(RequestId::null);
+        let message = quoted(&format!("mcp-remote: {}", self.reason));
+        format!(
+            "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{{\"code\":{},\"message\":{message}}}}}",
+            self.code
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jsonrpc::{is_empty, member_at};
+
+    fn parse(text: &str) -> Message {
+        Message::parse(text).unwrap()
+    }
+
+    #[test]
+    fn the_text_of_a_message_is_kept_byte_for_byte() {
+        let text = r#"{"jsonrpc":"2.0","method":"x","params":{"n":1.0e+2,"n":12345678901234567890,"\u0061":"\/","z":-0.0},"extra":[]}"#;
+        assert_eq!(parse(text).text(), text);
+    }
+
+    #[test]
+    fn newlines_between_tokens_become_spaces() {
+        assert_eq!(
+            parse("{\r\n\"method\":\n\"x\"}\n").text(),
+            "{  \"method\": \"x\"}"
+        );
+    }
+
+    #[test]
+    fn a_number_and_a_string_are_different_ids() {
+        let one = RequestId::from_text("1").unwrap();
+        assert_ne!(one, RequestId::from_text("\"1\"").unwrap());
+        assert_eq!(
+            RequestId::from_text(r#""\u0061""#).unwrap(),
+            RequestId::from_string("a")
+        );
+        assert!(one.is_respelled(&RequestId::from_text("1.0").unwrap()));
+        assert!(!one.is_respelled(&RequestId::from_text("\"1\"").unwrap()));
+    }
+
+    #[test]
+    fn ids_of_every_kind_are_read() {
+        for id in [
+            "null",
+            "1",
+            "1.5",
+            "-0",
+            "123456789012345678901234567890",
+            "\"a\"",
+        ] {
+            let message = parse(&format!("{{\"id\":{id},\"method\":\"x\"}}"));
+            assert_eq!(
+                message.kind(),
+                &Kind::Request {
+                    id: RequestId::from_text(id).unwrap(),
+                    method: "x".into()
+                }
+            );
+        }
+    }
+
+    #[test]
+    fn requests_notifications_and_responses_are_told_apart() {
+        assert!(matches!(
+            parse(r#"{"id":1,"result":null}"#).kind(),
+            Kind::Response { failed: false, .. }
+        ));
+        assert!(matches!(
+            parse(r#"{"id":null,"error":{}}"#).kind(),
+            Kind::Response { failed: true, .. }
+        ));
+        assert!(matches!(
+            parse(r#"{"method":"m"}"#).kind(),
+            Kind::Notification { .. }
+        ));
+    }
+
+    #[test]
+    fn what_is_not_a_message_is_refused_with_the_right_code() {
+        for (text, code) in [
+            ("{", -32700),
+            ("hello", -32700),
+            ("", -32700),
+            ("3", -32600),
+            ("[]", -32600),
+            ("{}", -32600),
+        ] {
+            assert_eq!(Message::read(text.into()).unwrap_err().code, code, "{text}");
+        }
+        let refused = Message::parse(r#"{"id":7,"method":5}"#).unwrap_err();
+        assert_eq!(
+            (refused.id, refused.code),
+            (RequestId::from_text("7"), -32600)
+        );
+    }
+
+    #[test]
+    fn a_batch_holds_its_part_of_a_budget_until_its_last_message_is_dropped() {
+        let budget = crate::flow::Budget::new(100);
+        let batch = Message::read(r#"[5,{"method":"a"},{"method":"b"}]"#.to_owned()).unwrap();
+        let Parsed::Batch(mut parts) = batch.holding(budget.take(60)) else {
+            panic!("no batch")
+        };
+        // A part that is held knows its budget.
+        for left in [3, 2, 1] {
+            assert_eq!(parts.len(), left);
+            assert_eq!(Arc::strong_count(&budget), 2);
+            parts.remove(0).ok();
+        }
+        assert_eq!(Arc::strong_count(&budget), 1);
+    }
+
+    #[test]
+    fn a_batch_is_taken_apart() {
+        let Parsed::Batch(parts) =
+            Message::read("[{\"id\":1,\"method\":\"a\"},\n5,{\"method\":\"b\"}]".into()).unwrap()
+        else {
+            panic!()
+        };
+        assert_eq!(
+            parts.iter().map(Result::is_ok).collect::<Vec<_>>(),
+            [true, false, true]
+        );
+    }
+
+    #[test]
+    fn only_the_replaced_member_changes() {
+        let message = parse(r#"{"a": 1.0, "id" : 1.0 ,"result":{"id":9}}"#);
+        assert_eq!(
+            message.with_id(&RequestId::from_string("q")).text(),
+            r#"{"a": 1.0, "id" : "q" ,"result":{"id":9}}"#
+        );
+        assert_eq!(
+            parse(r#"{"method":"m","a":{}}"#)
+                .with_member("params", "{}")
+                .text(),
+            r#"{"method":"m","a":{},"params":{}}"#
+        );
+        assert_eq!(message.member("result"), Some(r#"{"id":9}"#));
+    }
+
+    #[test]
+    fn a_member_is_taken_out_wherever_it_stands() {
+        for (text, expected) in [
+            (r#"{"a":1,"x":2,"b": 3 }"#, r#"{"a":1,"b": 3 }"#),
+            (r#"{ "x":2 , "b":3}"#, r#"{ "b":3}"#),
+            (r#"{"a":1,"x":2}"#, r#"{"a":1}"#),
+            (r#"{"x":2}"#, "{}"),
+            (r#"{"x":1,"x":2,"a":{"x":3},"x":4}"#, r#"{"a":{"x":3}}"#),
+            (r#"{"a":1}"#, r#"{"a":1}"#),
+            ("[]", "[]"),
+        ] {
+            assert_eq!(without_member(text, "x"), expected);
+        }
+        assert_eq!(member_at(r#"{"a":{"b":[1]}}"#, &["a", "b"]), Some("[1]"));
+        assert!(is_empty("{ }") && !is_empty(r#"{"a":1}"#) && !is_empty("[]"));
+    }
+
+    #[test]
+    fn absurd_nesting_neither_crashes_nor_is_refused() {
+        for depth in [200, 50_000] {
+            let text = format!(
+                "{{\"method\":\"m\",\"params\":{}{}}}",
+                "[".repeat(depth),
+                "]".repeat(depth)
+            );
+            assert_eq!(parse(&text).text(), text);
+        }
+    }
+}
