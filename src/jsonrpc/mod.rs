@@ -16,7 +16,7 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 use crate::error::{Error, Kind as ErrorKind};
-use crate::flow::Permit;
+use crate::transport::backpressure::Permit;
 use envelope::Envelope;
 use members::{for_each_member, one_line, trimmed};
 #[doc(hidden)]
@@ -438,7 +438,7 @@ mod tests {
 
     #[test]
     fn a_batch_holds_its_part_of_a_budget_until_its_last_message_is_dropped() {
-        let budget = crate::flow::Budget::new(100);
+        let budget = crate::transport::backpressure::Budget::new(100);
         let batch = Message::read(r#"[5,{"method":"a"},{"method":"b"}]"#.to_owned()).unwrap();
         let Parsed::Batch(mut parts) = batch.holding(budget.take(60)) else {
             panic!("no batch")
