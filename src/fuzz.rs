@@ -9,7 +9,7 @@ use crate::jsonrpc::{Kind, Message, Parsed, RequestId};
 use crate::oauth::challenge::Challenge;
 use crate::oauth::{callback, resource_metadata, server_metadata, token};
 use crate::store::{ClientInfo, DiscoveryState, Object, PendingSignIn, ServerNotes, Tokens};
-use crate::transport::sse;
+use crate::transport::http::sse;
 
 /// The name of a target, which is that of its corpus, and what it runs.
 pub type Target = (&'static str, fn(&[u8]));

@@ -64,8 +64,6 @@ pub mod cli;
 pub mod config;
 mod connection;
 pub mod error;
-#[doc(hidden)]
-pub mod flow;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzz;

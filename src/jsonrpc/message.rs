@@ -17,7 +17,7 @@ use super::edit::{
 };
 use super::envelope::Envelope;
 use crate::error::{Error, Kind as ErrorKind};
-use crate::flow::Permit;
+use crate::transport::backpressure::Permit;
 
 /// A JSON-RPC id of any JSON kind, kept as it was spelled. `1` and `"1"` are different ids.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -434,7 +434,7 @@ mod tests {
 
     #[test]
     fn a_batch_holds_its_part_of_a_budget_until_its_last_message_is_dropped() {
-        let budget = crate::flow::Budget::new(100);
+        let budget = crate::transport::backpressure::Budget::new(100);
         let batch = Message::read(r#"[5,{"method":"a"},{"method":"b"}]"#.to_owned()).unwrap();
         let Parsed::Batch(mut parts) = batch.holding(budget.take(60)) else {
             panic!("no batch")

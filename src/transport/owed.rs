@@ -11,11 +11,11 @@ use crate::jsonrpc::{self, Message, Parsed, RequestId};
 
 /// The ids without an answer.
 #[derive(Debug, Default)]
-pub(super) struct Owed(BTreeSet<RequestId>);
+pub(crate) struct Owed(BTreeSet<RequestId>);
 
 impl Owed {
     /// Something came, perhaps from the client.
-    pub(super) fn came(&mut self, input: &Input) {
+    pub(crate) fn came(&mut self, input: &Input) {
         match input {
             Input::Client(Ok(Parsed::One(message))) => self.asked(message),
             Input::Client(Ok(Parsed::Batch(parts))) => parts
@@ -36,7 +36,7 @@ impl Owed {
     }
 
     /// Something goes, perhaps to the client.
-    pub(super) fn goes(&mut self, output: &Output) {
+    pub(crate) fn goes(&mut self, output: &Output) {
         match output {
             Output::Client(message) => self.answered(message),
             // Made here, and rare.
@@ -56,7 +56,7 @@ impl Owed {
     }
 
     /// An error for each.
-    pub(super) fn errors(&self) -> Vec<String> {
+    pub(crate) fn errors(&self) -> Vec<String> {
         let error = Error::new(Kind::Bug, "mcp-remote panicked; please report this");
         self.0.iter().map(|id| error.to_json_rpc(id)).collect()
     }

@@ -15,33 +15,34 @@ use ureq::http::uri::Authority;
 use ureq::unversioned::transport::{ConnectionDetails, Connector, Transport};
 use url::Url;
 
-use super::agent::Agents;
-use super::connect::NotConnected;
-use super::{failure, proxy_env};
 use crate::config::{Config, Http};
 use crate::error::{Error, Result};
 use crate::log::Log;
 use crate::store::Store;
+use crate::transport::http::error;
+use crate::transport::net::agent::Agents;
+use crate::transport::net::connector::NotConnected;
+use crate::transport::net::proxy;
 
 /// The proxy requests to the server go through, as it may be shown.
 ///
 /// # Errors
 /// If the variable that names it cannot be used.
 pub fn proxy_of(config: &Config) -> Result<Option<String>> {
-    let proxy = proxy_env::proxy_for(&config.server, &config.http.proxy)?;
+    let proxy = proxy::proxy_for(&config.server, &config.http.proxy)?;
     Ok(proxy.map(|proxy| format!("{}:{}", proxy.host(), proxy.port())))
 }
 
 /// The name of the server has no address.
 pub fn name_not_found(url: &Url) -> Error {
     let name = NotConnected::Name(ureq::Error::HostNotFound);
-    failure::of_connecting(&name, url, &Http::default()).0
+    error::of_connecting(&name, url, &Http::default()).0
 }
 
 /// No address of the server takes a connection.
 pub fn not_connected(error: std::io::Error, url: &Url, http: &Http) -> Error {
-    let error = NotConnected::Connection(super::connect::timed_out(error));
-    failure::of_connecting(&error, url, http).0
+    let error = NotConnected::Connection(crate::transport::net::connector::timed_out(error));
+    error::of_connecting(&error, url, http).0
 }
 
 /// Connects to the server, through the proxy if there is one, and has its certificate checked.
@@ -61,12 +62,10 @@ pub fn try_tls(config: &Config) -> Result<()> {
         Err(error) => Ok(Err(error)),
     };
     let tried = match once()? {
-        Err(error) if failure::is_unknown_issuer(&error) && agents.use_additional_roots() => {
-            once()?
-        }
+        Err(error) if error::is_unknown_issuer(&error) && agents.use_additional_roots() => once()?,
         tried => tried,
     };
-    tried.map_err(|error| failure::of_request(&error, url, &config.http).0)
+    tried.map_err(|error| error::of_request(&error, url, &config.http).0)
 }
 
 /// The status a request with an unknown session id gets; none if it gets none.
@@ -99,7 +98,7 @@ pub fn status_of_lost_session(config: &Config, log: &Arc<Log>) -> Option<u16> {
             post = post.header("authorization", format!("Bearer {}", token.expose()));
         }
         let sent = post.send(r#"{"jsonrpc":"2.0","id":"lost","method":"ping"}"#);
-        let is_unknown = matches!(&sent, Err(error) if failure::is_unknown_issuer(error));
+        let is_unknown = matches!(&sent, Err(error) if error::is_unknown_issuer(error));
         request = Some(sent);
         if !is_unknown || !agents.use_additional_roots() {
             break;
@@ -112,7 +111,7 @@ pub fn status_of_lost_session(config: &Config, log: &Arc<Log>) -> Option<u16> {
 ///
 /// A proxy's connection is made by the same chain, before the one through it: it is left alone.
 #[derive(Debug)]
-pub(super) struct Stop {
+pub(crate) struct Stop {
     server: Option<Authority>,
 }
 

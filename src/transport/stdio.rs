@@ -11,11 +11,11 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 
 use crate::bridge::Input;
-use crate::flow::Budget;
 use crate::jsonrpc::{Malformed, Message, Parsed, RequestId};
+use crate::transport::backpressure::Budget;
 
 /// A line for the client.
-pub(super) enum Line {
+pub(crate) enum Line {
     /// A message of the server.
     Message(Message),
     /// An answer made here.
@@ -25,7 +25,7 @@ pub(super) enum Line {
 }
 
 /// Reads lines until the input ends, and tells of that, too; or until nobody wants to be told any more.
-pub(super) fn read_lines(
+pub(crate) fn read_lines(
     mut input: impl BufRead,
     limit: usize,
     budget: &Arc<Budget>,
@@ -63,7 +63,7 @@ pub(super) fn read_lines(
 ///
 /// # Errors
 /// If the output is closed.
-pub(super) fn write_lines(output: impl Write, lines: &Receiver<Line>) -> std::io::Result<()> {
+pub(crate) fn write_lines(output: impl Write, lines: &Receiver<Line>) -> std::io::Result<()> {
     let mut output = BufWriter::with_capacity(64 * 1024, output);
     while let Ok(line) = lines.recv() {
         let mut next = Some(line);

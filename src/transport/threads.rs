@@ -5,13 +5,13 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use super::inbox::Inbox;
 use crate::bridge::Input;
 use crate::error::{Error, Kind, Result};
 use crate::log::{Level, Log};
+use crate::transport::event_loop::Inbox;
 
 /// The first signal ends the session in order, the second at once.
-pub(super) fn watch_signals(inbox: Arc<Inbox>, log: &Log) {
+pub(crate) fn watch_signals(inbox: Arc<Inbox>, log: &Log) {
     let mut first = true;
     let set = ctrlc::set_handler(move || {
         if first {
@@ -30,7 +30,7 @@ pub(super) fn watch_signals(inbox: Arc<Inbox>, log: &Log) {
 }
 
 /// Runs a side of the client; if it panics, that side has ended.
-pub(super) fn unless_it_panics(body: impl FnOnce(), ended: impl FnOnce()) {
+pub(crate) fn unless_it_panics(body: impl FnOnce(), ended: impl FnOnce()) {
     if catch_unwind(AssertUnwindSafe(body)).is_err() {
         ended();
     }
@@ -38,13 +38,13 @@ pub(super) fn unless_it_panics(body: impl FnOnce(), ended: impl FnOnce()) {
 
 /// The stack of a thread that may run the bridge. A TLS exchange with deep JSON needs less than 96 KiB in a release build;
 /// unoptimised code needs more.
-pub(super) const STACK: usize = 1024 * 1024;
+pub(crate) const STACK: usize = 1024 * 1024;
 
 /// Starts a thread.
 ///
 /// # Errors
 /// If the system has none to give.
-pub(super) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<()> {
+pub(crate) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<()> {
     let started = std::thread::Builder::new()
         .name(name.to_owned())
         .stack_size(STACK)

@@ -11,17 +11,17 @@ use std::io;
 use ureq::Error as UreqError;
 use url::Url;
 
-use super::connect::NotConnected;
-use super::names::OutOfReach;
-use super::proxy_env;
 use crate::bridge::Stage;
 use crate::config::Http;
 use crate::error::{Error, Kind, plain};
 use crate::log::clean;
+use crate::transport::net::connector::NotConnected;
+use crate::transport::net::proxy;
+use crate::transport::net::resolver::OutOfReach;
 use crate::url::{is_loopback, shown};
 
 /// A request that got no response headers.
-pub(super) fn of_request(error: &UreqError, url: &Url, http: &Http) -> (Error, Stage) {
+pub(crate) fn of_request(error: &UreqError, url: &Url, http: &Http) -> (Error, Stage) {
     if let Some(inner) = not_connected(error) {
         return of_connecting(inner, url, http);
     }
@@ -67,17 +67,17 @@ pub(super) fn of_request(error: &UreqError, url: &Url, http: &Http) -> (Error, S
 }
 
 /// Whether the server's certificate is signed by nobody we know: other roots may know.
-pub(super) fn is_unknown_issuer(error: &UreqError) -> bool {
+pub(crate) fn is_unknown_issuer(error: &UreqError) -> bool {
     matches!(not_connected(error), Some(NotConnected::Connection(inner)) if tls_reason(inner).is_some_and(|reason| reason.contains("UnknownIssuer")))
 }
 
 /// Whether the address is where a document must not lead us.
-pub(super) fn is_out_of_reach(error: &UreqError) -> bool {
+pub(crate) fn is_out_of_reach(error: &UreqError) -> bool {
     matches!(error, UreqError::Other(other) if other.downcast_ref::<OutOfReach>().is_some())
 }
 
 /// A body that broke off.
-pub(super) fn of_body(error: &io::Error, url: &Url) -> Error {
+pub(crate) fn of_body(error: &io::Error, url: &Url) -> Error {
     let server = shown(url);
     match error
         .get_ref()
@@ -111,14 +111,14 @@ fn not_connected(error: &UreqError) -> Option<&NotConnected> {
     Some(not_connected(inner).unwrap_or(outer))
 }
 
-pub(super) fn of_connecting(error: &NotConnected, url: &Url, http: &Http) -> (Error, Stage) {
+pub(crate) fn of_connecting(error: &NotConnected, url: &Url, http: &Http) -> (Error, Stage) {
     let server = shown(url);
     // A proxy that cannot be used has been refused before.
-    let through = proxy_env::proxy_for(url, &http.proxy).ok().flatten();
+    let through = proxy::proxy_for(url, &http.proxy).ok().flatten();
     let way = through.as_ref().map_or_else(String::new, |proxy| {
         format!(" through the proxy {}:{}", proxy.host(), proxy.port())
     });
-    let variable = proxy_env::variable_for(url);
+    let variable = proxy::variable_for(url);
     let hint = match through {
         Some(_) => PROXY.to_owned(),
         // What to do where packets get no answer.

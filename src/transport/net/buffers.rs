@@ -9,7 +9,7 @@
 
 use ureq::unversioned::transport::Buffers;
 
-use super::agent::OUTPUT_BUFFER;
+use crate::transport::net::agent::OUTPUT_BUFFER;
 
 /// The head of an answer and most bodies.
 const FIRST_INPUT: usize = 4 * 1024;
@@ -18,7 +18,7 @@ const MOST_INPUT: usize = 64 * 1024;
 
 /// What is read and not consumed, and what is to be written.
 #[derive(Debug, Default)]
-pub(super) struct Pages {
+pub(crate) struct Pages {
     input: Vec<u8>,
     /// The part of the input that waits to be consumed.
     from: usize,

@@ -8,12 +8,12 @@
 
 use url::{Origin, Url};
 
-use super::http_date::parse_http_date;
 use crate::secret::Secret;
+use crate::transport::http::http_date::parse_http_date;
 
 /// The cookies of this process.
 #[derive(Debug, Default)]
-pub(super) struct Jar {
+pub(crate) struct Jar {
     cookies: Vec<Cookie>,
 }
 
@@ -36,7 +36,7 @@ const LONGEST_HEADER: usize = 8192;
 
 impl Jar {
     /// Takes a `Set-Cookie` of an answer from this address; `now` in seconds since 1970.
-    pub(super) fn store(&mut self, from: &Url, set_cookie: &str, now: u64) {
+    pub(crate) fn store(&mut self, from: &Url, set_cookie: &str, now: u64) {
         let mut parts = set_cookie.split(';');
         let Some((name, value)) = parts.next().and_then(|pair| pair.split_once('=')) else {
             return;
@@ -85,7 +85,7 @@ impl Jar {
     }
 
     /// The `Cookie` header for a request to this address.
-    pub(super) fn header(&self, to: &Url, now: u64) -> Option<Secret> {
+    pub(crate) fn header(&self, to: &Url, now: u64) -> Option<Secret> {
         if self.cookies.is_empty() {
             return None;
         }

@@ -18,7 +18,7 @@ use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, RustlsConnector, Transport,
 };
 
-use super::names::AtConnect;
+use crate::transport::net::resolver::AtConnect;
 
 use crate::config::Http;
 use crate::error::{Error, Kind, Result, plain};
@@ -33,7 +33,7 @@ const HOST_STORES: [&str; 5] = [
 ];
 
 /// The TLS configuration with the built-in roots.
-pub(super) fn built_in(client_cert: Option<&ClientCert>) -> TlsConfig {
+pub(crate) fn built_in(client_cert: Option<&ClientCert>) -> TlsConfig {
     TlsConfig::builder()
         .root_certs(RootCerts::WebPki)
         .client_cert(client_cert.cloned())
@@ -41,7 +41,7 @@ pub(super) fn built_in(client_cert: Option<&ClientCert>) -> TlsConfig {
 }
 
 /// The TLS configuration with the certificates of the files that were named and of the host; `None` if there are none.
-pub(super) fn additional(http: &Http, client_cert: Option<&ClientCert>) -> Option<TlsConfig> {
+pub(crate) fn additional(http: &Http, client_cert: Option<&ClientCert>) -> Option<TlsConfig> {
     let host = HOST_STORES
         .iter()
         .map(PathBuf::from)
@@ -77,7 +77,7 @@ pub(super) fn additional(http: &Http, client_cert: Option<&ClientCert>) -> Optio
 ///
 /// # Errors
 /// If the file cannot be read or holds none.
-pub(super) fn read_certificates(path: &Path) -> Result<Vec<Certificate<'static>>> {
+pub(crate) fn read_certificates(path: &Path) -> Result<Vec<Certificate<'static>>> {
     let pem = fs::read(path).map_err(|e| {
         Error::new(
             Kind::Config,
@@ -107,7 +107,7 @@ pub(super) fn read_certificates(path: &Path) -> Result<Vec<Certificate<'static>>
 ///
 /// # Errors
 /// If a file cannot be read, or the two do not belong together.
-pub(super) fn read_client_cert(cert: &Path, key: &Path) -> Result<ClientCert> {
+pub(crate) fn read_client_cert(cert: &Path, key: &Path) -> Result<ClientCert> {
     let chain = read_certificates(cert)?;
     let pem = read_key(key)?;
     let private = PrivateKey::from_pem(&pem).map_err(|_| {
@@ -133,7 +133,7 @@ pub(super) fn read_client_cert(cert: &Path, key: &Path) -> Result<ClientCert> {
 ///
 /// # Errors
 /// If it cannot be read.
-pub(super) fn read_key(path: &Path) -> Result<Vec<u8>> {
+pub(crate) fn read_key(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).map_err(|e| {
         let what = format!("cannot read key file \"{}\": {}", path.display(), plain(&e));
         Error::new(Kind::Config, what)

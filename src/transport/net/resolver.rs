@@ -14,19 +14,19 @@ use ureq::http::Uri;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
 
-use super::connect::NotConnected;
-use super::reach::{Seen, Zone};
+use crate::transport::net::connector::NotConnected;
+use crate::transport::net::ssrf::{Seen, Zone};
 
 /// Names to addresses.
 #[derive(Debug)]
-pub(super) struct Names {
+pub(crate) struct Names {
     resolver: Box<dyn Resolver>,
     use_of: Use,
 }
 
 /// What the addresses are wanted for.
 #[derive(Debug)]
-pub(super) enum Use {
+pub(crate) enum Use {
     /// Requests of ours to where the person wants them.
     Ours,
     /// Requests to the MCP server: where it is found is noted.
@@ -38,7 +38,7 @@ pub(super) enum Use {
 /// What ureq asks before each request, one on an open connection included: a look-up and a thread each time. The
 /// connector asks [`Names`] when it is time.
 #[derive(Debug)]
-pub(super) struct AtConnect;
+pub(crate) struct AtConnect;
 
 impl Resolver for AtConnect {
     fn resolve(
@@ -53,7 +53,7 @@ impl Resolver for AtConnect {
 
 /// All addresses of a name are where the server that named it may not lead us.
 #[derive(Debug)]
-pub(super) struct OutOfReach;
+pub(crate) struct OutOfReach;
 
 impl fmt::Display for OutOfReach {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -108,7 +108,7 @@ impl Resolver for Names {
 
 impl Names {
     /// Names for this use.
-    pub(super) fn new(use_of: Use) -> Names {
+    pub(crate) fn new(use_of: Use) -> Names {
         Names {
             resolver: Box::new(DefaultResolver::default()),
             use_of,
@@ -116,7 +116,7 @@ impl Names {
     }
 
     #[cfg(test)]
-    pub(super) fn by(resolver: impl Resolver, use_of: Use) -> Names {
+    pub(crate) fn by(resolver: impl Resolver, use_of: Use) -> Names {
         Names {
             resolver: Box::new(resolver),
             use_of,
@@ -184,9 +184,9 @@ mod tests {
     use std::net::TcpListener;
     use std::sync::Mutex;
 
-    use super::super::connect::Chain;
-    use super::super::failure;
     use super::*;
+    use crate::transport::http::error;
+    use crate::transport::net::connector::Chain;
 
     /// A name that has another address each time it is asked for.
     #[derive(Debug)]
@@ -220,7 +220,7 @@ mod tests {
         let public = SocketAddr::from(([8, 8, 8, 8], 80));
         // Had anybody asked again after the check, it would have been for the second one.
         let refused = ask(Use::LedFrom(Zone::Public), &[address, public]).unwrap_err();
-        assert!(failure::is_out_of_reach(&refused), "{refused}");
+        assert!(error::is_out_of_reach(&refused), "{refused}");
         inside.set_nonblocking(true).unwrap();
         assert!(inside.accept().is_err(), "it was called");
         inside.set_nonblocking(false).unwrap();

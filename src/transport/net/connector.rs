@@ -18,12 +18,12 @@ use ureq::unversioned::transport::{
     RustlsConnector, ShutdownHandle, SocksConnector, Transport,
 };
 
-use super::buffers::Pages;
-use super::names::Names;
+use crate::transport::net::buffers::Pages;
+use crate::transport::net::resolver::Names;
 
 /// The whole chain: name, SOCKS or CONNECT proxy, TCP, TLS.
 #[derive(Debug)]
-pub(super) struct Chain {
+pub(crate) struct Chain {
     tls: SharedTls,
     names: Names,
 }
@@ -32,7 +32,7 @@ pub(super) struct Chain {
 const RESOLVE_LIMIT: Duration = Duration::from_secs(10);
 
 impl Chain {
-    pub(super) fn new(tls: Arc<RustlsConnector>, names: Names) -> Chain {
+    pub(crate) fn new(tls: Arc<RustlsConnector>, names: Names) -> Chain {
         Chain {
             tls: SharedTls(tls),
             names,
@@ -100,7 +100,7 @@ impl Connector<()> for Chain {
 
 /// The connection could not be made; nothing of the request has left.
 #[derive(Debug)]
-pub(super) enum NotConnected {
+pub(crate) enum NotConnected {
     /// The name has no address.
     Name(ureq::Error),
     /// TCP, a proxy or TLS failed.
@@ -216,7 +216,7 @@ fn race(addresses: &[SocketAddr], limit: Option<Duration>) -> io::Result<TcpStre
     }
 }
 
-pub(super) fn timed_out(error: io::Error) -> ureq::Error {
+pub(crate) fn timed_out(error: io::Error) -> ureq::Error {
     match error.kind() {
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
             ureq::Error::Timeout(ureq::Timeout::Connect)
@@ -329,7 +329,7 @@ mod tests {
     use ureq::config::Config;
     use ureq::http::Uri;
 
-    use super::super::names::{AtConnect, Use};
+    use crate::transport::net::resolver::{AtConnect, Use};
 
     /// A resolver that knows one address, and counts how often it was asked.
     #[derive(Debug)]

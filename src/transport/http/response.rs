@@ -15,8 +15,6 @@ use ureq::Body;
 use ureq::http::{Response, header};
 use url::Url;
 
-use super::exchange::{Attempt, Reporter, Shared, header_text, unix_now};
-use super::{failure, http_date, http_sse, sse, streamable_http};
 use crate::bridge::{
     Action, Content, End, EventId, Exchange, Head, Progress, Refusal, SessionId, Stage,
 };
@@ -24,6 +22,12 @@ use crate::config::Config;
 use crate::error::{Error, Kind};
 use crate::jsonrpc::{self, Message, Parsed};
 use crate::log::clean;
+use crate::transport::http::error;
+use crate::transport::http::exchange::{Attempt, Reporter, Shared, header_text, unix_now};
+use crate::transport::http::http_date;
+use crate::transport::http::http_sse;
+use crate::transport::http::request;
+use crate::transport::http::sse;
 use crate::url::shown;
 
 /// The body of a refusal is read up to 1 MiB.
@@ -32,7 +36,7 @@ const ERROR_BODY_LIMIT: usize = 1024 * 1024;
 const ALIVE_EVERY: Duration = Duration::from_millis(250);
 
 /// A 2xx answer: its news, and its last.
-pub(super) fn accepted(
+pub(crate) fn accepted(
     shared: &Arc<Shared>,
     exchange: &Exchange,
     url: &Url,
@@ -40,14 +44,14 @@ pub(super) fn accepted(
     reporter: &Reporter,
 ) -> Attempt<Progress> {
     let content_type = header_text(&response, header::CONTENT_TYPE);
-    let content = streamable_http::content(
+    let content = request::content(
         &exchange.action,
         response.status().as_u16(),
         content_type.as_deref(),
     );
     let session = response
         .headers()
-        .get(streamable_http::SESSION)
+        .get(request::SESSION)
         .and_then(|value| value.to_str().ok());
     let session = session
         .filter(|id| fits_a_header(id))
@@ -162,7 +166,7 @@ fn read_body(
             Ok(read) => read,
             Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
             Err(e) => {
-                return Err((failure::of_body(&e, url), Stage::Answering));
+                return Err((error::of_body(&e, url), Stage::Answering));
             }
         };
         body.extend_from_slice(chunk.get(..read).unwrap_or_default());
@@ -203,7 +207,7 @@ fn read_stream(
             Ok(read) => read,
             Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
             Err(e) => {
-                return Err((failure::of_body(&e, url), Stage::Answering));
+                return Err((error::of_body(&e, url), Stage::Answering));
             }
         };
         let items = parser
@@ -259,7 +263,7 @@ fn report_item(
 }
 
 /// Any other answer.
-pub(super) fn refusal(
+pub(crate) fn refusal(
     shared: &Shared,
     exchange: &Exchange,
     url: &Url,

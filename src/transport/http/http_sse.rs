@@ -14,7 +14,7 @@ use crate::url::{same_origin, shown};
 ///
 /// # Errors
 /// If it is no URL, or not on the server's own origin.
-pub(super) fn endpoint(server: &Url, data: &str) -> Result<Url> {
+pub(crate) fn endpoint(server: &Url, data: &str) -> Result<Url> {
     let refuse = |why: &str| {
         let what = format!(
             "{} named an endpoint that {why}: \"{}\"",

@@ -17,11 +17,6 @@ use ureq::http::{Request, Response, header};
 use ureq::{Agent, Body};
 use url::Url;
 
-use super::agent::Agents;
-use super::exchange::{header_text, unix_now};
-use super::inbox::Inbox;
-use super::reach::Zone;
-use super::{failure, http_date};
 use crate::bridge::{Input, Stage};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
@@ -30,17 +25,23 @@ use crate::oauth::browser::{self, Opened};
 use crate::oauth::world::{Content, Fetch, Fetched, Unanswered, World};
 use crate::secret::Secret;
 use crate::store::UnixMillis;
+use crate::transport::event_loop::Inbox;
+use crate::transport::http::error;
+use crate::transport::http::exchange::{header_text, unix_now};
+use crate::transport::http::http_date;
+use crate::transport::net::agent::Agents;
+use crate::transport::net::ssrf::Zone;
 use crate::url::{from_network, shown};
 
 /// The real world.
-pub(super) struct Outside {
-    pub(super) agents: Arc<Agents>,
-    pub(super) config: Config,
-    pub(super) log: Arc<Log>,
+pub(crate) struct Outside {
+    pub(crate) agents: Arc<Agents>,
+    pub(crate) config: Config,
+    pub(crate) log: Arc<Log>,
     /// Is told the address a person must open.
-    pub(super) inbox: Option<Arc<Inbox>>,
+    pub(crate) inbox: Option<Arc<Inbox>>,
     /// The person at the terminal, if there is one.
-    pub(super) person: Option<Person>,
+    pub(crate) person: Option<Person>,
 }
 
 /// A person who runs a sign-in by hand, at a terminal.
@@ -233,17 +234,17 @@ impl Outside {
         }
         let sent = match send_once(&self.agents.reaching(url, zone)?, fetch, url)? {
             Err(error)
-                if failure::is_unknown_issuer(&error) && self.agents.use_additional_roots() =>
+                if error::is_unknown_issuer(&error) && self.agents.use_additional_roots() =>
             {
                 send_once(&self.agents.reaching(url, zone)?, fetch, url)?
             }
             sent => sent,
         };
         sent.map_err(|error| {
-            if failure::is_out_of_reach(&error) {
+            if error::is_out_of_reach(&error) {
                 return out_of_reach().into();
             }
-            let (error, stage) = failure::of_request(&error, url, &self.config.http);
+            let (error, stage) = error::of_request(&error, url, &self.config.http);
             Unanswered {
                 error,
                 may_have_arrived: stage != Stage::NotSent,
@@ -333,7 +334,7 @@ fn read(url: &Url, response: Response<Body>) -> Result<Fetched> {
     reader
         .take(BODY_LIMIT + 1)
         .read_to_end(&mut body)
-        .map_err(|e| failure::of_body(&e, url))?;
+        .map_err(|e| error::of_body(&e, url))?;
     if body.len() as u64 > BODY_LIMIT {
         let what = format!("{} answered with more than 1 MiB", shown(url));
         return Err(Error::new(Kind::SignIn, what));

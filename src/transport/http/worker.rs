@@ -12,15 +12,15 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::exchange::Reporter;
-use super::exchange::{self, Shared};
-use super::inbox::Inbox;
-use super::threads::STACK;
 use crate::bridge::{End, Exchange, ExchangeId, Input, Progress, Stage};
 use crate::error::{Error, Kind};
+use crate::transport::event_loop::Inbox;
+use crate::transport::http::exchange::Reporter;
+use crate::transport::http::exchange::{self, Shared};
+use crate::transport::threads::STACK;
 
 /// The lanes, busy and idle.
-pub(super) struct Lanes {
+pub(crate) struct Lanes {
     shared: Arc<Shared>,
     inbox: Arc<Inbox>,
     idle: Vec<Lane>,
@@ -35,11 +35,11 @@ struct Lane {
 }
 
 /// The agent of a lane, shared with whoever may have to cut it.
-pub(super) type AgentSlot = Arc<Mutex<Slot>>;
+pub(crate) type AgentSlot = Arc<Mutex<Slot>>;
 
 /// What is in it.
 #[derive(Default)]
-pub(super) enum Slot {
+pub(crate) enum Slot {
     /// No request was sent yet.
     #[default]
     Empty,
@@ -59,7 +59,7 @@ const FEW_IDLE: usize = 4;
 const IDLE_LIFE: Duration = Duration::from_secs(10);
 
 impl Lanes {
-    pub(super) fn new(shared: Arc<Shared>, inbox: Arc<Inbox>) -> Lanes {
+    pub(crate) fn new(shared: Arc<Shared>, inbox: Arc<Inbox>) -> Lanes {
         Lanes {
             shared,
             inbox,
@@ -69,7 +69,7 @@ impl Lanes {
     }
 
     /// Runs an exchange on an idle lane, or on a new one.
-    pub(super) fn open(&mut self, id: ExchangeId, exchange: Exchange) {
+    pub(crate) fn open(&mut self, id: ExchangeId, exchange: Exchange) {
         let mut exchange = exchange;
         while let Some(lane) = self.idle.pop() {
             match lane.jobs.send((id, exchange)) {
@@ -109,7 +109,7 @@ impl Lanes {
     }
 
     /// The exchange is over: its lane is free.
-    pub(super) fn finished(&mut self, id: ExchangeId) {
+    pub(crate) fn finished(&mut self, id: ExchangeId) {
         if let Some(lane) = self.busy.remove(&id)
             && self.idle.len() < MOST_IDLE
         {
@@ -127,7 +127,7 @@ impl Lanes {
     }
 
     /// Cuts an exchange.
-    pub(super) fn close(&mut self, id: ExchangeId) {
+    pub(crate) fn close(&mut self, id: ExchangeId) {
         if let Some(lane) = self.busy.remove(&id) {
             lane.cut();
         }

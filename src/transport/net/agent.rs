@@ -16,22 +16,23 @@ use ureq::tls::{ClientCert, TlsConfig};
 use ureq::unversioned::transport::{Connector, RustlsConnector};
 use url::Url;
 
-use super::connect::Chain;
-use super::names::{AtConnect, Names, Use};
-use super::probe::Stop;
-use super::reach::{Seen, Zone};
-use super::{proxy_env, tls};
 use crate::config::{Config, Http};
 use crate::error::Result;
+use crate::transport::net::connector::Chain;
+use crate::transport::net::proxy;
+use crate::transport::net::resolver::{AtConnect, Names, Use};
+use crate::transport::net::ssrf::{Seen, Zone};
+use crate::transport::net::tls;
+use crate::transport::probe::Stop;
 
 /// The buffers of TLS; TCP has its own for input (`buffers`). ureq's are four times as large, and resident for each stream.
 const INPUT_BUFFER: usize = HEADER_LIMIT + 1024;
 /// A header block that fills the whole buffer would look like a connection that was closed.
 const HEADER_LIMIT: usize = 32 * 1024;
 /// A header of ours must fit into it.
-pub(super) const OUTPUT_BUFFER: usize = LONGEST_HEADER + 1024;
+pub(crate) const OUTPUT_BUFFER: usize = LONGEST_HEADER + 1024;
 /// Servers take 8 to 16 KiB; a token with many groups in it may be that long.
-pub(super) const LONGEST_HEADER: usize = 32 * 1024;
+pub(crate) const LONGEST_HEADER: usize = 32 * 1024;
 const IDLE: Duration = Duration::from_secs(4);
 
 /// Makes agents.
@@ -69,7 +70,7 @@ impl Agents {
     /// If one of them cannot be used.
     pub(crate) fn new(config: &Config) -> Result<Agents> {
         let http = config.http.clone();
-        proxy_env::check(&http.proxy)?;
+        proxy::check(&http.proxy)?;
         for file in &http.ca_files {
             tls::read_certificates(file)?;
         }
@@ -107,7 +108,7 @@ impl Agents {
     }
 
     /// Where the MCP server is: in the least private of these zones and of those it was found in before.
-    pub(super) fn zone_of_server(&self, zones: impl Iterator<Item = Zone>) -> Zone {
+    pub(crate) fn zone_of_server(&self, zones: impl Iterator<Item = Zone>) -> Zone {
         self.server.with(zones)
     }
 
@@ -115,7 +116,7 @@ impl Agents {
     ///
     /// # Errors
     /// If the proxy for it cannot be used.
-    pub(super) fn stopping(&self, url: &Url, stop: Stop) -> Result<Agent> {
+    pub(crate) fn stopping(&self, url: &Url, stop: Stop) -> Result<Agent> {
         let (config, chain) = self.parts(url, Use::Ours)?;
         Ok(Agent::with_parts(config, chain.chain(stop), AtConnect))
     }
@@ -130,7 +131,7 @@ impl Agents {
         } else {
             IpFamily::Any
         };
-        let proxy = proxy_env::proxy_for(url, &self.http.proxy)?;
+        let proxy = proxy::proxy_for(url, &self.http.proxy)?;
         // The names that are resolved here are the proxy's then, which the person has chosen.
         let use_of = match &proxy {
             Some(_) => Use::Ours,

@@ -16,11 +16,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::Driver;
 use crate::bridge::Input;
+use crate::transport::Driver;
 
 /// The inbox.
-pub(super) struct Inbox {
+pub(crate) struct Inbox {
     state: Mutex<State>,
     main: Sender<Wake>,
 }
@@ -43,7 +43,7 @@ enum Place {
 }
 
 /// What the main thread is woken for.
-pub(super) enum Wake {
+pub(crate) enum Wake {
     /// There is news, or the alarm is set to an earlier time.
     Look,
     /// The session has ended in order.
@@ -59,7 +59,7 @@ const TURN: usize = 64;
 
 impl Inbox {
     /// An inbox that keeps its news until [`serve`](Inbox::serve) brings the bridge, and what wakes the main thread.
-    pub(super) fn new() -> (Arc<Inbox>, Receiver<Wake>) {
+    pub(crate) fn new() -> (Arc<Inbox>, Receiver<Wake>) {
         let (main, wakes) = channel();
         let state = Mutex::new(State {
             news: VecDeque::new(),
@@ -70,7 +70,7 @@ impl Inbox {
     }
 
     /// News; the bridge may be run by the caller, who must hold no lock. Whether the session goes on.
-    pub(super) fn tell(&self, news: Input) -> bool {
+    pub(crate) fn tell(&self, news: Input) -> bool {
         let mut state = self.state();
         let goes_on = state.add(news);
         if let Some(bridge) = state.take() {
@@ -81,19 +81,19 @@ impl Inbox {
     }
 
     /// News that the main thread handles.
-    pub(super) fn tell_main(&self, news: Input) {
+    pub(crate) fn tell_main(&self, news: Input) {
         if self.state().add(news) {
             self.wake(Wake::Look);
         }
     }
 
     /// Ends the process at once.
-    pub(super) fn leave(&self) {
+    pub(crate) fn leave(&self) {
         self.wake(Wake::Leave);
     }
 
     /// What the main thread does until the session is over; how it ended.
-    pub(super) fn serve(&self, bridge: Box<Driver>, wakes: &Receiver<Wake>) -> Wake {
+    pub(crate) fn serve(&self, bridge: Box<Driver>, wakes: &Receiver<Wake>) -> Wake {
         self.run(bridge, usize::MAX);
         loop {
             let wake = self.wait(wakes);
@@ -203,10 +203,10 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use super::super::stdio::Line;
-    use super::super::tests::driver;
     use super::*;
     use crate::jsonrpc::Message;
+    use crate::transport::stdio::Line;
+    use crate::transport::tests::driver;
 
     /// News that are answered at once: an id alone is no message.
     fn malformed(id: &str) -> Input {

@@ -17,7 +17,7 @@ use crate::secret::Secret;
 ///
 /// # Errors
 /// If one is none that HTTP can carry.
-pub(super) fn headers(
+pub(crate) fn headers(
     exchange: &Exchange,
     configured: &[(String, Secret)],
 ) -> Result<HeaderMap, ureq::http::Error> {
@@ -58,7 +58,7 @@ pub(super) fn headers(
 }
 
 /// The header that names the session.
-pub(super) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+pub(crate) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 /// The header that names the negotiated version.
 const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -72,7 +72,7 @@ fn accept(action: &Action) -> &'static str {
 }
 
 /// What the body of a 2xx answer is, for whoever asked.
-pub(super) fn content(action: &Action, status: u16, content_type: Option<&str>) -> Content {
+pub(crate) fn content(action: &Action, status: u16, content_type: Option<&str>) -> Content {
     let is_stream = content_type.is_some_and(is_event_stream);
     match action {
         Action::Post {
@@ -88,7 +88,7 @@ pub(super) fn content(action: &Action, status: u16, content_type: Option<&str>) 
 }
 
 /// Whether a `Content-Type` says `text/event-stream`: any case, any parameters.
-pub(super) fn is_event_stream(content_type: &str) -> bool {
+pub(crate) fn is_event_stream(content_type: &str) -> bool {
     let media_type = content_type.split(';').next().unwrap_or_default();
     media_type.trim().eq_ignore_ascii_case("text/event-stream")
 }

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 /// The time to wait that a `Retry-After` asks for, a year at most; a date that has passed asks for none.
-pub(super) fn parse_retry_after(value: &str, now: u64) -> Option<Duration> {
+pub(crate) fn parse_retry_after(value: &str, now: u64) -> Option<Duration> {
     let value = value.trim();
     let seconds = match value.parse::<u64>() {
         Ok(seconds) => seconds,
@@ -18,7 +18,7 @@ pub(super) fn parse_retry_after(value: &str, now: u64) -> Option<Duration> {
 const LONGEST: u64 = 365 * 86_400;
 
 /// Seconds since 1970. Reads all three formats and the dashes that cookies use, by what each word looks like.
-pub(super) fn parse_http_date(text: &str) -> Option<u64> {
+pub(crate) fn parse_http_date(text: &str) -> Option<u64> {
     let (mut day, mut month, mut year, mut time) = (None, None, None, None);
     for word in text.split([' ', ',', '-']).filter(|word| !word.is_empty()) {
         if let Some(read) = parse_time(word) {

@@ -14,42 +14,45 @@ use ureq::http::{HeaderMap, HeaderValue, Request, Response, header};
 use ureq::{Agent, Body};
 use url::Url;
 
-use super::agent::{Agents, LONGEST_HEADER};
-use super::cookies::Jar;
-use super::inbox::Inbox;
-use super::lane::{AgentSlot, Slot};
-use super::{answer, failure, redirect, streamable_http};
 use crate::bridge::{Action, End, Exchange, ExchangeId, Input, Progress, Refusal, Stage};
 use crate::config::Config;
 use crate::error::{Error, Kind};
-use crate::flow::Budget;
 use crate::log::{Level, Log};
 use crate::oauth::challenge::Challenge;
 use crate::oauth::failure::Failure;
 use crate::oauth::{Authorizer, Recovered};
 use crate::secret::Secret;
+use crate::transport::backpressure::Budget;
+use crate::transport::event_loop::Inbox;
+use crate::transport::http::cookies::Jar;
+use crate::transport::http::error;
+use crate::transport::http::redirect;
+use crate::transport::http::request;
+use crate::transport::http::response;
+use crate::transport::http::worker::{AgentSlot, Slot};
+use crate::transport::net::agent::{Agents, LONGEST_HEADER};
 use crate::url::shown;
 
 /// What all lanes share.
-pub(super) struct Shared {
-    pub(super) config: Config,
-    pub(super) agents: Arc<Agents>,
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) agents: Arc<Agents>,
     /// None if the configured headers hold an `Authorization`.
-    pub(super) authorizer: Option<Arc<Authorizer>>,
-    pub(super) cookies: Mutex<Jar>,
-    pub(super) log: Arc<Log>,
-    pub(super) budget: Arc<Budget>,
+    pub(crate) authorizer: Option<Arc<Authorizer>>,
+    pub(crate) cookies: Mutex<Jar>,
+    pub(crate) log: Arc<Log>,
+    pub(crate) budget: Arc<Budget>,
 }
 
 /// Sends the news of one exchange to the inbox.
-pub(super) struct Reporter {
+pub(crate) struct Reporter {
     id: ExchangeId,
     inbox: Arc<Inbox>,
     held: Cell<Vec<Progress>>,
 }
 
 impl Reporter {
-    pub(super) fn new(id: ExchangeId, inbox: Arc<Inbox>) -> Reporter {
+    pub(crate) fn new(id: ExchangeId, inbox: Arc<Inbox>) -> Reporter {
         Reporter {
             id,
             inbox,
@@ -58,13 +61,13 @@ impl Reporter {
     }
 
     /// Reports it together with the next news, which is about to come: one thread switch for both.
-    pub(super) fn hold(&self, progress: Progress) {
+    pub(crate) fn hold(&self, progress: Progress) {
         let mut held = self.held.take();
         held.push(progress);
         self.held.set(held);
     }
 
-    pub(super) fn report(&self, progress: Progress) {
+    pub(crate) fn report(&self, progress: Progress) {
         let mut news = self.held.take();
         news.push(progress);
         self.inbox.tell(Input::Progress(self.id, news));
@@ -72,7 +75,7 @@ impl Reporter {
 }
 
 /// Runs the exchange; returns its last news.
-pub(super) fn run(
+pub(crate) fn run(
     shared: &Arc<Shared>,
     slot: &AgentSlot,
     exchange: &Exchange,
@@ -85,7 +88,7 @@ pub(super) fn run(
 }
 
 /// What came of it, or why it broke and how far it had come.
-pub(super) type Attempt<T> = Result<T, (Error, Stage)>;
+pub(crate) type Attempt<T> = Result<T, (Error, Stage)>;
 
 /// Runs it with the tokens there are; again with others, if the server refuses them and others can be had without a person.
 fn attempt(
@@ -163,11 +166,11 @@ fn try_once(
             if let (Some(authorizer), Some(bearer)) = (&shared.authorizer, bearer) {
                 authorizer.accepted(bearer);
             }
-            let last = answer::accepted(shared, exchange, &url, response, reporter)?;
+            let last = response::accepted(shared, exchange, &url, response, reporter)?;
             return Ok((last, None));
         }
         let challenge = challenge(&response, exchange);
-        let refusal = answer::refusal(shared, exchange, &url, response);
+        let refusal = response::refusal(shared, exchange, &url, response);
         return Ok((Progress::Refused(refusal), challenge));
     }
 }
@@ -220,9 +223,7 @@ fn send(
 ) -> Attempt<Response<Body>> {
     let first = send_once(shared, &agent(shared, slot, url)?, exchange, url, bearer)?;
     let sent = match first {
-        Err(error)
-            if failure::is_unknown_issuer(&error) && shared.agents.use_additional_roots() =>
-        {
+        Err(error) if error::is_unknown_issuer(&error) && shared.agents.use_additional_roots() => {
             let mut held = slot.lock().unwrap_or_else(PoisonError::into_inner);
             if matches!(*held, Slot::Agent(_)) {
                 *held = Slot::Empty;
@@ -232,7 +233,7 @@ fn send(
         }
         sent => sent,
     };
-    sent.map_err(|e| failure::of_request(&e, url, &shared.config.http))
+    sent.map_err(|e| error::of_request(&e, url, &shared.config.http))
 }
 
 fn send_once(
@@ -276,7 +277,7 @@ fn headers(
     url: &Url,
     bearer: Option<&Secret>,
 ) -> Result<HeaderMap, ureq::http::Error> {
-    let mut headers = streamable_http::headers(exchange, &shared.config.headers)?;
+    let mut headers = request::headers(exchange, &shared.config.headers)?;
     // Redirects and endpoints stay on the server's origin: the token goes nowhere else.
     if let Some(bearer) = bearer {
         let value = HeaderValue::try_from(format!("Bearer {}", bearer.expose()))?;
@@ -309,7 +310,7 @@ fn store_cookies(shared: &Shared, url: &Url, response: &Response<Body>) {
     }
 }
 
-pub(super) fn header_text(response: &Response<Body>, name: header::HeaderName) -> Option<String> {
+pub(crate) fn header_text(response: &Response<Body>, name: header::HeaderName) -> Option<String> {
     response
         .headers()
         .get(name)
@@ -318,7 +319,7 @@ pub(super) fn header_text(response: &Response<Body>, name: header::HeaderName) -
 }
 
 /// Seconds since 1970.
-pub(super) fn unix_now() -> u64 {
+pub(crate) fn unix_now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()

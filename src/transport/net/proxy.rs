@@ -20,7 +20,7 @@ use crate::url::is_loopback;
 ///
 /// # Errors
 /// If the variable that names it cannot be used; its value may hold a password and is not repeated.
-pub(super) fn proxy_for(url: &Url, variables: &ProxyVariables) -> Result<Option<Proxy>> {
+pub(crate) fn proxy_for(url: &Url, variables: &ProxyVariables) -> Result<Option<Proxy>> {
     let name = variable_for(url);
     let own = match url.scheme() {
         "https" => &variables.https,
@@ -41,7 +41,7 @@ pub(super) fn proxy_for(url: &Url, variables: &ProxyVariables) -> Result<Option<
 }
 
 /// The variable that names the proxy for this address.
-pub(super) fn variable_for(url: &Url) -> &'static str {
+pub(crate) fn variable_for(url: &Url) -> &'static str {
     match url.scheme() {
         "https" => "HTTPS_PROXY",
         _ => "HTTP_PROXY",
@@ -52,7 +52,7 @@ pub(super) fn variable_for(url: &Url) -> &'static str {
 ///
 /// # Errors
 /// If one cannot be used.
-pub(super) fn check(variables: &ProxyVariables) -> Result<()> {
+pub(crate) fn check(variables: &ProxyVariables) -> Result<()> {
     let all = [
         ("HTTP_PROXY", &variables.http),
         ("HTTPS_PROXY", &variables.https),

@@ -20,7 +20,7 @@ const MOST_HOPS: u32 = 5;
 ///
 /// # Errors
 /// If the redirect must not be followed.
-pub(super) fn target(
+pub(crate) fn target(
     method: &str,
     from: &Url,
     status: u16,
