@@ -1,10 +1,10 @@
 //! What `mcp-remote-client` was asked for. Pure.
 //!
-//! Not done here: none of the tasks; see `doctor`, `one_shot` and `sessions`.
+//! Not done here: none of the tasks; see `doctor`, `call` and `sessions`.
 
 use std::fmt;
 
-use super::flags::Typed;
+use super::args::Typed;
 use crate::error::{Error, Kind, Result};
 
 /// What only `mcp-remote-client` is told.
@@ -121,7 +121,8 @@ fn usage(what: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::super::flags::{Program, parse};
+    use super::super::args::parse;
+    use super::super::flags::Program;
     use super::*;
 
     fn read_words(words: &[&str]) -> Result<ClientArgs> {

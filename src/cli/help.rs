@@ -1,6 +1,6 @@
-//! The text of `--help` and the README's table of flags, both made from `table`.
+//! The text of `--help` and the README's table of flags, both made from `flags`.
 
-use super::table::{FLAGS, Flag, Group, Program};
+use super::flags::{FLAGS, Flag, Group, Program};
 
 /// The text of `--help`.
 pub fn text(program: Program) -> String {

@@ -2,9 +2,8 @@
 //!
 //! Not in the list of flags: it is for those who make packages (`scripts/manual`), as `--print-completions` is.
 
-use super::flags::Program;
+use super::flags::{Group, Program};
 use super::help::{self, flags_of};
-use super::table::Group;
 
 /// The manual page of a program, for `man`.
 pub fn page(program: Program) -> String {
@@ -170,7 +169,7 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::table::FLAGS;
+    use super::super::flags::FLAGS;
     use super::*;
 
     #[test]

@@ -4,25 +4,23 @@
 //!  words ─▶ flags (what was typed) ─▶ config (+ environment, files) ─▶ Config ─▶ transport::run, doctor::run
 //! ```
 //!
-//! Exit codes are npm's: 0 after a normal end, help and version; 1 for every refusal and failure. `one_shot` has one more.
+//! Exit codes are npm's: 0 after a normal end, help and version; 1 for every refusal and failure. `call` has one more.
+//!
+//! Flags: `--help`, `--version`.
 
+pub mod args;
+mod call;
 pub mod client_args;
 mod completions;
 pub mod config;
 mod conversation;
 pub mod doctor;
-pub mod env_vars;
 pub mod flags;
-pub mod headers;
-mod help;
+pub mod help;
 mod listing;
 mod manual;
-mod oauth_flags;
-mod one_shot;
-mod report;
 mod sessions;
 mod setup;
-mod table;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -31,9 +29,10 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::log::{Level, Log};
+use args::Typed;
 use client_args::Task;
-use env_vars::Environment;
-use flags::{Program, Typed};
+use config::Environment;
+use flags::Program;
 use setup::Request;
 
 /// `mcp-remote`: joins the client on stdin and stdout to the server.
@@ -61,7 +60,7 @@ pub fn doctor() -> ExitCode {
             let config = read.config;
             match args.task {
                 Task::Connect => Ok(doctor::run(config, args.json, log)),
-                Task::Ask(request) => one_shot::run(config, request, args.json, &log),
+                Task::Ask(request) => call::run(config, request, args.json, &log),
                 Task::List => sessions::list(&config, args.json, &log),
                 Task::Status => Ok(sessions::status(&config, args.json, log)),
                 Task::Logout => Ok(sessions::logout(&config, &log)),
@@ -78,7 +77,7 @@ type Work<'a> = Box<dyn FnOnce() -> Result<ExitCode> + 'a>;
 fn text_asked_for(program: Program, args: &[OsString]) -> Result<Option<String>> {
     // Help and version count wherever they stand, even where a value was expected, as in npm.
     if has(args, &["--help", "-h"]) {
-        return Ok(Some(flags::help(program)));
+        return Ok(Some(help::text(program)));
     }
     if has(args, &["--version", "-V", "-v"]) {
         return Ok(Some(concat!(env!("CARGO_PKG_VERSION"), "\n").to_owned()));
@@ -117,7 +116,7 @@ fn start(
             std::io::stdout().write_all(text.as_bytes()).ok();
             return ExitCode::SUCCESS;
         }
-        Ok(None) => flags::parse(program, args).and_then(|typed| {
+        Ok(None) => args::parse(program, args).and_then(|typed| {
             warnings.clone_from(&typed.warnings);
             decide(typed, &environment)
         }),

@@ -22,9 +22,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::config;
-use super::env_vars::Environment;
-use super::flags::Typed;
+use super::args::Typed;
+use super::config::{self, Environment};
 use crate::error::{Error, Kind, Result};
 use crate::log::clean;
 use clients::{Client, Format, System};

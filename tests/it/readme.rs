@@ -5,7 +5,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use mcp_remote::cli::flags::{FLAGS, Program, parse};
+use mcp_remote::cli::args::parse;
+use mcp_remote::cli::flags::{FLAGS, Program};
 use serde_json::Value;
 
 use crate::support::TempDir;
@@ -176,7 +177,7 @@ fn the_readme_shows_every_flag_as_help_does() {
         .and_then(|(_, rest)| rest.split_once(end))
         .map(|(table, _)| table)
         .expect("the markers of the flag table");
-    let expected = mcp_remote::cli::flags::markdown_table();
+    let expected = mcp_remote::cli::help::markdown_table();
     if std::env::var_os("UPDATE").is_some() && table != expected {
         std::fs::write(path, readme.replace(table, &expected)).unwrap();
     } else {
