@@ -10,14 +10,12 @@
 
 pub mod args;
 mod call;
-mod completions;
 pub mod config;
 mod conversation;
 pub mod doctor;
 pub mod flags;
 mod help;
 mod listing;
-mod manual;
 mod sessions;
 mod setup;
 
@@ -96,16 +94,6 @@ fn start(
     if let Some(text) = text_asked_for(program, &mut options) {
         // A closed stdout (`--help | head`) is not an error.
         std::io::stdout().write_all(text.as_bytes()).ok();
-        return ExitCode::SUCCESS;
-    }
-    // For those who make packages; see `manual`.
-    if options.contains("--print-man") {
-        std::io::stdout().write_all(manual::page(program).as_bytes()).ok();
-        return ExitCode::SUCCESS;
-    }
-    if let Ok(Some(shell)) = options.opt_value_from_str::<_, String>("--print-completions") {
-        let script = completions::script(program, &shell).unwrap_or_default();
-        std::io::stdout().write_all(script.as_bytes()).ok();
         return ExitCode::SUCCESS;
     }
     // Read before anything else: an error in the command line must not break the silence.

@@ -131,11 +131,6 @@ impl Request {
     }
 }
 
-/// How the clients are called on the command line.
-pub fn client_ids() -> Vec<&'static str> {
-    clients::CLIENTS.iter().map(|client| client.id).collect()
-}
-
 const FROM_NPX: &str = "mcp-remote-client --setup --from-npx FILE";
 
 fn usage(what: impl Into<String>) -> Error {

@@ -1,6 +1,4 @@
-//! The manual pages, made from `table`: `--print-man` of each program prints its own. Pure.
-//!
-//! Not in the list of flags: it is for those who make packages (`scripts/manual`), as `--print-completions` is.
+//! The manual pages, made from the table of flags.
 
 use super::flags::{Group, Program};
 use super::help::{self, flags_of};
