@@ -7,19 +7,23 @@
 //! `--client-metadata-url`, `--client-assertion-key`, `--resource`, `--disable-resource-parameter`,
 //! `--authorize-param`, `--use-id-token`, `--device-code`, `--client-credentials`, `--token-endpoint`.
 
+mod env_vars;
+mod headers;
+mod oauth;
+
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use url::Url;
 
-use super::env_vars::{Environment, expand};
-use super::flags::Typed;
-use super::{headers, oauth_flags};
+use super::args::Typed;
 use crate::config::{Config, LogConfig, Protocol, ProxyVariables, Strategy};
 use crate::error::{Error, Kind, Result};
 use crate::log::clean;
 use crate::secret::Secret;
+pub use env_vars::Environment;
+use env_vars::expand;
 
 /// The configuration, and what was ignored on the way to it.
 #[derive(Debug)]
@@ -77,7 +81,7 @@ pub fn read(typed: &Typed, needs_server: bool, environment: Environment<'_>) -> 
     read_headers(typed, &mut config, &mut warnings, &mut notes)?;
     expand_headers(environment, &mut config, &mut warnings, &mut notes)?;
     config.store_dir = store_dir(environment);
-    config.oauth = oauth_flags::read(typed, environment, &mut warnings, &mut notes)?;
+    config.oauth = oauth::read(typed, environment, &mut warnings, &mut notes)?;
     config.profile = profile(typed)?;
     config.log = log_config(typed)?;
     Ok(Read {

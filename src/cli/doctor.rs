@@ -9,6 +9,8 @@
 //! Flags: `--json`.
 //! Spec: MCP 2025-11-25 basic/lifecycle, basic/transports (Session Management: 404 for a lost session).
 
+mod report;
+
 use std::io::IsTerminal;
 use std::net::{TcpStream, ToSocketAddrs};
 use std::process::ExitCode;
@@ -18,7 +20,6 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::conversation::{Conversation, Failed, Options, Seen};
-use super::report::{Report, Style};
 use super::{listing, sessions};
 use crate::bridge::Transport;
 use crate::config::Config;
@@ -26,6 +27,7 @@ use crate::log::{Log, clean};
 use crate::mcp::version::{Era, MODERN};
 use crate::store::Store;
 use crate::transport::{self, Found};
+use report::{Report, Style};
 
 /// Checks the server and prints what was found.
 pub fn run(mut config: Config, json: bool, log: Arc<Log>) -> ExitCode {

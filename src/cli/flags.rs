@@ -1,514 +1,252 @@
-//! What was typed: words become flags with values, and the words that are left.
+//! `FLAGS`: every flag, once. The parser, `--help` and the README's table are made from it.
 //!
-//! Pure: no environment, no files; what a value means is decided in `config`.
-//!
-//! - Options stand anywhere, before or after the address; `--flag value` and `--flag=value`; `--` ends them.
-//! - What is not known is reported with its nearest neighbour and ignored, never refused: a configuration written for
-//!   npm mcp-remote, of any version, must go on working. So what follows an unknown option counts as its value.
-//! - The order of `--header` and `--header-file` counts, as in npm; hence a loop of our own and no argument library.
-//! - Hosts that split arguments at spaces are forgiven: `--header Name:` takes the words that follow.
-//! - No warning repeats a word: any of them may be a token that slipped out of its header.
-//!
-//! Flags: all of `table`; each one's meaning is told by the file that the table names.
+//! A flag's home is the source file whose head names it and whose code gives it its meaning; a test keeps that so.
 
-use std::ffi::OsString;
-use std::fmt;
-use std::iter::Peekable;
-use std::vec::IntoIter;
-
-pub use super::help::{markdown_table, text as help};
-pub use super::table::{FLAGS, Flag, Program};
-use crate::error::{Error, Kind, Result};
-
-/// What was typed.
-#[derive(Default, PartialEq, Eq)]
-pub struct Typed {
-    /// The server's address.
-    pub url: Option<String>,
-    /// The second word: the callback port.
-    pub port: Option<String>,
-    /// The second word where `--call` or `--prompt` takes its arguments from it.
-    pub argument: Option<String>,
-    /// Flags and their values, in order.
-    pub flags: Vec<(&'static str, String)>,
-    /// What was ignored, and why.
-    pub warnings: Vec<String>,
+/// Which program was started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Program {
+    /// `mcp-remote`.
+    Proxy,
+    /// `mcp-remote-client`.
+    Client,
 }
 
-impl Typed {
-    /// Whether the flag was given.
-    pub fn has(&self, name: &str) -> bool {
-        self.flags.iter().any(|(given, _)| *given == name)
-    }
-
-    /// The first value of the flag: npm's rule for all that cannot be repeated.
-    pub fn value(&self, name: &str) -> Option<&str> {
-        self.flags
-            .iter()
-            .find(|(given, _)| *given == name)
-            .map(|(_, value)| value.as_str())
-    }
-
-    /// All values of the flag, in order.
-    pub fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.flags
-            .iter()
-            .filter(move |(given, _)| *given == name)
-            .map(|(_, value)| value.as_str())
+impl Program {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Program::Proxy => "mcp-remote",
+            Program::Client => "mcp-remote-client",
+        }
     }
 }
 
-impl fmt::Debug for Typed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Values hold header values and client secrets.
-        let names: Vec<_> = self.flags.iter().map(|(name, _)| name).collect();
-        write!(f, "Typed({names:?})")
+/// One flag.
+#[derive(Debug)]
+pub struct Flag {
+    /// Its name, with the dashes.
+    pub name: &'static str,
+    /// Other spellings.
+    pub short: &'static [&'static str],
+    /// What its value is called; empty if it takes none.
+    pub value: &'static str,
+    /// Whether more than one counts.
+    pub repeatable: bool,
+    /// The heading it stands under.
+    pub group: Group,
+    /// What it does, in one sentence.
+    pub help: &'static str,
+    /// Its default, in words; empty if there is none.
+    pub default: &'static str,
+    /// The source file, below `src`, that is its home.
+    pub home: &'static str,
+}
+
+impl Flag {
+    /// Whether it takes a value.
+    pub fn takes_value(&self) -> bool {
+        !self.value.is_empty()
+    }
+
+    /// Whether the program knows it.
+    pub fn is_for(&self, program: Program) -> bool {
+        program == Program::Client || self.group != Group::Client
+    }
+
+    /// How it is typed: all spellings and its value.
+    pub fn usage(&self) -> String {
+        let mut words: Vec<&str> = self.short.to_vec();
+        words.push(self.name);
+        format!("{} {}", words.join(", "), self.value)
+            .trim_end()
+            .to_owned()
+    }
+
+    const fn repeatable(mut self) -> Flag {
+        self.repeatable = true;
+        self
+    }
+
+    const fn short(mut self, short: &'static [&'static str]) -> Flag {
+        self.short = short;
+        self
     }
 }
 
-/// Reads a command line, without the program's name.
-///
-/// # Errors
-/// If an argument is not UTF-8, or a flag that npm refuses without a value has none.
-pub fn parse(program: Program, args: Vec<OsString>) -> Result<Typed> {
-    let mut words = Vec::new();
-    for (at, word) in args.into_iter().enumerate() {
-        words.push(
-            word.into_string().map_err(|_| {
-                Error::new(Kind::Usage, format!("argument {} is not UTF-8", at + 1))
-            })?,
-        );
-    }
-    let mut walk = Walk {
-        program,
-        rest: words.into_iter().peekable(),
-        typed: Typed::default(),
-        stray: 0,
-    };
-    walk.run()?;
-    let typed = &mut walk.typed;
-    let takes_argument = typed.has("--call") || typed.has("--prompt");
-    if takes_argument {
-        typed.argument = typed.port.take();
-        // Who types the arguments right after the name means no address by them.
-        let is_address = |word: &Option<String>| word.as_ref().is_some_and(|w| w.contains("://"));
-        if is_address(&typed.argument)
-            && typed
-                .url
-                .as_ref()
-                .is_some_and(|word| word.starts_with(['{', '@', '-']))
-        {
-            std::mem::swap(&mut typed.url, &mut typed.argument);
-        }
-    }
-    if walk.stray > 0 {
-        let stray = walk.stray;
-        let second = match takes_argument {
-            true => "arguments",
-            false => "callback port",
-        };
-        walk.warn(format!(
-            "words beyond the address and the {second} are ignored: {stray}"
-        ));
-    }
-    Ok(walk.typed)
+/// The headings of the help text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Group {
+    /// What to connect to.
+    Connection,
+    /// Request headers.
+    Headers,
+    /// Proxies, TLS and time limits.
+    Network,
+    /// What the client sees.
+    Messages,
+    /// OAuth.
+    SignIn,
+    /// Logging and the rest.
+    Output,
+    /// What only `mcp-remote-client` knows.
+    Client,
 }
 
-/// The way through the words, left to right.
-struct Walk {
-    program: Program,
-    rest: Peekable<IntoIter<String>>,
-    typed: Typed,
-    stray: usize,
-}
+impl Group {
+    /// All of them, in the order of the help text.
+    pub const ALL: [Group; 7] = [
+        Group::Connection,
+        Group::Headers,
+        Group::Network,
+        Group::Messages,
+        Group::SignIn,
+        Group::Output,
+        Group::Client,
+    ];
 
-impl Walk {
-    fn run(&mut self) -> Result<()> {
-        while let Some(word) = self.rest.next() {
-            if word == "--" {
-                while let Some(word) = self.rest.next() {
-                    self.free(word);
-                }
-            } else if word.starts_with('-') && word != "-" {
-                self.option(&word)?;
-            } else {
-                self.free(word);
-            }
-        }
-        Ok(())
+    /// The order in the help of a program: what it alone knows stands first, not below what it shares.
+    pub fn in_help_of(program: Program) -> impl Iterator<Item = Group> {
+        let own = (program == Program::Client).then_some(Group::Client);
+        let shared = Group::ALL
+            .into_iter()
+            .filter(|group| *group != Group::Client);
+        own.into_iter().chain(shared)
     }
 
-    fn free(&mut self, word: String) {
-        if self.typed.url.is_none() {
-            self.typed.url = Some(word);
-        } else if self.typed.port.is_none() {
-            self.typed.port = Some(word);
-        } else {
-            self.stray += 1;
+    /// The heading.
+    pub fn title(self) -> &'static str {
+        match self {
+            Group::Connection => "Connection",
+            Group::Headers => "Headers",
+            Group::Network => "Network",
+            Group::Messages => "Messages and tools",
+            Group::SignIn => "Sign-in (OAuth)",
+            Group::Output => "Output",
+            Group::Client => "mcp-remote-client only",
         }
-    }
-
-    fn option(&mut self, word: &str) -> Result<()> {
-        let (name, inline) = match word.split_once('=') {
-            Some((name, value)) => (name, Some(value.to_owned())),
-            None => (word, None),
-        };
-        let flag = match find(name) {
-            Some(flag) if flag.is_for(self.program) => flag,
-            Some(flag) => {
-                self.warn(format!(
-                    "{} is an option of mcp-remote-client; ignored",
-                    flag.name
-                ));
-                return Ok(());
-            }
-            None => {
-                self.unknown(name, inline.is_some());
-                return Ok(());
-            }
-        };
-        if !flag.takes_value() {
-            if inline.is_some() {
-                self.warn(format!(
-                    "{} takes no value; what follows the \"=\" is ignored",
-                    flag.name
-                ));
-            }
-            self.add(flag, String::new());
-            return Ok(());
-        }
-        let value = inline.or_else(|| self.rest.next_if(|next| !is_option(next)));
-        match value {
-            Some(value) if flag.name == "--header" => {
-                let value = self.rejoined(value);
-                self.add(flag, value);
-            }
-            Some(value) => self.add(flag, value),
-            // npm stops here: without them the sign-in would be another one than was asked for.
-            // Of ours, those without which something else would be done.
-            None if MUST_HAVE_VALUE.contains(&flag.name) => {
-                let what = format!("{} needs a value", flag.name);
-                return Err(Error::new(Kind::Usage, what).with_hint(flag.usage()));
-            }
-            // Which clients there are, and that `--from-npx` needs none, is told by `setup`.
-            None if flag.name == "--setup" => self.add(flag, String::new()),
-            None => self.warn(format!("{} needs a value, ignored", flag.name)),
-        }
-        Ok(())
-    }
-
-    fn add(&mut self, flag: &'static Flag, value: String) {
-        // npm refuses a second success URL; `oauth_flags` does, and so must see both.
-        if flag.takes_value()
-            && !flag.repeatable
-            && self.typed.has(flag.name)
-            && flag.name != "--auth-success-url"
-        {
-            self.warn(format!(
-                "{} is given again; the first one counts",
-                flag.name
-            ));
-        }
-        self.typed.flags.push((flag.name, value));
-    }
-
-    /// A header whose value is missing takes the words up to the next option, address or port;
-    /// one that has only an authentication scheme takes one word.
-    fn rejoined(&mut self, mut header: String) -> String {
-        let url_known = self.typed.url.is_some();
-        let may_follow = |word: &String| {
-            !is_option(word) && !word.starts_with("--") && (url_known || !word.contains("://"))
-        };
-        let is_split = value_of(&header).is_some_and(str::is_empty);
-        let is_more =
-            |word: &String| !word.bytes().all(|b| b.is_ascii_digit()) && !word.contains("://");
-        let mut taken = 0;
-        while let Some(value) = value_of(&header) {
-            let needs_more = value.is_empty()
-                || ["bearer", "basic", "token"].contains(&value.to_ascii_lowercase().as_str());
-            let next = self.rest.next_if(|word| {
-                may_follow(word) && (needs_more || is_split && taken > 0 && is_more(word))
-            });
-            let Some(word) = next else { break };
-            header = format!("{} {word}", header.trim_end());
-            taken += 1;
-        }
-        header
-    }
-
-    /// Its value, if it may have one, must become neither address nor port.
-    fn unknown(&mut self, name: &str, has_value: bool) {
-        let nearest = nearest(name, self.program);
-        let url_known = self.typed.url.is_some();
-        if !has_value && nearest.is_none_or(Flag::takes_value) {
-            self.rest
-                .next_if(|next| !next.starts_with('-') && (url_known || !next.contains("://")));
-        }
-        // Cut at the first odd letter: a host may have glued a header value to its flag.
-        let name: String = name
-            .chars()
-            .take_while(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
-            .take(40)
-            .collect();
-        self.warn(match nearest {
-            Some(nearest) => {
-                format!(
-                    "unknown option {name} is ignored; did you mean {}?",
-                    nearest.name
-                )
-            }
-            None => format!("unknown option {name} is ignored; see --help"),
-        });
-    }
-
-    fn warn(&mut self, what: String) {
-        self.typed.warnings.push(what);
     }
 }
 
-/// These are refused without a value.
-const MUST_HAVE_VALUE: &[&str] = &[
-    "--auth-success-url",
-    "--token-endpoint",
-    "--profile",
-    "--call",
-    "--read",
-    "--prompt",
+/// A flag that takes a value.
+const fn flag(
+    group: Group,
+    name: &'static str,
+    value: &'static str,
+    default: &'static str,
+    home: &'static str,
+    help: &'static str,
+) -> Flag {
+    Flag {
+        name,
+        short: &[],
+        value,
+        repeatable: false,
+        group,
+        help,
+        default,
+        home,
+    }
+}
+
+/// A flag that is given or not.
+const fn switch(group: Group, name: &'static str, home: &'static str, help: &'static str) -> Flag {
+    flag(group, name, "", "", home, help)
+}
+
+use Group::{Client, Connection, Headers, Messages, Network, Output, SignIn};
+
+/// Every flag.
+#[rustfmt::skip] // A table is read by its columns.
+pub const FLAGS: &[Flag] = &[
+    flag(Connection, "--transport", "STRATEGY", "http-first", "bridge/strategy.rs", "Which transport to try: http-first, sse-first, http-only, sse-only"),
+    flag(Connection, "--protocol", "ERA", "detect", "cli/config.rs", "Era of the server: detect, auto (asks it first), legacy, modern (from 2026-07-28)"),
+    switch(Connection, "--allow-http", "cli/config.rs", "Allow plain http to hosts that are not this machine"),
+    flag(Headers, "--header", "\"NAME: VALUE\"", "", "cli/config/headers.rs", "Send a header to the server; ${VAR} in the value is replaced").repeatable(),
+    flag(Headers, "--header-file", "FILE", "", "cli/config/headers.rs", "Read headers from a file, one per line; # starts a comment line").repeatable(),
+    switch(Headers, "--disable-cookies", "transport/cookies.rs", "Do not keep and send back cookies"),
+    flag(Network, "--connect-timeout", "SECONDS", "10", "transport/agent.rs", "Limit for connecting: TCP, proxy and TLS together"),
+    flag(Network, "--headers-timeout", "SECONDS", "300", "transport/agent.rs", "Limit until an answer begins; 0 is none"),
+    flag(Network, "--body-timeout", "SECONDS", "300", "transport/agent.rs", "Limit for a silence inside an answer; 0 is none; holds for open streams only if given"),
+    flag(Network, "--request-timeout", "SECONDS", "none", "bridge/requests.rs", "Answer a request with an error after this time and cancel it at the server; 0 is none"),
+    switch(Network, "--ipv4", "transport/agent.rs", "Connect over IPv4 only"),
+    switch(Network, "--no-proxy", "transport/agent.rs", "Ignore HTTPS_PROXY, HTTP_PROXY and ALL_PROXY"),
+    switch(Network, "--enable-proxy", "transport/agent.rs", "Accepted for compatibility: proxies are used by default"),
+    flag(Network, "--ca-cert", "FILE", "", "transport/tls.rs", "Trust the certificates in a PEM file in addition").repeatable(),
+    flag(Network, "--client-cert", "FILE", "", "transport/tls.rs", "Client certificate chain (PEM) for mutual TLS; needs --client-key"),
+    flag(Network, "--client-key", "FILE", "", "transport/tls.rs", "Private key (PEM) of the client certificate"),
+    switch(Network, "--keep-alive", "bridge/keep_alive.rs", "Send a ping whenever nothing was said for the ping interval"),
+    flag(Network, "--ping-interval", "SECONDS", "30", "bridge/keep_alive.rs", "Time without traffic after which a ping is sent; turns --keep-alive on"),
+    flag(Messages, "--ignore-tool", "GLOB", "", "bridge/tool_filter.rs", "Hide tools whose name matches; * stands for any text").repeatable(),
+    flag(Messages, "--allow-tool", "GLOB", "", "bridge/tool_filter.rs", "Show only tools whose name matches; --ignore-tool wins").repeatable(),
+    flag(Messages, "--max-message-size", "MIB", "64", "cli/config.rs", "Longest message that is passed on, either way"),
+    flag(SignIn, "--host", "NAME", "localhost (127.0.0.1 on Windows)", "cli/config.rs", "Host name in the redirect URI"),
+    flag(SignIn, "--callback-path", "PATH", "/oauth/callback", "cli/config.rs", "Path of the redirect URI"),
+    flag(SignIn, "--auth-timeout", "SECONDS", "30", "cli/config.rs", "How long a request waits for a sign-in"),
+    flag(SignIn, "--auth-success-url", "URL", "", "cli/config.rs", "Send the browser there after signing in"),
+    switch(SignIn, "--no-browser", "cli/config.rs", "Print the sign-in address, open nothing"),
+    flag(SignIn, "--static-oauth-client-info", "JSON|@FILE", "", "cli/config.rs", "Use this client registration; ${VAR} in it is replaced"),
+    flag(SignIn, "--static-oauth-client-metadata", "JSON|@FILE", "", "cli/config.rs", "Override members of the client metadata"),
+    flag(SignIn, "--client-metadata-url", "URL", "", "cli/config.rs", "Client id metadata document"),
+    flag(SignIn, "--client-assertion-key", "FILE", "", "cli/config.rs", "Private key (PEM) that signs client assertions (private_key_jwt)"),
+    flag(SignIn, "--accept-issuer", "URL", "", "oauth/issuer.rs", "Believe metadata that names this issuer, wherever it was found"),
+    switch(SignIn, "--accept-missing-s256", "oauth/server_metadata.rs", "Sign in although the authorization server does not offer PKCE with S256"),
+    flag(SignIn, "--resource", "URL", "", "cli/config.rs", "Value of the resource parameter; empty leaves it out"),
+    switch(SignIn, "--disable-resource-parameter", "cli/config.rs", "Leave the resource parameter out"),
+    flag(SignIn, "--authorize-param", "KEY=VALUE", "", "cli/config.rs", "Extra parameter of the authorization request").repeatable(),
+    switch(SignIn, "--use-id-token", "cli/config.rs", "Send the id token instead of the access token"),
+    switch(SignIn, "--device-code", "cli/config.rs", "Sign in with a code on another device"),
+    switch(SignIn, "--client-credentials", "cli/config.rs", "Sign in as a program, with the static client"),
+    flag(SignIn, "--profile", "NAME", "", "store/server_hash.rs", "A sign-in of its own: keeps several accounts on one server apart"),
+    flag(SignIn, "--token-endpoint", "URL", "", "cli/config.rs", "Token endpoint for --client-credentials, without discovery"),
+    switch(Output, "--debug", "log.rs", "Tell each step, on stderr and in a file beside the credentials"),
+    switch(Output, "--silent", "log.rs", "Write nothing to stderr"),
+    flag(Output, "--log-file", "FILE", "", "log.rs", "Append log lines to a file, too"),
+    flag(Output, "--log-format", "FORMAT", "text", "log.rs", "text or json"),
+    switch(Output, "--help", "cli/mod.rs", "Print this help").short(&["-h"]),
+    switch(Output, "--version", "cli/mod.rs", "Print the version").short(&["-V", "-v"]),
+    switch(Client, "--json", "cli/doctor.rs", "Print JSON: one document, or the result as it came"),
+    flag(Client, "--call", "TOOL", "", "cli/call.rs", "Call a tool; its arguments follow the address: JSON, @FILE, or - for stdin"),
+    flag(Client, "--read", "URI", "", "cli/call.rs", "Read a resource"),
+    flag(Client, "--prompt", "NAME", "", "cli/call.rs", "Get a prompt; its arguments follow the address, as for --call"),
+    switch(Client, "--list-tools", "cli/call.rs", "List the tools and what they take"),
+    switch(Client, "--list", "cli/sessions.rs", "List the stored sign-ins: server, account, expiry, last use; needs no address"),
+    switch(Client, "--status", "cli/sessions.rs", "Say whether there are tokens for the server, and until when"),
+    switch(Client, "--logout", "cli/sessions.rs", "Revoke and delete the tokens for the server"),
+    switch(Client, "--all", "cli/sessions.rs", "With --logout: for every server; needs no address"),
+    flag(Client, "--setup", "CLIENT", "", "cli/setup.rs", "Print the configuration that makes an MCP client use the server"),
+    switch(Client, "--write", "cli/setup.rs", "With --setup: put it into the client's file; the old file is kept as .bak"),
+    flag(Client, "--name", "NAME", "from the address", "cli/setup.rs", "With --setup: what the client calls the server"),
+    flag(Client, "--file", "FILE", "the client's own", "cli/setup.rs", "With --setup: the file to put it into"),
+    flag(Client, "--from-npx", "FILE", "", "cli/setup.rs", "With --setup: make entries for npm's mcp-remote start this program; needs no address"),
 ];
-
-fn value_of(header: &str) -> Option<&str> {
-    header.split_once(':').map(|(_, value)| value.trim())
-}
-
-/// Whether the word is an option of ours, and so not the value of the one before it.
-fn is_option(word: &str) -> bool {
-    let name = word.split_once('=').map_or(word, |(name, _)| name);
-    word == "--" || find(name).is_some()
-}
-
-fn find(name: &str) -> Option<&'static Flag> {
-    FLAGS
-        .iter()
-        .find(|flag| flag.name == name || flag.short.contains(&name))
-}
-
-/// The flag that differs least from this name, if it is near enough to be meant.
-fn nearest(name: &str, program: Program) -> Option<&'static Flag> {
-    FLAGS
-        .iter()
-        .filter(|flag| flag.is_for(program))
-        .map(|flag| (distance(name, flag.name), flag))
-        .min_by_key(|(distance, _)| *distance)
-        .filter(|(distance, flag)| *distance <= 1 + flag.name.len() / 6)
-        .map(|(_, flag)| flag)
-}
-
-/// How many letters must be changed, added or left out (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (at, left) in a.chars().enumerate() {
-        let mut above_left = at;
-        let mut before = at + 1;
-        for (right, above) in b.iter().zip(row.iter_mut().skip(1)) {
-            let here = (*above + 1)
-                .min(before + 1)
-                .min(above_left + usize::from(left != *right));
-            above_left = *above;
-            *above = here;
-            before = here;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = at + 1;
-        }
-    }
-    row.last().copied().unwrap_or(usize::MAX)
-}
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parse_for(program: Program, words: &[&str]) -> Result<Typed> {
-        parse(program, words.iter().map(OsString::from).collect())
-    }
-
-    fn typed(words: &[&str]) -> Typed {
-        parse_for(Program::Proxy, words).unwrap()
-    }
-
     #[test]
-    fn options_stand_anywhere_and_take_values_both_ways() {
-        let expected = vec![
-            ("--transport", "sse-only".to_owned()),
-            ("--debug", String::new()),
-        ];
-        for words in [
-            &[
-                "--transport",
-                "sse-only",
-                "--debug",
-                "https://a.test",
-                "9000",
-            ][..],
-            &["https://a.test", "--transport=sse-only", "9000", "--debug"][..],
-            &[
-                "--transport=sse-only",
-                "--debug",
-                "--",
-                "https://a.test",
-                "9000",
-            ][..],
-        ] {
-            let typed = typed(words);
-            assert_eq!(
-                (typed.url.as_deref(), typed.port.as_deref()),
-                (Some("https://a.test"), Some("9000"))
+    fn every_flag_has_one_name_and_one_home_that_names_it() {
+        for (at, flag) in FLAGS.iter().enumerate() {
+            assert!(
+                FLAGS
+                    .iter()
+                    .skip(at + 1)
+                    .all(|other| other.name != flag.name),
+                "{} stands twice",
+                flag.name
             );
-            assert_eq!(typed.flags, expected);
-            assert_eq!(typed.warnings, [""; 0]);
-        }
-    }
-
-    #[test]
-    fn a_typo_is_reported_with_its_neighbour_and_ignored() {
-        for (words, warning) in [
-            (
-                &["u", "--alow-http"][..],
-                "unknown option --alow-http is ignored; did you mean --allow-http?",
-            ),
-            (
-                &["u", "--frobnicate"],
-                "unknown option --frobnicate is ignored; see --help",
-            ),
-            (
-                &["u", "--foo"],
-                "unknown option --foo is ignored; see --help",
-            ),
-            (
-                &["u", "1", "2", "3"],
-                "words beyond the address and the callback port are ignored: 2",
-            ),
-            (&["u", "--header"], "--header needs a value, ignored"),
-            (
-                &["u", "--transport", "a", "--transport=b"],
-                "--transport is given again; the first one counts",
-            ),
-            (
-                &["u", "--debug=1"],
-                "--debug takes no value; what follows the \"=\" is ignored",
-            ),
-            (
-                &["u", "--json"],
-                "--json is an option of mcp-remote-client; ignored",
-            ),
-        ] {
-            assert_eq!(typed(words).warnings, [warning], "{words:?}");
-        }
-        assert!(
-            parse_for(Program::Client, &["u", "--json"])
-                .unwrap()
-                .has("--json")
-        );
-    }
-
-    #[test]
-    fn the_value_of_an_unknown_option_is_neither_address_nor_port() {
-        for words in [
-            &["u", "--not-yet", "value"][..],
-            &["--not-yet", "value", "u"],
-            &["--not-yet=value", "u"],
-            &["u", "--transprt", "value"],
-        ] {
-            let typed = typed(words);
-            assert_eq!(
-                (typed.url.as_deref(), typed.port),
-                (Some("u"), None),
-                "{words:?}"
+            let home = format!("{}/src/{}", env!("CARGO_MANIFEST_DIR"), flag.home);
+            let text = std::fs::read_to_string(&home).unwrap_or_else(|e| panic!("{home}: {e}"));
+            let head: String = text
+                .lines()
+                .take_while(|line| line.starts_with("//!"))
+                .collect();
+            assert!(
+                head.contains(&format!("`{}`", flag.name)),
+                "the head of {} does not name {}",
+                flag.home,
+                flag.name
             );
         }
-        // One that resembles a switch has no value, and an address is an address.
-        assert_eq!(
-            typed(&["u", "--debg", "9000"]).port.as_deref(),
-            Some("9000")
-        );
-        let address = typed(&["--not-yet", "https://a.test"]).url;
-        assert_eq!(address.as_deref(), Some("https://a.test"));
-    }
-
-    #[test]
-    fn an_option_is_never_the_value_of_the_one_before_it() {
-        let typed = typed(&["u", "--transport", "--debug", "--host", "--", "9000"]);
-        assert_eq!(typed.flags, [("--debug", String::new())]);
-        assert_eq!(typed.port.as_deref(), Some("9000"));
-        assert_eq!(typed.warnings.len(), 2);
-    }
-
-    #[test]
-    fn what_npm_refuses_without_a_value_is_refused() {
-        for name in ["--auth-success-url", "--token-endpoint"] {
-            for words in [&["u", name][..], &["u", name, "--debug"]] {
-                let error = parse_for(Program::Proxy, words).unwrap_err();
-                assert_eq!(error.what(), format!("{name} needs a value"));
-            }
-        }
-    }
-
-    #[test]
-    fn headers_that_a_host_split_are_joined_again() {
-        for words in [
-            &["u", "--header", "Authorization: Bearer x"][..],
-            &["u", "--header", "Authorization:", "Bearer", "x", "--debug"][..],
-            &["u", "--header=Authorization:", "Bearer", "x", "9000"][..],
-            &["--header", "Authorization:", "Bearer x", "--", "u"][..],
-            &["--header", "Authorization: Bearer", "x", "u"][..],
-        ] {
-            let typed = typed(words);
-            assert_eq!(
-                typed.value("--header"),
-                Some("Authorization: Bearer x"),
-                "{words:?}"
-            );
-            assert_eq!(typed.url.as_deref(), Some("u"));
-        }
-        let before = typed(&["--header", "X:", "https://a.test"]);
-        assert_eq!(before.url.as_deref(), Some("https://a.test"));
-        let after = typed(&["u", "--header", "Origin:", "https://a.test", "9000"]);
-        assert_eq!(after.value("--header"), Some("Origin: https://a.test"));
-        assert_eq!(after.port.as_deref(), Some("9000"));
-        let many = typed(&["u", "--header", "User-Agent:", "a", "(b;", "c)", "9000"]);
-        assert_eq!(many.value("--header"), Some("User-Agent: a (b; c)"));
-        let whole = typed(&["u", "--header", "X: a", "9000"]);
-        assert_eq!(
-            (whole.value("--header"), whole.port.as_deref()),
-            (Some("X: a"), Some("9000"))
-        );
-    }
-
-    #[test]
-    fn no_warning_and_no_debug_output_repeats_a_word() {
-        for words in [
-            &["u", "1", "hunter2"][..],
-            &["u", "--headerX: hunter2"],
-            &["u", "--nothing=hunter2"],
-            &["u", "--nothing", "hunter2"],
-            &["u", "--header", "X: hunter2"],
-        ] {
-            let typed = typed(words);
-            let shown = format!("{:?} {typed:?}", typed.warnings);
-            assert!(!shown.contains("hunter2"), "{shown}");
-        }
-    }
-
-    #[test]
-    fn the_nearest_word_is_found_by_its_letters() {
-        assert_eq!(
-            (
-                distance("kitten", "sitting"),
-                distance("", "abc"),
-                distance("abc", "abc")
-            ),
-            (3, 3, 0)
-        );
     }
 }

@@ -1,6 +1,6 @@
-//! The text of `--help` and the README's table of flags, both made from `table`.
+//! The text of `--help`, made from `flags`.
 
-use super::table::{FLAGS, Flag, Group, Program};
+use super::flags::{FLAGS, Flag, Group, Program};
 
 /// The text of `--help`.
 pub fn text(program: Program) -> String {
@@ -76,34 +76,9 @@ pub fn heading(group: Group) -> &'static str {
 const WIDTH: usize = 27;
 const CLIENT_CODES: &str = "Exit code: 0 if it worked (without a task: every step), 1 if it did not,\n           2 if a tool called with --call reported an error or the server answered with one\n";
 
-/// The README's tables of flags, one for each group.
-pub fn markdown_table() -> String {
-    let mut text = String::new();
-    for group in Group::ALL {
-        text.push_str(&format!(
-            "**{}**\n\n| flag | default | what it does |\n|---|---|---|\n",
-            group.title()
-        ));
-        for flag in flags_of(group) {
-            let (usage, help) = (cell(&flag.usage()), cell(flag.help));
-            let more = if flag.repeatable { "; repeatable" } else { "" };
-            text.push_str(&format!(
-                "| `{usage}` | {} | {help}{more} |\n",
-                cell(flag.default)
-            ));
-        }
-        text.push('\n');
-    }
-    text
-}
-
 /// The flags under this heading.
 pub fn flags_of(group: Group) -> impl Iterator<Item = &'static Flag> {
     FLAGS.iter().filter(move |flag| flag.group == group)
-}
-
-fn cell(text: &str) -> String {
-    text.replace('|', "\\|")
 }
 
 #[cfg(test)]

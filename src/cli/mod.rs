@@ -4,36 +4,33 @@
 //!  words ─▶ flags (what was typed) ─▶ config (+ environment, files) ─▶ Config ─▶ transport::run, doctor::run
 //! ```
 //!
-//! Exit codes are npm's: 0 after a normal end, help and version; 1 for every refusal and failure. `one_shot` has one more.
+//! Exit codes are npm's: 0 after a normal end, help and version; 1 for every refusal and failure. `call` has one more.
+//!
+//! Flags: `--help`, `--version`.
 
-pub mod client_args;
-mod completions;
+pub mod args;
+mod call;
 pub mod config;
 mod conversation;
 pub mod doctor;
-pub mod env_vars;
 pub mod flags;
-pub mod headers;
 mod help;
 mod listing;
-mod manual;
-mod oauth_flags;
-mod one_shot;
-mod report;
 mod sessions;
 mod setup;
-mod table;
 
 use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use pico_args::Arguments;
+
 use crate::error::{Error, Result};
 use crate::log::{Level, Log};
-use client_args::Task;
-use env_vars::Environment;
-use flags::{Program, Typed};
+use args::{Task, Typed};
+use config::Environment;
+use flags::Program;
 use setup::Request;
 
 /// `mcp-remote`: joins the client on stdin and stdout to the server.
@@ -54,16 +51,17 @@ pub fn doctor() -> ExitCode {
         if let Some(request) = Request::read(&typed, environment)? {
             return Ok(Box::new(move || request.run(environment)));
         }
-        let args = client_args::read(&typed)?;
-        let read = config::read(&typed, args.task.needs_server(), environment)?;
+        let task = Task::of(&typed)?;
+        let json = typed.has("--json");
+        let read = config::read(&typed, task.needs_server(), environment)?;
         Ok(Box::new(move || {
             let log = open_log(&read)?;
             let config = read.config;
-            match args.task {
-                Task::Connect => Ok(doctor::run(config, args.json, log)),
-                Task::Ask(request) => one_shot::run(config, request, args.json, &log),
-                Task::List => sessions::list(&config, args.json, &log),
-                Task::Status => Ok(sessions::status(&config, args.json, log)),
+            match task {
+                Task::Connect => Ok(doctor::run(config, json, log)),
+                Task::Ask(request) => call::run(config, request, json, &log),
+                Task::List => sessions::list(&config, json, &log),
+                Task::Status => Ok(sessions::status(&config, json, log)),
                 Task::Logout => Ok(sessions::logout(&config, &log)),
                 Task::LogoutAll => sessions::logout_all(&config, &log),
             }
@@ -74,31 +72,15 @@ pub fn doctor() -> ExitCode {
 /// What a command line asks for, ready to be done.
 type Work<'a> = Box<dyn FnOnce() -> Result<ExitCode> + 'a>;
 
-/// The text that is all a command line asks for: help, version, what packages are made of.
-fn text_asked_for(program: Program, args: &[OsString]) -> Result<Option<String>> {
-    // Help and version count wherever they stand, even where a value was expected, as in npm.
-    if has(args, &["--help", "-h"]) {
-        return Ok(Some(flags::help(program)));
+/// The text of `--help` or `--version`, wherever the flag stands before a `--`, even where a value is expected, as in npm.
+fn text_asked_for(program: Program, args: &mut Arguments) -> Option<String> {
+    if args.contains(["-h", "--help"]) {
+        Some(help::text(program))
+    } else if args.contains(["-V", "--version"]) || args.contains("-v") {
+        Some(concat!(env!("CARGO_PKG_VERSION"), "\n").to_owned())
+    } else {
+        None
     }
-    if has(args, &["--version", "-V", "-v"]) {
-        return Ok(Some(concat!(env!("CARGO_PKG_VERSION"), "\n").to_owned()));
-    }
-    // For those who make packages; see `manual`.
-    if has(args, &["--print-man"]) {
-        return Ok(Some(manual::page(program)));
-    }
-    if let Some(at) = args.iter().position(|word| word == "--print-completions") {
-        let shell = args.get(at + 1).and_then(|shell| shell.to_str());
-        return completions::script(program, shell.unwrap_or_default()).map(Some);
-    }
-    Ok(None)
-}
-
-/// Whether one of these words stands before a `--`.
-fn has(args: &[OsString], names: &[&str]) -> bool {
-    args.iter()
-        .take_while(|word| *word != "--")
-        .any(|word| names.iter().any(|name| word == name))
 }
 
 /// Each program decides for itself what its words ask for, so that neither carries what only the other can do.
@@ -107,22 +89,21 @@ fn start(
     decide: impl for<'a> FnOnce(Typed, Environment<'a>) -> Result<Work<'a>>,
 ) -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
-    // Words that cannot be read must not break the silence either.
-    let silent = has(&args, &["--silent"]);
+    let options = args.iter().take_while(|word| *word != "--").cloned();
+    let mut options = Arguments::from_vec(options.collect());
+    if let Some(text) = text_asked_for(program, &mut options) {
+        // A closed stdout (`--help | head`) is not an error.
+        std::io::stdout().write_all(text.as_bytes()).ok();
+        return ExitCode::SUCCESS;
+    }
+    // Read before anything else: an error in the command line must not break the silence.
+    let silent = options.contains("--silent");
     let environment = |name: &str| std::env::var(name).ok();
     let mut warnings = Vec::new();
-    let decided = match text_asked_for(program, &args) {
-        Ok(Some(text)) => {
-            // A closed stdout (`--help | head`) is no failure.
-            std::io::stdout().write_all(text.as_bytes()).ok();
-            return ExitCode::SUCCESS;
-        }
-        Ok(None) => flags::parse(program, args).and_then(|typed| {
-            warnings.clone_from(&typed.warnings);
-            decide(typed, &environment)
-        }),
-        Err(error) => Err(error),
-    };
+    let decided = args::parse(program, args).and_then(|typed| {
+        warnings.clone_from(&typed.warnings);
+        decide(typed, &environment)
+    });
     let failed = match decided.map(|work| work()) {
         Ok(Ok(code)) => return code,
         // The warnings have been told.

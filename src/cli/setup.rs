@@ -22,9 +22,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::config;
-use super::env_vars::Environment;
-use super::flags::Typed;
+use super::args::Typed;
+use super::config::{self, Environment};
 use crate::error::{Error, Kind, Result};
 use crate::log::clean;
 use clients::{Client, Format, System};
@@ -130,11 +129,6 @@ impl Request {
             Task::FromNpx(file) => from_npx(&file, environment, &say),
         }
     }
-}
-
-/// How the clients are called on the command line.
-pub fn client_ids() -> Vec<&'static str> {
-    clients::CLIENTS.iter().map(|client| client.id).collect()
 }
 
 const FROM_NPX: &str = "mcp-remote-client --setup --from-npx FILE";

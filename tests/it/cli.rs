@@ -69,7 +69,7 @@ fn no_message_repeats_what_may_be_a_secret() {
         ),
         (
             &["9000", "hunter2"],
-            "mcp-remote: warning: words beyond the address and the callback port are ignored: 1\n",
+            "mcp-remote: warning: words after the address and the callback port are ignored: 1\n",
         ),
         (
             &["--token=hunter2"],

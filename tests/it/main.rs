@@ -1,6 +1,7 @@
 //! One test binary: the program as a whole, over sockets and pipes.
 
 #[cfg(unix)]
+mod call;
 mod callback_flood;
 mod cli;
 mod client;
@@ -20,7 +21,6 @@ mod manual;
 #[cfg(target_os = "linux")]
 mod memory;
 mod messages;
-mod one_shot;
 mod process_life;
 mod readme;
 mod requirements;

@@ -1,9 +1,13 @@
 //! The manual pages and completions, as `scripts/manual` writes them: every reader that is at hand takes them.
 
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::support::TempDir;
+use crate::support::process::Start;
+
+#[path = "../manual/main.rs"]
+#[allow(dead_code, reason = "what the example itself starts with")]
+mod making;
 
 /// What a program says to this input, if it is installed; it must not complain.
 fn accepted(program: &str, args: &[&str]) {
@@ -26,20 +30,12 @@ fn accepted(program: &str, args: &[&str]) {
 #[test]
 fn what_scripts_manual_writes_is_read_without_complaint() {
     let out = TempDir::new();
-    let programs = Path::new(env!("CARGO_BIN_EXE_mcp-remote"))
-        .parent()
-        .unwrap();
-    let status = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/manual"))
-        .arg(&out.0)
-        .env("PROGRAMS", programs)
-        .status()
-        .unwrap();
-    assert!(status.success());
+    making::write(&out.0).unwrap();
     for program in ["mcp-remote", "mcp-remote-client"] {
         let path = |name: String| out.0.join(name).to_str().unwrap().to_owned();
         let page = path(format!("man/{program}.1"));
         let text = std::fs::read_to_string(&page).unwrap();
-        for flag in mcp_remote::cli::flags::FLAGS {
+        for flag in making::flags::FLAGS {
             let named = text.contains(&flag.name.replace('-', "\\-"));
             assert!(named || program == "mcp-remote", "{}", flag.name);
         }
@@ -57,23 +53,22 @@ fn what_scripts_manual_writes_is_read_without_complaint() {
     }
 }
 
-/// The completions of both programs, as `scripts/manual` names them, beside a file to be completed.
+/// The completions of both programs, beside a file to be completed.
 #[cfg(unix)]
-fn completions(shell: &str) -> TempDir {
+fn completions() -> TempDir {
     let out = TempDir::new();
-    for program in [
-        env!("CARGO_BIN_EXE_mcp-remote"),
-        env!("CARGO_BIN_EXE_mcp-remote-client"),
-    ] {
-        let print = Command::new(program)
-            .args(["--print-completions", shell])
-            .output()
-            .unwrap();
-        let name = Path::new(program).file_name().unwrap().to_str().unwrap();
-        std::fs::write(out.0.join(format!("_{name}")), print.stdout).unwrap();
-    }
+    making::write(&out.0).unwrap();
     std::fs::write(out.0.join("ca 1.pem"), "").unwrap();
     out
+}
+
+#[test]
+fn the_clients_that_are_completed_are_those_that_setup_names() {
+    let mut client = Start::client(&["--setup", "unknown"]).go();
+    client.wait_exit();
+    let listed = making::completions::CLIENTS.join(", ");
+    let stderr = client.stderr();
+    assert!(stderr.ends_with(&format!("one of {listed}\n")), "{stderr}");
 }
 
 /// What a script of this shell says; nothing, with a word about it, where the shell is not installed.
@@ -104,11 +99,11 @@ fn said_by(shell: &str, args: &[&str], at: &TempDir) -> Option<Vec<String>> {
 #[cfg(unix)]
 #[test]
 fn bash_completes_flags_values_and_files() {
-    let out = completions("bash");
+    let out = completions();
     let complete = |words: &[&str]| {
         let list: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
         let script = format!(
-            "source _mcp-remote-client; COMP_WORDS=({}); COMP_CWORD=$((${{#COMP_WORDS[@]}}-1)); \
+            "source completions/mcp-remote-client.bash; COMP_WORDS=({}); COMP_CWORD=$((${{#COMP_WORDS[@]}}-1)); \
              _mcp_remote_client; IFS='|'; echo \"${{COMPREPLY[*]}}\"; complete -p mcp-remote-client",
             list.join(" ")
         );
@@ -160,7 +155,7 @@ zpty -d terminal
 #[cfg(unix)]
 #[test]
 fn zsh_completes_flags_values_and_files() {
-    let out = completions("zsh");
+    let out = completions();
     let lines = [
         ("mcp-remote --tr", "mcp-remote --transport="),
         (
@@ -203,7 +198,8 @@ fn zsh_completes_flags_values_and_files() {
             "mcp-remote-client --list-tools ",
         ),
     ];
-    let directory = out.0.to_str().unwrap();
+    let directory = out.0.join("completions");
+    let directory = directory.to_str().unwrap();
     let typed = lines.iter().map(|(line, _)| *line);
     let args: Vec<&str> = ["-f", "-c", TAB_IN_ZSH, "zsh", directory]
         .into_iter()
@@ -218,7 +214,7 @@ fn zsh_completes_flags_values_and_files() {
 #[cfg(unix)]
 #[test]
 fn fish_completes_flags_values_and_files() {
-    let out = completions("fish");
+    let out = completions();
     for (line, expected) in [
         ("mcp-remote --tr", &["--transport"][..]),
         ("mcp-remote --transport sse", &["sse-first", "sse-only"]),
@@ -230,7 +226,7 @@ fn fish_completes_flags_values_and_files() {
         ("mcp-remote-client --setup cu", &["cursor"]),
         ("mcp-remote-client --list-t", &["--list-tools"]),
     ] {
-        let script = "source _mcp-remote; source _mcp-remote-client; complete -C $argv[1]";
+        let script = "source completions/mcp-remote.fish; source completions/mcp-remote-client.fish; complete -C $argv[1]";
         let found = said_by("fish", &["--no-config", "-c", script, line], &out);
         // Each with what it is for, after a tab.
         let words = found

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 
 fn read_with(words: &[&str], variables: &[(&str, &str)]) -> Result<Read> {
     let typed =
-        super::super::flags::parse(Program::Proxy, words.iter().map(OsString::from).collect())?;
+        super::super::args::parse(Program::Proxy, words.iter().map(OsString::from).collect())?;
     let environment = |name: &str| {
         variables
             .iter()
@@ -354,7 +354,7 @@ fn notes_hold_names_and_no_values() {
 
 #[test]
 fn a_task_for_every_server_needs_no_address() {
-    let typed = super::super::flags::parse(Program::Client, vec!["--list".into()]).unwrap();
+    let typed = super::super::args::parse(Program::Client, vec!["--list".into()]).unwrap();
     let read = read(&typed, false, &|_| None).unwrap();
     assert_eq!(read.config.server.as_str(), "about:blank");
     // Nobody can type it.

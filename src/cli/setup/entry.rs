@@ -7,7 +7,8 @@
 
 use serde_json::Value;
 
-use super::super::flags::{FLAGS, Program, Typed};
+use super::super::args::Typed;
+use super::super::flags::{FLAGS, Program};
 use crate::error::{Error, Kind, Result};
 use crate::log::clean;
 
@@ -235,7 +236,7 @@ fn is_secret(header: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::flags::parse;
+    use super::super::super::args::parse;
     use super::*;
 
     fn entry(words: &[&str]) -> (Entry, Vec<String>) {

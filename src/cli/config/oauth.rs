@@ -7,9 +7,9 @@ use std::time::Duration;
 use serde_json::Value;
 use url::Url;
 
-use super::config::{plain, usage};
+use super::super::args::Typed;
 use super::env_vars::{Environment, expand};
-use super::flags::Typed;
+use super::{plain, usage};
 use crate::config::OAuth;
 use crate::error::{Error, Kind, Result};
 use crate::log::clean;

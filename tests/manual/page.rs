@@ -1,10 +1,7 @@
-//! The manual pages, made from `table`: `--print-man` of each program prints its own. Pure.
-//!
-//! Not in the list of flags: it is for those who make packages (`scripts/manual`), as `--print-completions` is.
+//! The manual pages, made from the table of flags.
 
-use super::flags::Program;
+use super::flags::{Group, Program};
 use super::help::{self, flags_of};
-use super::table::Group;
 
 /// The manual page of a program, for `man`.
 pub fn page(program: Program) -> String {
@@ -170,7 +167,7 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::table::FLAGS;
+    use super::super::flags::FLAGS;
     use super::*;
 
     #[test]

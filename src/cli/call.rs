@@ -20,7 +20,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::client_args::Request;
+use super::args::Request;
 use super::conversation::{Conversation, Failed, Options, Seen};
 use super::listing;
 use crate::config::Config;
