@@ -19,11 +19,11 @@ use crate::mcp::meta;
 
 impl Bridge {
     /// A message of the adapter for the server.
-    fn core_message_of_ours(&mut self, now: Instant, since: Instant, message: Arc<Message>) {
+    fn core_message_of_ours(&mut self, since: Instant, message: Arc<Message>) {
         match message.kind() {
             Kind::Request { id, .. } => self.admit_request(since, id.clone(), message),
             Kind::Notification { .. } | Kind::Response { .. } => {
-                self.core_message(now, since, Arc::unwrap_or_clone(message))
+                self.core_message(since, Arc::unwrap_or_clone(message))
             }
         }
     }
@@ -88,34 +88,34 @@ impl Bridge {
     }
 
     /// Carries out what an adapter asks for, for what the client waits for since then.
-    pub(crate) fn take(&mut self, now: Instant, mut since: Instant, steps: Vec<Step>) {
+    pub(crate) fn take(&mut self, mut since: Instant, steps: Vec<Step>) {
         for step in steps {
             match step {
                 Step::Since(came) => since = came,
-                Step::Server(message) => self.core_message_of_ours(now, since, message),
+                Step::Server(message) => self.core_message_of_ours(since, message),
                 Step::Client(message) => self.out.push_back(Output::Client(message)),
                 Step::Cancel(id) => match self.speaks_modern() {
                     true => self.cancel_modern(&id),
-                    false => self.cancel_ours(now, &id),
+                    false => self.cancel_ours(&id),
                 },
                 Step::Warn(text) => self.warn(text),
                 Step::Settled(era) => self.server_is(era),
-                Step::GiveUp { waiting, why, word } => self.give_up(now, waiting, why, word),
+                Step::GiveUp { waiting, why, word } => self.give_up(waiting, why, word),
             }
         }
     }
 
     /// Tells the adapter what it was not told yet; whether there was something.
-    pub(crate) fn tell_adapter(&mut self, now: Instant) -> bool {
+    pub(crate) fn tell_adapter(&mut self) -> bool {
         let mut told = false;
         while let Some(news) = self.news.pop_front() {
             told = true;
             let steps = match &mut self.adapter {
                 Adapter::Same => continue,
-                Adapter::LegacyToModern(adapter) => adapter.hear(now, news),
-                Adapter::ModernToLegacy(adapter) => adapter.hear(now, news),
+                Adapter::LegacyToModern(adapter) => adapter.hear(self.now, news),
+                Adapter::ModernToLegacy(adapter) => adapter.hear(self.now, news),
             };
-            self.take(now, now, steps);
+            self.take(self.now, steps);
         }
         told
     }
@@ -128,31 +128,31 @@ impl Bridge {
         }
     }
 
-    pub(crate) fn adapter_is_due(&mut self, now: Instant) {
-        if self.adapter_due().is_none_or(|at| at > now) {
+    pub(crate) fn adapter_is_due(&mut self) {
+        if self.adapter_due().is_none_or(|at| at > self.now) {
             return;
         }
         let steps = match &mut self.adapter {
             Adapter::Same => return,
-            Adapter::LegacyToModern(adapter) => adapter.is_due(now),
-            Adapter::ModernToLegacy(adapter) => adapter.is_due(now),
+            Adapter::LegacyToModern(adapter) => adapter.is_due(self.now),
+            Adapter::ModernToLegacy(adapter) => adapter.is_due(self.now),
         };
-        self.take(now, now, steps);
+        self.take(self.now, steps);
     }
 
     /// A lost session was renewed.
-    pub(crate) fn adapter_renewed(&mut self, now: Instant) {
+    pub(crate) fn adapter_renewed(&mut self) {
         if let Adapter::ModernToLegacy(adapter) = &mut self.adapter {
             let steps = adapter.renewed();
-            self.take(now, now, steps);
+            self.take(self.now, steps);
         }
     }
 
     /// Nobody listened to the server for a while.
-    pub(crate) fn adapter_missed(&mut self, now: Instant) {
+    pub(crate) fn adapter_missed(&mut self) {
         if let Adapter::ModernToLegacy(adapter) = &mut self.adapter {
             let steps = adapter.missed();
-            self.take(now, now, steps);
+            self.take(self.now, steps);
         }
     }
 
@@ -194,7 +194,7 @@ impl Bridge {
             self.cancel_modern(&id);
             end_subscription(&id, &mut steps);
         }
-        self.take(self.now, self.now, steps.0);
+        self.take(self.now, steps.0);
     }
 }
 

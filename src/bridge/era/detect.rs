@@ -8,7 +8,7 @@
 //! Spec: MCP 2026-07-28 basic/versioning (Compatibility Matrix: a legacy server may stay silent), basic/transports/stdio
 //! (Backward Compatibility).
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::bridge::era::{Adapter, Why};
 use crate::bridge::http_exchanges::{PATIENCE, Running};
@@ -24,7 +24,7 @@ const ASK_LIMIT: Duration = Duration::from_secs(10);
 
 impl Bridge {
     /// Whether the next message may leave: the first one of a modern client is the probe.
-    pub(crate) fn era_is_ready(&self, now: Instant) -> bool {
+    pub(crate) fn era_is_ready(&self) -> bool {
         let probing = matches!(self.adapter, Adapter::Same)
             && self.eras.client == Some(Era::Modern)
             && self.eras.server.is_none()
@@ -33,7 +33,7 @@ impl Bridge {
             && self.settings.protocol.finds_out();
         let holds_back = |exchange| {
             let running: Option<&Running> = self.exchanges.get(&exchange);
-            running.is_some_and(|running| now < running.since + PATIENCE)
+            running.is_some_and(|running| self.now < running.since + PATIENCE)
         };
         !probing
             || !self.requests.any(|open| match open.state {
@@ -60,7 +60,7 @@ impl Bridge {
     }
 
     /// A server that does not answer the probe may know nothing of it, and the client does not wait for ever.
-    pub(crate) fn limit_probe(&mut self, now: Instant, id: &RequestId) {
+    pub(crate) fn limit_probe(&mut self, id: &RequestId) {
         let request_timeout = self.settings.request_timeout;
         let limit = match (self.decides(id), &self.adapter) {
             (Some((Era::Modern, method)), _) if backoff::is_safe(&method) => PATIENCE,
@@ -71,15 +71,15 @@ impl Bridge {
             _ => return,
         };
         if let Some(open) = self.requests.find(id) {
-            open.limit(now + limit);
+            open.limit(self.now + limit);
         }
     }
 
     /// The server took a request and said nothing more; whether it is dealt with here.
-    pub(crate) fn era_silent(&mut self, now: Instant, id: &RequestId, why: &Error) -> bool {
+    pub(crate) fn era_silent(&mut self, id: &RequestId, why: &Error) -> bool {
         match (self.decides(id), Message::made(why.to_json_rpc(id))) {
             (Some((Era::Modern, method)), Ok(answer)) if method == "server/discover" => {
-                self.translate(now, id, Era::Modern, Why::Answered(answer));
+                self.translate(id, Era::Modern, Why::Answered(answer));
                 true
             }
             (Some(_) | None, Ok(_) | Err(_)) => false,
@@ -88,7 +88,7 @@ impl Bridge {
 
     /// The server has brought nothing for a request that does no harm twice; whether it is dealt with here. One that is
     /// only slow gets all the time it needs.
-    pub(crate) fn era_slow(&mut self, now: Instant, id: &RequestId) -> bool {
+    pub(crate) fn era_slow(&mut self, id: &RequestId) -> bool {
         let is_silent = |open: &mut Open| match open.state {
             State::Running(exchange) => self
                 .exchanges
@@ -99,7 +99,7 @@ impl Bridge {
         if self.requests.find(id).is_some_and(is_silent)
             && matches!(self.decides(id), Some((Era::Modern, _)))
         {
-            self.translate(now, id, Era::Modern, Why::Silent);
+            self.translate(id, Era::Modern, Why::Silent);
             return true;
         }
         false

@@ -9,7 +9,7 @@
 //! Spec: MCP 2026-07-28 basic/transports/streamable-http, basic/patterns/cancellation, basic/patterns/subscriptions,
 //! changelog (9).
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::bridge::era::Adapter;
 use crate::bridge::era::modern_client::subscriptions::may_be_missed;
@@ -56,9 +56,9 @@ impl Bridge {
     }
 
     /// Sends an open request again, as a new one.
-    pub(crate) fn reissue(&mut self, now: Instant, id: &RequestId) {
+    pub(crate) fn reissue(&mut self, id: &RequestId) {
         self.rename(id);
-        self.send_request(now, id);
+        self.send_request(id);
     }
 
     /// The next attempt of a request has an id of its own.
@@ -70,7 +70,7 @@ impl Bridge {
     }
 
     /// The end of an exchange with a modern server; given back if nothing is special about it.
-    pub(crate) fn modern_ended(&mut self, now: Instant, id: &RequestId, end: End) -> Option<End> {
+    pub(crate) fn modern_ended(&mut self, id: &RequestId, end: End) -> Option<End> {
         if !self.speaks_modern()
             || matches!(end, End::Broken(_, Stage::Hopeless))
             || self.is_stopping()
@@ -89,7 +89,7 @@ impl Bridge {
                 .pause(failures, LISTEN_PAUSE, backoff::MOST_FOR_STREAMS);
             self.rename(id);
             if let Some(open) = self.requests.find(id) {
-                open.state = State::Paused(now + pause);
+                open.state = State::Paused(self.now + pause);
             }
             return None;
         }
@@ -101,7 +101,7 @@ impl Bridge {
         if first && (backoff::is_safe(&method) || self.tools.may_repeat(&call)) {
             if let Some(open) = self.requests.find(id) {
                 open.failures = 1;
-                open.state = State::Paused(now);
+                open.state = State::Paused(self.now);
             }
             self.rename(id);
             return None;
@@ -113,7 +113,7 @@ impl Bridge {
             // It hangs up on what every modern server knows.
             let what = format!("\"{method}\" was not answered: {}", error.what());
             let error = Error::new(Kind::PeerMisbehaved, what);
-            if !self.era_silent(now, id, &error) {
+            if !self.era_silent(id, &error) {
                 self.fail(id, error);
             }
             return None;

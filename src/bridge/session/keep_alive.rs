@@ -50,11 +50,11 @@ impl Bridge {
             .then(|| self.keep_alive.last_traffic + interval)
     }
 
-    pub(crate) fn keep_alive_is_due(&mut self, now: Instant) {
-        if self.keep_alive_due().is_none_or(|at| at > now) {
+    pub(crate) fn keep_alive_is_due(&mut self) {
+        if self.keep_alive_due().is_none_or(|at| at > self.now) {
             return;
         }
-        self.keep_alive.last_traffic = now;
+        self.keep_alive.last_traffic = self.now;
         if self.link.is_sse() && self.link.endpoint().is_none() {
             return;
         }
@@ -69,7 +69,7 @@ impl Bridge {
         )) {
             Ok(ping) => {
                 let action = self.post(Arc::new(ping));
-                self.open(now, Purpose::Ping, action);
+                self.open(Purpose::Ping, action);
                 self.keep_alive.pending = Some(id);
             }
             Err(error) => self.warn(error.to_string()),
