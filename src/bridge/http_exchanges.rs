@@ -7,7 +7,6 @@ use crate::bridge::{
     Action, Bridge, Content, End, Exchange, ExchangeId, Head, Output, Progress, Refusal, Stage,
     transport_choice,
 };
-use crate::error::{Error, Kind as ErrorKind};
 use crate::jsonrpc::{Kind, Malformed, Message, Parsed, RequestId};
 
 /// An exchange that is under way.
@@ -242,7 +241,7 @@ impl Bridge {
             Purpose::SseStream => self.sse_stream_refused(refusal),
             Purpose::Renewal => self.renewal_refused(refusal),
             Purpose::Reconfirm => self.renewed(),
-            Purpose::Ping => self.keep_alive.pending = None,
+            Purpose::Ping => {}
             Purpose::EndSession => self.session_ended(),
         }
     }
@@ -259,11 +258,7 @@ impl Bridge {
             Purpose::SseStream => self.sse_stream_ended(end),
             Purpose::Renewal => self.renewal_ended(end),
             Purpose::Reconfirm => self.renewed(),
-            Purpose::Ping => {
-                if !self.link.is_sse() {
-                    self.keep_alive.pending = None;
-                }
-            }
+            Purpose::Ping => {}
             Purpose::EndSession => {
                 if let End::Broken(error, _) = end {
                     self.debug(format!("the session was not ended: {}", error.what()));
@@ -280,11 +275,11 @@ impl Bridge {
                 for part in parts {
                     match part {
                         Ok(message) => self.server_message(id, message),
-                        Err(malformed) => self.bad_server_message(id, &malformed.reason),
+                        Err(malformed) => self.bad_server_message(&malformed.reason),
                     }
                 }
             }
-            Err(malformed) => self.bad_server_message(id, &malformed.reason),
+            Err(malformed) => self.bad_server_message(&malformed.reason),
         }
     }
 
@@ -298,30 +293,11 @@ impl Bridge {
         }
     }
 
-    pub(crate) fn bad_server_message(&mut self, exchange: ExchangeId, reason: &str) {
+    pub(crate) fn bad_server_message(&mut self, reason: &str) {
         self.warn(format!(
-            "{} sent something that is no message: {reason}",
+            "{} sent something that is not a valid message: {reason}",
             self.settings.server
         ));
-        let Some(Running {
-            purpose: Purpose::Request(id) | Purpose::Resume(id),
-            content: Some(Content::Json),
-            ..
-        }) = self.exchanges.get(&exchange)
-        else {
-            return;
-        };
-        let id = id.clone();
-        self.fail(
-            &id,
-            Error::new(
-                ErrorKind::PeerMisbehaved,
-                format!(
-                    "the answer of {} is no message: {reason}",
-                    self.settings.server
-                ),
-            ),
-        );
     }
 
     pub(crate) fn do_what_is_due(&mut self) {

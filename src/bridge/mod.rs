@@ -48,8 +48,8 @@ use crate::error::{Error, Kind as ErrorKind};
 use crate::jsonrpc::{Kind, Message, Parsed, RequestId};
 use crate::log::Level;
 use backoff::Backoff;
-use era::adapter::News;
-use era::{Adapter, Eras};
+use era::Eras;
+use era::adapter::{Adapter, News};
 use notifications::Delivery;
 use request::table::InFlight;
 use session::get_stream::Standing;
@@ -81,7 +81,7 @@ pub struct Bridge {
     keep_alive: KeepAlive,
     closing: Option<Closing>,
     eras: Eras,
-    adapter: Adapter,
+    adapter: Option<Box<dyn Adapter>>,
     /// What the adapter has not been told yet.
     news: VecDeque<News>,
     tools: ToolNotes,
@@ -119,7 +119,7 @@ impl Bridge {
             keep_alive: KeepAlive::new(settings.ping_interval, now),
             closing: None,
             eras: Eras::new(settings.remembered_era),
-            adapter: Adapter::Same,
+            adapter: None,
             news: VecDeque::new(),
             tools: ToolNotes::default(),
             refreshes: Vec::new(),

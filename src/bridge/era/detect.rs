@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use crate::bridge::era::{Adapter, Why};
+use crate::bridge::era::Why;
 use crate::bridge::http_exchanges::{PATIENCE, Running};
 use crate::bridge::request::table::{Open, State};
 use crate::bridge::{Bridge, backoff};
@@ -25,12 +25,8 @@ const ASK_LIMIT: Duration = Duration::from_secs(10);
 impl Bridge {
     /// Whether the next message may leave: the first one of a modern client is the probe.
     pub(crate) fn era_is_ready(&self) -> bool {
-        let probing = matches!(self.adapter, Adapter::Same)
-            && self.eras.client == Some(Era::Modern)
-            && self.eras.server.is_none()
-            && !self.eras.accepts
-            && !self.eras.hopeless
-            && self.settings.protocol.finds_out();
+        let probing =
+            self.is_undecided() && self.eras.client == Some(Era::Modern) && !self.eras.accepts;
         let holds_back = |exchange| {
             let running: Option<&Running> = self.exchanges.get(&exchange);
             running.is_some_and(|running| self.now < running.since + PATIENCE)
@@ -52,11 +48,7 @@ impl Bridge {
 
     /// Whether the server's era is not known, and may turn out to be modern.
     pub(crate) fn is_probing(&self) -> bool {
-        matches!(self.adapter, Adapter::Same)
-            && self.eras.server.is_none()
-            && !self.eras.hopeless
-            && self.settings.protocol.finds_out()
-            && !self.link.is_sse()
+        self.is_undecided() && !self.link.is_sse()
     }
 
     /// A server that does not answer the probe may know nothing of it, and the client does not wait for ever.
@@ -64,7 +56,7 @@ impl Bridge {
         let request_timeout = self.settings.request_timeout;
         let limit = match (self.decides(id), &self.adapter) {
             (Some((Era::Modern, method)), _) if backoff::is_safe(&method) => PATIENCE,
-            (None, Adapter::LegacyToModern(adapter)) if adapter.asks() => match request_timeout {
+            (None, Some(adapter)) if adapter.asks() => match request_timeout {
                 Some(limit) => ASK_LIMIT.min(limit / 2),
                 None => ASK_LIMIT,
             },

@@ -34,17 +34,6 @@ use crate::jsonrpc::{Kind, Message, RequestId};
 use crate::mcp::version::Era;
 use crate::mcp::{meta, results};
 
-/// What stands between client and server.
-#[derive(Debug)]
-pub(crate) enum Adapter {
-    /// Nothing: they speak the same, or it is not known yet.
-    Same,
-    /// A legacy client, a modern server.
-    LegacyToModern(Box<LegacyToModern>),
-    /// A modern client, a legacy server.
-    ModernToLegacy(Box<ModernToLegacy>),
-}
-
 /// What is known about both sides.
 #[derive(Debug)]
 pub(crate) struct Eras {
@@ -114,9 +103,8 @@ impl Bridge {
             return self.cancel_modern(&id);
         }
         let steps = match &mut self.adapter {
-            Adapter::Same => return self.core_message(since, message),
-            Adapter::LegacyToModern(adapter) => adapter.client_says(since, message),
-            Adapter::ModernToLegacy(adapter) => adapter.client_says(since, message),
+            Some(adapter) => adapter.client_says(since, message),
+            None => return self.core_message(since, message),
         };
         self.take(since, steps);
     }
@@ -142,11 +130,11 @@ impl Bridge {
     pub(crate) fn adapt_to_modern(&mut self) {
         let server = self.settings.server.clone();
         let asks = self.settings.protocol == Protocol::Auto && self.eras.server.is_none();
-        self.adapter = Adapter::LegacyToModern(Box::new(LegacyToModern::new(server, asks)));
+        self.adapter = Some(Box::new(LegacyToModern::new(server, asks)));
     }
 
     pub(crate) fn adapt_to_legacy(&mut self) {
-        self.adapter = Adapter::ModernToLegacy(Box::new(ModernToLegacy::new(self.settings.seed)));
+        self.adapter = Some(Box::new(ModernToLegacy::new(self.settings.seed)));
     }
 
     pub(crate) fn server_is(&mut self, era: Era) {
@@ -167,25 +155,27 @@ impl Bridge {
 
     /// Whether the server may still turn out to speak HTTP+SSE, which is legacy.
     pub(crate) fn may_be_sse(&self) -> bool {
-        match self.adapter {
-            Adapter::LegacyToModern(_) => false,
-            Adapter::Same | Adapter::ModernToLegacy(_) => {
-                self.settings.protocol != Protocol::Modern && self.eras.server != Some(Era::Modern)
-            }
-        }
+        self.adapts_to() != Some(Era::Modern)
+            && self.settings.protocol != Protocol::Modern
+            && self.eras.server != Some(Era::Modern)
     }
 
     /// Whether a refusal shows that the server speaks Streamable HTTP. One of a guess shows nothing.
     pub(crate) fn refusal_settles(&self) -> bool {
-        !matches!(self.adapter, Adapter::LegacyToModern(_)) || self.eras.server.is_some()
+        self.adapts_to() != Some(Era::Modern) || self.eras.server.is_some()
     }
 
-    pub(crate) fn decides(&mut self, id: &RequestId) -> Option<(Era, String)> {
-        let undecided = matches!(self.adapter, Adapter::Same)
+    /// Whether the server's era is still to be found out.
+    pub(crate) fn is_undecided(&self) -> bool {
+        !self.is_adapting()
             && self.eras.server.is_none()
             && !self.eras.hopeless
-            && self.settings.protocol.finds_out();
-        let client = self.eras.client.filter(|_| undecided)?;
+            && self.settings.protocol.finds_out()
+    }
+
+    /// The client's era and the method, if the response to this request shows the server's era.
+    pub(crate) fn decides(&mut self, id: &RequestId) -> Option<(Era, String)> {
+        let client = self.eras.client.filter(|_| self.is_undecided())?;
         let method = self.requests.find(id)?.message.method()?.to_owned();
         (client == Era::Modern || method == "initialize").then_some((client, method))
     }
@@ -245,7 +235,7 @@ impl Bridge {
 
     /// The method of a request that a modern client sent before its server was known to be legacy.
     fn came_too_early(&mut self, id: &RequestId) -> Option<String> {
-        let waits = matches!(self.adapter, Adapter::ModernToLegacy(_));
+        let waits = self.adapts_to() == Some(Era::Legacy);
         let open = self.requests.find(id).filter(|_| waits)?;
         let is_early = !open.adapted && !open.is_own;
         is_early.then(|| open.message.method().map(str::to_owned))?
@@ -331,7 +321,7 @@ impl Bridge {
 
     /// HTTP+SSE was found: it is legacy.
     pub(crate) fn era_of_sse(&mut self) {
-        if matches!(self.adapter, Adapter::Same)
+        if !self.is_adapting()
             && self.eras.client == Some(Era::Modern)
             && self.settings.protocol.finds_out()
         {

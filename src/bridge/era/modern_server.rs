@@ -11,30 +11,21 @@
 
 use std::time::Duration;
 
-use crate::bridge::era::Adapter;
-use crate::bridge::era::modern_client::subscriptions::may_be_missed;
 use crate::bridge::request::table::State;
 use crate::bridge::{Action, Bridge, End, ExchangeId, Purpose, Stage, backoff};
 use crate::error::{Error, Kind};
 use crate::jsonrpc::{self, Message, RequestId};
+use crate::mcp::subscriptions::{self, ACKNOWLEDGED, LISTEN};
 use crate::mcp::version::{Era, MODERN};
 use crate::mcp::{headers, meta};
 
-/// The method that opens a stream of notifications.
-pub(crate) const LISTEN: &str = "subscriptions/listen";
-/// The first message of such a stream.
-pub(crate) const ACKNOWLEDGED: &str = "notifications/subscriptions/acknowledged";
 /// The first pause before a stream of notifications is opened again.
 const LISTEN_PAUSE: Duration = Duration::from_secs(1);
 
 impl Bridge {
     /// Whether the server is spoken to in the modern way.
     pub(crate) fn speaks_modern(&self) -> bool {
-        match self.adapter {
-            Adapter::LegacyToModern(_) => true,
-            Adapter::ModernToLegacy(_) => false,
-            Adapter::Same => self.eras.client == Some(Era::Modern),
-        }
+        self.adapts_to().or(self.eras.client) == Some(Era::Modern)
     }
 
     /// The headers that mirror a message.
@@ -165,7 +156,7 @@ impl Bridge {
         let acknowledges = message.method() == Some(ACKNOWLEDGED);
         if acknowledges && std::mem::replace(&mut open.acknowledged, true) {
             let filter = jsonrpc::member_at(message.text(), &["params", "notifications"]);
-            let missed = may_be_missed(filter.unwrap_or("{}"), &id.to_string());
+            let missed = subscriptions::missed(filter.unwrap_or("{}"), &id.to_string());
             return missed.into_iter().flat_map(Message::made).collect();
         }
         if acknowledges {

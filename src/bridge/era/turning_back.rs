@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::bridge::era::adapter::Word;
-use crate::bridge::era::{Adapter, First, Why};
+use crate::bridge::era::{First, Why};
 use crate::bridge::{Bridge, Output};
 use crate::config::Protocol;
 use crate::error::{Error, Kind as ErrorKind};
@@ -20,22 +20,19 @@ use crate::mcp::version::Era;
 impl Bridge {
     /// What the adapter had under way at the server is of no use to another one; whoever waits for it is told.
     pub(crate) fn leave_adapter(&mut self) {
-        if !matches!(self.adapter, Adapter::Same) {
-            let what = "the client has begun anew before the answer came";
-            self.end_subscriptions(what);
-            for id in self.requests.ids_where(|open| open.adapted) {
-                self.fail(&id, Error::new(ErrorKind::Closing, what));
-            }
-            self.tell_adapter();
+        if !self.is_adapting() {
+            return;
         }
-        match std::mem::replace(&mut self.adapter, Adapter::Same) {
-            Adapter::Same => {}
-            Adapter::LegacyToModern(_) | Adapter::ModernToLegacy(_) => {
-                self.session.reset();
-                for id in self.requests.ids_where(|open| open.is_own) {
-                    self.cancel_modern(&id);
-                }
-            }
+        let what = "the client has begun anew before the answer came";
+        self.end_subscriptions(what);
+        for id in self.requests.ids_where(|open| open.adapted) {
+            self.fail(&id, Error::new(ErrorKind::Closing, what));
+        }
+        self.tell_adapter();
+        self.adapter = None;
+        self.session.reset();
+        for id in self.requests.ids_where(|open| open.is_own) {
+            self.cancel_modern(&id);
         }
     }
 

@@ -59,7 +59,7 @@ impl Bridge {
     /// The same for a request whose id at the server only the adapter knows.
     pub(crate) fn cancel_ours(&mut self, id: &RequestId) {
         let params = format!("{{\"requestId\":{id}}}");
-        let text = crate::bridge::era::adapter::notification("notifications/cancelled", &params);
+        let text = jsonrpc::notification("notifications/cancelled", &params);
         if let Ok(message) = Message::made(text) {
             self.cancel(message);
         }
@@ -68,9 +68,8 @@ impl Bridge {
     /// Tells the server that nobody waits for this answer any more.
     pub(crate) fn tell_cancelled(&mut self, id: &RequestId, reason: &str) {
         let reason = jsonrpc::quoted(reason);
-        let text = format!(
-            "{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{{\"requestId\":{id},\"reason\":{reason}}}}}"
-        );
+        let params = format!("{{\"requestId\":{id},\"reason\":{reason}}}");
+        let text = jsonrpc::notification("notifications/cancelled", &params);
         match Message::made(text) {
             Ok(message) => self.deliver(Arc::new(message), false),
             Err(error) => self.warn(error.to_string()),

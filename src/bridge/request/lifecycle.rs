@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::bridge::era::adapter::Word;
-use crate::bridge::era::modern_server::LISTEN;
 use crate::bridge::request::table::State;
 use crate::bridge::session::handshake::INITIALIZE_LIMIT;
 use crate::bridge::{
@@ -22,6 +21,7 @@ use crate::bridge::{
 use crate::error::{Error, Kind};
 use crate::jsonrpc::{Message, RequestId};
 use crate::log::Level;
+use crate::mcp::subscriptions::LISTEN;
 
 impl Bridge {
     /// A request of the client or of its adapter, for which the client waits since then.

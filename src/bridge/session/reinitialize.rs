@@ -11,10 +11,12 @@ use std::time::Duration;
 
 use crate::bridge::request::table::State;
 use crate::bridge::session::handshake::{Phase, Renewing, negotiated_version};
+use crate::bridge::session::keep_alive;
 use crate::bridge::{Bridge, End, Output, Purpose, Refusal, Running, Stage, Waiting, backoff};
 use crate::error::{Error, Kind};
 use crate::jsonrpc::{self, Message, RequestId};
 use crate::log::Level;
+use crate::mcp::errors;
 
 /// How long a 400 is believed after a renewal did not help against it.
 const VAIN: Duration = Duration::from_secs(30);
@@ -118,7 +120,7 @@ impl Bridge {
 
     /// Whether a response belongs to a request of ours; takes note of it.
     pub(crate) fn own_answer(&mut self, id: &RequestId, failed: bool, answer: &Message) -> bool {
-        if self.keep_alive.is_answer(id) {
+        if keep_alive::is_ping(id) {
             return true;
         }
         match &self.session.phase {
@@ -222,9 +224,6 @@ impl Bridge {
 
 /// Whether an error is the answer to this request: it has its id, or says that what was sent is no JSON.
 fn is_about(answer: &Message, id: &RequestId) -> bool {
-    let code = answer
-        .member("error")
-        .and_then(|error| jsonrpc::member(error, "code"));
-    code == Some("-32700")
+    errors::code(answer) == Some(errors::PARSE_ERROR)
         || matches!(answer.kind(), jsonrpc::Kind::Response { id: answered, .. } if answered == id)
 }
