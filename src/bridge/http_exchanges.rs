@@ -7,7 +7,6 @@ use crate::bridge::{
     Action, Bridge, Content, End, Exchange, ExchangeId, Head, Output, Progress, Refusal, Stage,
     transport_choice,
 };
-use crate::error::{Error, Kind as ErrorKind};
 use crate::jsonrpc::{Kind, Malformed, Message, Parsed, RequestId};
 
 /// An exchange that is under way.
@@ -81,17 +80,17 @@ impl Bridge {
     }
 
     /// Bytes came: a silence limit starts anew.
-    pub(crate) fn heard(&mut self, now: Instant, id: ExchangeId) {
+    pub(crate) fn heard(&mut self, id: ExchangeId) {
         let Some(running) = self.exchanges.get_mut(&id) else {
             return;
         };
         if let (Some((_, Limit::Silence)), Some(content)) = (running.limit, running.content) {
-            running.limit = self.settings.silence_limit(now, content);
+            running.limit = self.settings.silence_limit(self.now, content);
         }
     }
 
     /// Starts an exchange.
-    pub(crate) fn open(&mut self, now: Instant, purpose: Purpose, action: Action) -> ExchangeId {
+    pub(crate) fn open(&mut self, purpose: Purpose, action: Action) -> ExchangeId {
         self.opened += 1;
         let id = ExchangeId(self.opened);
         let fresh = match &purpose {
@@ -106,20 +105,20 @@ impl Bridge {
             self.session.version.clone()
         };
         let limit = match purpose {
-            Purpose::EndSession => Some((now + shutdown::END_SESSION_LIMIT, Limit::Own)),
-            Purpose::SseStream => Some((now + transport_choice::ENDPOINT_LIMIT, Limit::Own)),
-            Purpose::Reconfirm => Some((now + handshake::CONFIRM_LIMIT, Limit::Own)),
+            Purpose::EndSession => Some((self.now + shutdown::END_SESSION_LIMIT, Limit::Own)),
+            Purpose::SseStream => Some((self.now + transport_choice::ENDPOINT_LIMIT, Limit::Own)),
+            Purpose::Reconfirm => Some((self.now + handshake::CONFIRM_LIMIT, Limit::Own)),
             Purpose::Renewal | Purpose::Ping => {
-                Some((now + handshake::INITIALIZE_LIMIT, Limit::Own))
+                Some((self.now + handshake::INITIALIZE_LIMIT, Limit::Own))
             }
             _ => self
                 .settings
                 .headers_timeout
-                .map(|limit| (now + limit, Limit::Headers)),
+                .map(|limit| (self.now + limit, Limit::Headers)),
         };
         let running = Running {
             purpose,
-            since: now,
+            since: self.now,
             limit,
             content: None,
             generation: self.session.generation,
@@ -148,16 +147,16 @@ impl Bridge {
 }
 
 impl Bridge {
-    pub(crate) fn progress(&mut self, now: Instant, id: ExchangeId, progress: Progress) {
+    pub(crate) fn progress(&mut self, id: ExchangeId, progress: Progress) {
         let Some(running) = self.exchanges.get_mut(&id) else {
             return;
         };
-        self.keep_alive.touched(now);
+        self.keep_alive.touched(self.now);
         // A failure is no sign that an answer is still coming.
         if !matches!(progress, Progress::Refused(_) | Progress::Ended(_))
             && let Some(closing) = &mut self.closing
         {
-            closing.touched(now);
+            closing.touched(self.now);
         }
         let purpose = running.purpose.clone();
         match progress {
@@ -165,41 +164,41 @@ impl Bridge {
                 running.content = Some(head.content);
                 // A step of our own has one limit for all of it.
                 if !matches!(running.limit, Some((_, Limit::Own))) {
-                    running.limit = self.settings.silence_limit(now, head.content);
+                    running.limit = self.settings.silence_limit(self.now, head.content);
                 }
-                self.opened(now, &purpose, head);
+                self.opened(&purpose, head);
             }
-            Progress::Alive => self.heard(now, id),
+            Progress::Alive => self.heard(id),
             Progress::Event { id: event, parsed } => {
-                self.heard(now, id);
+                self.heard(id);
                 self.note_event(id, &purpose, event);
-                self.server_messages(now, id, parsed);
+                self.server_messages(id, parsed);
             }
             Progress::EventId(event) => {
-                self.heard(now, id);
+                self.heard(id);
                 self.note_event(id, &purpose, Some(event));
             }
             Progress::Retry(retry) => self.note_retry(&purpose, retry),
-            Progress::Endpoint(endpoint) => self.endpoint_named(now, id, endpoint),
+            Progress::Endpoint(endpoint) => self.endpoint_named(id, endpoint),
             Progress::Refused(refusal) => {
                 if let Some(running) = self.exchanges.remove(&id) {
-                    self.refused(now, id, running, refusal);
+                    self.refused(id, running, refusal);
                 }
             }
             Progress::Ended(end) => {
                 if let Some(running) = self.exchanges.remove(&id) {
-                    self.ended(now, id, running, end);
+                    self.ended(id, running, end);
                 }
             }
         }
     }
 
-    pub(crate) fn opened(&mut self, now: Instant, purpose: &Purpose, head: Head) {
+    pub(crate) fn opened(&mut self, purpose: &Purpose, head: Head) {
         match purpose {
             Purpose::Request(id) => {
-                self.settle(now);
-                self.standing.server_is_back(now);
-                self.standing_after_answer(now);
+                self.settle();
+                self.standing.server_is_back(self.now);
+                self.standing_after_answer();
                 if self.session.is_initialize(id) {
                     self.session.id = head.session;
                 }
@@ -212,12 +211,12 @@ impl Bridge {
                 }
             }
             Purpose::Standing => {
-                if self.standing.opened(now) {
-                    self.adapter_missed(now);
+                if self.standing.opened(self.now) {
+                    self.adapter_missed();
                 }
                 self.standing_is_decided();
             }
-            Purpose::Delivery => self.settle(now),
+            Purpose::Delivery => self.settle(),
             Purpose::SseStream | Purpose::Reconfirm | Purpose::Ping | Purpose::EndSession => {}
         }
     }
@@ -230,46 +229,36 @@ impl Bridge {
         }
     }
 
-    pub(crate) fn refused(
-        &mut self,
-        now: Instant,
-        id: ExchangeId,
-        running: Running,
-        refusal: Refusal,
-    ) {
+    pub(crate) fn refused(&mut self, id: ExchangeId, running: Running, refusal: Refusal) {
         if self.is_late(id, &running.purpose) {
             return;
         }
         match running.purpose.clone() {
-            Purpose::Request(request) => self.request_refused(now, &request, &running, refusal),
-            Purpose::Resume(request) => self.resume_refused(now, &request, &running, refusal),
-            Purpose::Delivery => self.delivery_refused(now, id, &running, &refusal),
-            Purpose::Standing => self.standing_refused(now, &refusal),
-            Purpose::SseStream => self.sse_stream_refused(now, refusal),
-            Purpose::Renewal => self.renewal_refused(now, refusal),
-            Purpose::Reconfirm => self.renewed(now),
-            Purpose::Ping => self.keep_alive.pending = None,
+            Purpose::Request(request) => self.request_refused(&request, &running, refusal),
+            Purpose::Resume(request) => self.resume_refused(&request, &running, refusal),
+            Purpose::Delivery => self.delivery_refused(id, &running, &refusal),
+            Purpose::Standing => self.standing_refused(&refusal),
+            Purpose::SseStream => self.sse_stream_refused(refusal),
+            Purpose::Renewal => self.renewal_refused(refusal),
+            Purpose::Reconfirm => self.renewed(),
+            Purpose::Ping => {}
             Purpose::EndSession => self.session_ended(),
         }
     }
 
-    pub(crate) fn ended(&mut self, now: Instant, id: ExchangeId, running: Running, end: End) {
+    pub(crate) fn ended(&mut self, id: ExchangeId, running: Running, end: End) {
         if self.is_late(id, &running.purpose) {
             return;
         }
         match running.purpose.clone() {
-            Purpose::Request(request) => self.request_ended(now, &request, &running, end),
-            Purpose::Resume(request) => self.resume_ended(now, &request, end),
-            Purpose::Delivery => self.delivery_ended(now, id, end),
-            Purpose::Standing => self.standing_ended(now, &end),
-            Purpose::SseStream => self.sse_stream_ended(now, end),
-            Purpose::Renewal => self.renewal_ended(now, end),
-            Purpose::Reconfirm => self.renewed(now),
-            Purpose::Ping => {
-                if !self.link.is_sse() {
-                    self.keep_alive.pending = None;
-                }
-            }
+            Purpose::Request(request) => self.request_ended(&request, &running, end),
+            Purpose::Resume(request) => self.resume_ended(&request, end),
+            Purpose::Delivery => self.delivery_ended(id, end),
+            Purpose::Standing => self.standing_ended(&end),
+            Purpose::SseStream => self.sse_stream_ended(end),
+            Purpose::Renewal => self.renewal_ended(end),
+            Purpose::Reconfirm => self.renewed(),
+            Purpose::Ping => {}
             Purpose::EndSession => {
                 if let End::Broken(error, _) = end {
                     self.debug(format!("the session was not ended: {}", error.what()));
@@ -279,70 +268,46 @@ impl Bridge {
         }
     }
 
-    pub(crate) fn server_messages(
-        &mut self,
-        now: Instant,
-        id: ExchangeId,
-        parsed: Result<Parsed, Malformed>,
-    ) {
+    pub(crate) fn server_messages(&mut self, id: ExchangeId, parsed: Result<Parsed, Malformed>) {
         match parsed {
-            Ok(Parsed::One(message)) => self.server_message(now, id, message),
+            Ok(Parsed::One(message)) => self.server_message(id, message),
             Ok(Parsed::Batch(parts)) => {
                 for part in parts {
                     match part {
-                        Ok(message) => self.server_message(now, id, message),
-                        Err(malformed) => self.bad_server_message(id, &malformed.reason),
+                        Ok(message) => self.server_message(id, message),
+                        Err(malformed) => self.bad_server_message(&malformed.reason),
                     }
                 }
             }
-            Err(malformed) => self.bad_server_message(id, &malformed.reason),
+            Err(malformed) => self.bad_server_message(&malformed.reason),
         }
     }
 
-    pub(crate) fn server_message(&mut self, now: Instant, exchange: ExchangeId, message: Message) {
+    pub(crate) fn server_message(&mut self, exchange: ExchangeId, message: Message) {
         match message.kind() {
             Kind::Response { id, failed } => {
                 let (id, failed) = (id.clone(), *failed);
-                self.server_response(now, exchange, &id, failed, message);
+                self.server_response(exchange, &id, failed, message);
             }
             Kind::Request { .. } | Kind::Notification { .. } => self.server_says(exchange, message),
         }
     }
 
-    pub(crate) fn bad_server_message(&mut self, exchange: ExchangeId, reason: &str) {
+    pub(crate) fn bad_server_message(&mut self, reason: &str) {
         self.warn(format!(
-            "{} sent something that is no message: {reason}",
+            "{} sent something that is not a valid message: {reason}",
             self.settings.server
         ));
-        let Some(Running {
-            purpose: Purpose::Request(id) | Purpose::Resume(id),
-            content: Some(Content::Json),
-            ..
-        }) = self.exchanges.get(&exchange)
-        else {
-            return;
-        };
-        let id = id.clone();
-        self.fail(
-            &id,
-            Error::new(
-                ErrorKind::PeerMisbehaved,
-                format!(
-                    "the answer of {} is no message: {reason}",
-                    self.settings.server
-                ),
-            ),
-        );
     }
 
-    pub(crate) fn do_what_is_due(&mut self, now: Instant) {
+    pub(crate) fn do_what_is_due(&mut self) {
         let due: Vec<(ExchangeId, Limit)> = self
             .exchanges
             .iter()
             .filter_map(|(id, running)| {
                 running
                     .limit
-                    .filter(|(at, _)| *at <= now)
+                    .filter(|(at, _)| *at <= self.now)
                     .map(|(_, limit)| (*id, limit))
             })
             .collect();
@@ -353,15 +318,15 @@ impl Bridge {
             self.out.push_back(Output::Close(id));
             if limit != Limit::Linger {
                 let error = self.settings.time_out(limit);
-                self.ended(now, id, running, End::Broken(error, Stage::Answering));
+                self.ended(id, running, End::Broken(error, Stage::Answering));
             }
         }
-        self.requests_due(now);
-        self.link_is_due(now);
-        self.session_is_due(now);
-        self.sign_in_is_due(now);
-        self.deliveries_are_due(now);
-        self.standing_is_due(now);
-        self.keep_alive_is_due(now);
+        self.requests_due();
+        self.link_is_due();
+        self.session_is_due();
+        self.sign_in_is_due();
+        self.deliveries_are_due();
+        self.standing_is_due();
+        self.keep_alive_is_due();
     }
 }

@@ -48,8 +48,8 @@ use crate::error::{Error, Kind as ErrorKind};
 use crate::jsonrpc::{Kind, Message, Parsed, RequestId};
 use crate::log::Level;
 use backoff::Backoff;
-use era::adapter::News;
-use era::{Adapter, Eras};
+use era::Eras;
+use era::adapter::{Adapter, News};
 use notifications::Delivery;
 use request::table::InFlight;
 use session::get_stream::Standing;
@@ -81,7 +81,7 @@ pub struct Bridge {
     keep_alive: KeepAlive,
     closing: Option<Closing>,
     eras: Eras,
-    adapter: Adapter,
+    adapter: Option<Box<dyn Adapter>>,
     /// What the adapter has not been told yet.
     news: VecDeque<News>,
     tools: ToolNotes,
@@ -119,7 +119,7 @@ impl Bridge {
             keep_alive: KeepAlive::new(settings.ping_interval, now),
             closing: None,
             eras: Eras::new(settings.remembered_era),
-            adapter: Adapter::Same,
+            adapter: None,
             news: VecDeque::new(),
             tools: ToolNotes::default(),
             refreshes: Vec::new(),
@@ -132,11 +132,11 @@ impl Bridge {
     pub fn handle(&mut self, now: Instant, input: Input) {
         self.now = now;
         match input {
-            Input::Client(Ok(Parsed::One(message))) => self.client_message(now, message),
+            Input::Client(Ok(Parsed::One(message))) => self.client_message(message),
             Input::Client(Ok(Parsed::Batch(parts))) => {
                 for part in parts {
                     match part {
-                        Ok(message) => self.client_message(now, message),
+                        Ok(message) => self.client_message(message),
                         Err(malformed) => {
                             self.out.push_back(Output::Answer(malformed.to_json_rpc()))
                         }
@@ -146,27 +146,27 @@ impl Bridge {
             Input::Client(Err(malformed)) => {
                 self.out.push_back(Output::Answer(malformed.to_json_rpc()))
             }
-            Input::ClientClosed => self.close(now, true),
-            Input::OutputClosed => self.close_unheard(now),
-            Input::Stop => self.close(now, false),
+            Input::ClientClosed => self.close(true),
+            Input::OutputClosed => self.close_unheard(),
+            Input::Stop => self.close(false),
             Input::Progress(id, progress) => {
                 for progress in progress {
-                    self.progress(now, id, progress);
+                    self.progress(id, progress);
                 }
             }
             Input::SignInUrl(url) => self.sign_in_url(url),
-            Input::SignedIn(result) => self.signed_in(now, result),
+            Input::SignedIn(result) => self.signed_in(result),
             Input::Time => {}
         }
-        self.do_what_is_due(now);
-        self.adapter_is_due(now);
-        self.tell_adapter(now);
-        self.pump(now);
-        while self.tell_adapter(now) {
-            self.pump(now);
+        self.do_what_is_due();
+        self.adapter_is_due();
+        self.tell_adapter();
+        self.pump();
+        while self.tell_adapter() {
+            self.pump();
         }
-        self.check_closing(now);
-        self.tell_adapter(now);
+        self.check_closing();
+        self.tell_adapter();
     }
 
     /// The next action, until there is none.
@@ -200,8 +200,8 @@ impl Bridge {
         .min()
     }
 
-    fn client_message(&mut self, now: Instant, message: Message) {
-        self.keep_alive.touched(now);
+    fn client_message(&mut self, message: Message) {
+        self.keep_alive.touched(self.now);
         if self.is_stopping() {
             return self.answer_leaving(&message);
         }
@@ -213,27 +213,27 @@ impl Bridge {
             self.out.push_back(Output::Answer(error.to_json_rpc(id)));
             return;
         }
-        self.client_says(now, message);
+        self.client_says(message);
     }
 
     /// A message for the server, of the era it speaks, that the client waits for since then.
-    fn core_message(&mut self, now: Instant, since: Instant, message: Message) {
+    fn core_message(&mut self, since: Instant, message: Message) {
         match message.kind() {
             // Before anything was sent, nothing can have been asked.
             Kind::Response { .. } if self.speaks_modern() || self.opened == 0 => {
                 self.debug("dropped an answer to a server that has asked nothing".to_owned());
             }
-            Kind::Response { .. } => self.deliver(now, Arc::new(message), false),
+            Kind::Response { .. } => self.deliver(Arc::new(message), false),
             Kind::Notification { method } if method == "notifications/cancelled" => {
-                self.cancel(now, message)
+                self.cancel(message)
             }
-            Kind::Notification { .. } => self.admit_note(now, message),
+            Kind::Notification { .. } => self.admit_note(message),
             Kind::Request { id, .. } => self.admit_request(since, id.clone(), Arc::new(message)),
         }
     }
 
     /// Sends what waits, in the client's order, as far as the handshake and the transport allow.
-    fn pump(&mut self, now: Instant) {
+    fn pump(&mut self) {
         while let Some(front) = self.waiting.front() {
             if let Waiting::Request(id, serial) = front
                 && !self.requests.is_held(id, *serial)
@@ -241,16 +241,16 @@ impl Bridge {
                 self.waiting.pop_front();
                 continue;
             }
-            if !self.gate(now) {
+            if !self.gate() {
                 break;
             }
             match self.waiting.pop_front() {
-                Some(Waiting::Request(id, _)) => self.send_request(now, &id),
-                Some(Waiting::Note(message, _)) => self.deliver_note(now, message),
+                Some(Waiting::Request(id, _)) => self.send_request(&id),
+                Some(Waiting::Note(message, _)) => self.deliver_note(message),
                 None => break,
             }
         }
-        self.pump_deliveries(now);
+        self.pump_deliveries();
     }
 
     /// Lets a request wait for its turn again.
@@ -272,12 +272,12 @@ impl Bridge {
     }
 
     /// Whether the next waiting message may leave. Starts what is missing: the stream, a new session.
-    fn gate(&mut self, now: Instant) -> bool {
+    fn gate(&mut self) -> bool {
         !self.is_stopping()
             && self.is_signed_in()
-            && self.link_is_ready(now)
-            && self.session_is_ready(now)
-            && self.era_is_ready(now)
+            && self.link_is_ready()
+            && self.session_is_ready()
+            && self.era_is_ready()
     }
 
     /// An id for a request of our own. npm reserves the prefix; a client that uses it is refused.

@@ -36,12 +36,12 @@ const MOST: usize = 1000;
 
 impl Bridge {
     /// A notification waits for its turn.
-    pub(crate) fn admit_note(&mut self, now: Instant, message: Message) {
+    pub(crate) fn admit_note(&mut self, message: Message) {
         if self.notes().count() >= MOST {
             self.not_delivered(&message, "too many wait for the server already");
         } else {
             let message = Arc::new(message);
-            self.waiting.push_back(Waiting::Note(message, now));
+            self.waiting.push_back(Waiting::Note(message, self.now));
         }
     }
 
@@ -53,17 +53,17 @@ impl Bridge {
     }
 
     /// A person has taken long, not the server.
-    pub(crate) fn notes_wait_anew(&mut self, now: Instant) {
+    pub(crate) fn notes_wait_anew(&mut self) {
         for waiting in &mut self.waiting {
             if let Waiting::Note(_, since) = waiting {
-                *since = now;
+                *since = self.now;
             }
         }
     }
 
-    fn drop_stale_notes(&mut self, now: Instant) {
+    fn drop_stale_notes(&mut self) {
         while let Some(at) = self.waiting.iter().position(|waiting| {
-            matches!(waiting, Waiting::Note(_, since) if *since + backoff::RESUME_PATIENCE <= now)
+            matches!(waiting, Waiting::Note(_, since) if *since + backoff::RESUME_PATIENCE <= self.now)
         }) {
             if let Some(Waiting::Note(message, _)) = self.waiting.remove(at) {
                 self.not_delivered(&message, "it could not be sent in time");
@@ -77,28 +77,28 @@ impl Bridge {
     }
 
     /// A notification whose turn has come.
-    pub(crate) fn deliver_note(&mut self, now: Instant, message: Arc<Message>) {
+    pub(crate) fn deliver_note(&mut self, message: Arc<Message>) {
         if message.method() == Some("notifications/initialized") {
-            self.confirming(now);
+            self.confirming();
         }
-        self.deliver(now, message, true);
+        self.deliver(message, true);
     }
 
-    pub(crate) fn deliver(&mut self, now: Instant, message: Arc<Message>, ordered: bool) {
+    pub(crate) fn deliver(&mut self, message: Arc<Message>, ordered: bool) {
         if self.deliveries.len() >= MOST {
             return self.not_delivered(&message, "too many wait for the server already");
         }
         self.deliveries.push(Delivery {
             message,
-            since: now,
-            state: State::Waiting(now),
+            since: self.now,
+            state: State::Waiting(self.now),
             failures: 0,
             ordered,
         });
     }
 
     /// Sends what may leave now.
-    pub(crate) fn pump_deliveries(&mut self, now: Instant) {
+    pub(crate) fn pump_deliveries(&mut self) {
         if !self.may_deliver() {
             return;
         }
@@ -109,16 +109,16 @@ impl Bridge {
                     .deliveries
                     .iter()
                     .take(at)
-                    .any(|before| before.ordered && before.blocks(now))
+                    .any(|before| before.ordered && before.blocks(self.now))
                     && !self.deliveries.iter().any(|other| {
                         other.ordered
-                            && matches!(other.state, State::Running(_, since) if now < since + TURN)
+                            && matches!(other.state, State::Running(_, since) if self.now < since + TURN)
                     });
-            if turn && matches!(delivery.state, State::Waiting(from) if from <= now) {
+            if turn && matches!(delivery.state, State::Waiting(from) if from <= self.now) {
                 let action = self.post(Arc::clone(&delivery.message));
-                let exchange = self.open(now, Purpose::Delivery, action);
+                let exchange = self.open(Purpose::Delivery, action);
                 if let Some(delivery) = self.deliveries.get_mut(at) {
-                    delivery.state = State::Running(exchange, now);
+                    delivery.state = State::Running(exchange, self.now);
                 }
             }
             at += 1;
@@ -127,7 +127,6 @@ impl Bridge {
 
     pub(crate) fn delivery_refused(
         &mut self,
-        now: Instant,
         id: ExchangeId,
         running: &Running,
         refusal: &Refusal,
@@ -144,23 +143,23 @@ impl Bridge {
             && !self.is_stopping()
         {
             delivery.failures += 1;
-            delivery.state = State::Waiting(now);
+            delivery.state = State::Waiting(self.now);
             self.deliveries.insert(0, delivery);
-            self.start_sign_in(now, challenge);
+            self.start_sign_in(challenge);
             return;
         }
         self.warn(format!("{what} was not accepted: {}", refusal.error.what()));
-        self.delivered(now, &delivery);
+        self.delivered(&delivery);
     }
 
-    pub(crate) fn delivery_ended(&mut self, now: Instant, id: ExchangeId, end: End) {
+    pub(crate) fn delivery_ended(&mut self, id: ExchangeId, end: End) {
         let Some(mut delivery) = self.take_delivery(id) else {
             return;
         };
         match end {
-            End::Complete => self.delivered(now, &delivery),
+            End::Complete => self.delivered(&delivery),
             End::Broken(_, Stage::NotSent)
-                if now < delivery.since + backoff::PATIENCE && !self.is_stopping() =>
+                if self.now < delivery.since + backoff::PATIENCE && !self.is_stopping() =>
             {
                 delivery.failures += 1;
                 let pause = self.backoff.pause(
@@ -168,19 +167,19 @@ impl Bridge {
                     backoff::FIRST_PAUSE,
                     backoff::MOST_WHILE_WAITED_FOR,
                 );
-                delivery.state = State::Waiting(now + pause);
+                delivery.state = State::Waiting(self.now + pause);
                 self.deliveries.insert(0, delivery);
             }
             End::Broken(error, _) => {
                 self.not_delivered(&delivery.message, error.what());
-                self.delivered(now, &delivery);
+                self.delivered(&delivery);
             }
         }
     }
 
-    fn delivered(&mut self, now: Instant, delivery: &Delivery) {
+    fn delivered(&mut self, delivery: &Delivery) {
         if delivery.message.method() == Some("notifications/initialized") {
-            self.confirmed(now);
+            self.confirmed();
         }
     }
 
@@ -192,16 +191,16 @@ impl Bridge {
     }
 
     /// Gives up what nobody will wait for any more. Sending happens in `pump`.
-    pub(crate) fn deliveries_are_due(&mut self, now: Instant) {
+    pub(crate) fn deliveries_are_due(&mut self) {
         if self.is_signed_in() {
-            self.drop_stale_notes(now);
+            self.drop_stale_notes();
         }
         if self.may_deliver() {
             return;
         }
         let all = std::mem::take(&mut self.deliveries);
         for delivery in all {
-            match self.stale_at(&delivery).is_some_and(|at| at <= now) {
+            match self.stale_at(&delivery).is_some_and(|at| at <= self.now) {
                 true => self.not_delivered(&delivery.message, "it could not be sent in time"),
                 false => self.deliveries.push(delivery),
             }

@@ -105,14 +105,14 @@ pub(crate) fn is_fallback(status: u16) -> bool {
 
 impl Bridge {
     /// Whether the transport can take a message. Opens the stream of HTTP+SSE if there is none.
-    pub(crate) fn link_is_ready(&mut self, now: Instant) -> bool {
+    pub(crate) fn link_is_ready(&mut self) -> bool {
         match &self.link {
             Link::Http { settled: true, .. } => true,
             // One message at a time, until one shows which transport it is.
             Link::Http { settled: false, .. } => {
                 !self.exchanges.values().any(|running| {
                     matches!(running.purpose, Purpose::Request(_) | Purpose::Delivery)
-                        && running.holds_back(now)
+                        && running.holds_back(self.now)
                 }) && !self
                     .requests
                     .any(|open| matches!(open.state, State::Paused(_)))
@@ -125,16 +125,15 @@ impl Bridge {
                 reopen_at: None,
                 ..
             }) => {
-                self.open_sse_stream(now);
+                self.open_sse_stream();
                 false
             }
             Link::Sse(_) => false,
         }
     }
 
-    fn open_sse_stream(&mut self, now: Instant) {
+    fn open_sse_stream(&mut self) {
         let exchange = self.open(
-            now,
             Purpose::SseStream,
             Action::Listen {
                 after: None,
@@ -148,7 +147,7 @@ impl Bridge {
     }
 
     /// Streamable HTTP has answered in its own way.
-    pub(crate) fn settle(&mut self, _now: Instant) {
+    pub(crate) fn settle(&mut self) {
         if let Link::Http { settled, .. } = &mut self.link
             && !*settled
         {
@@ -178,7 +177,7 @@ impl Bridge {
     }
 
     /// The first POST was refused: see whether a GET finds HTTP+SSE.
-    pub(crate) fn fall_back_to_sse(&mut self, now: Instant, id: &RequestId, refusal: Refusal) {
+    pub(crate) fn fall_back_to_sse(&mut self, id: &RequestId, refusal: Refusal) {
         self.debug(format!(
             "{} refused a POST with {}; trying HTTP+SSE",
             self.settings.server, refusal.status
@@ -192,10 +191,10 @@ impl Bridge {
         if self.session.is_initialize(id) {
             self.session.reset();
         }
-        self.open_sse_stream(now);
+        self.open_sse_stream();
     }
 
-    pub(crate) fn endpoint_named(&mut self, now: Instant, id: ExchangeId, endpoint: Result<Url>) {
+    pub(crate) fn endpoint_named(&mut self, id: ExchangeId, endpoint: Result<Url>) {
         let Link::Sse(link) = &mut self.link else {
             return;
         };
@@ -203,7 +202,7 @@ impl Bridge {
             Ok(endpoint) => endpoint,
             Err(error) => {
                 self.cut(id);
-                self.sse_stream_lost(now, error, true);
+                self.sse_stream_lost(error, true);
                 return;
             }
         };
@@ -215,13 +214,13 @@ impl Bridge {
         if let Some(running) = self.exchanges.get_mut(&id) {
             running.limit = self
                 .settings
-                .silence_limit(now, crate::bridge::Content::Stream);
+                .silence_limit(self.now, crate::bridge::Content::Stream);
         }
         if first {
             self.settled(Transport::HttpSse);
-            self.era_of_sse(now);
+            self.era_of_sse();
         }
-        self.renew_if_lost(now);
+        self.renew_if_lost();
     }
 
     pub(crate) fn note_sse_retry(&mut self, retry: Duration) {
@@ -230,23 +229,23 @@ impl Bridge {
         }
     }
 
-    pub(crate) fn sse_stream_refused(&mut self, now: Instant, refusal: Refusal) {
+    pub(crate) fn sse_stream_refused(&mut self, refusal: Refusal) {
         if let (Some(challenge), Link::Sse(link)) = (&refusal.needs_sign_in, &mut self.link) {
             link.exchange = None;
             link.endpoint = None;
             link.reopen_at = None;
             // The session went with its stream; the next message opens both again.
             self.lose_session_with_stream();
-            if !self.park_all(now, challenge) {
+            if !self.park_all(challenge) {
                 self.fail_all_held(&refusal.error);
             }
             return;
         }
         let passing = matches!(refusal.status, 429 | 500 | 502 | 503 | 504);
-        self.sse_stream_lost(now, Arc::unwrap_or_clone(refusal.error), !passing);
+        self.sse_stream_lost(Arc::unwrap_or_clone(refusal.error), !passing);
     }
 
-    pub(crate) fn sse_stream_ended(&mut self, now: Instant, end: End) {
+    pub(crate) fn sse_stream_ended(&mut self, end: End) {
         let server = &self.settings.server;
         let (error, final_) = match end {
             End::Complete => (
@@ -258,11 +257,11 @@ impl Bridge {
                 (error, matches!(stage, Stage::Hopeless | Stage::Answering))
             }
         };
-        self.sse_stream_lost(now, error, final_);
+        self.sse_stream_lost(error, final_);
     }
 
     /// The stream is gone, or was never there.
-    fn sse_stream_lost(&mut self, now: Instant, error: Error, is_final: bool) {
+    fn sse_stream_lost(&mut self, error: Error, is_final: bool) {
         let Link::Sse(link) = &mut self.link else {
             return;
         };
@@ -277,14 +276,14 @@ impl Bridge {
                         settled: false,
                         may_fall_back: true,
                     };
-                    self.answer_refused(now, &id, *refusal);
+                    self.answer_refused(&id, *refusal);
                 }
                 Then::Http => {
                     self.link = Link::Http {
                         settled: false,
                         may_fall_back: false,
                     };
-                    self.era_of_http(now);
+                    self.era_of_http();
                 }
                 Then::Fail => self.fail_all_held(&error),
             }
@@ -310,7 +309,7 @@ impl Bridge {
             self.warn(format!("{}; trying again", error.what()));
         }
         if let Link::Sse(link) = &mut self.link {
-            link.reopen_at = Some(now + pause);
+            link.reopen_at = Some(self.now + pause);
             link.why = Some(error);
         }
     }
@@ -322,23 +321,23 @@ impl Bridge {
         }
     }
 
-    pub(crate) fn link_is_due(&mut self, now: Instant) {
+    pub(crate) fn link_is_due(&mut self) {
         let Link::Sse(link) = &mut self.link else {
             return;
         };
-        if link.reopen_at.is_some_and(|at| at <= now) {
+        if link.reopen_at.is_some_and(|at| at <= self.now) {
             // A server that never was there is asked again only while somebody waits for it.
             if link.settled || self.requests.any(|open| open.state == State::Held) {
-                self.open_sse_stream(now);
+                self.open_sse_stream();
             } else {
                 link.reopen_at = None;
             }
         }
-        self.fail_impatient(now);
+        self.fail_impatient();
     }
 
     /// While the stream is away, requests wait for it as long as a client can be expected to.
-    fn fail_impatient(&mut self, now: Instant) {
+    fn fail_impatient(&mut self) {
         let Link::Sse(SseLink {
             endpoint: None,
             failures: 1..,
@@ -349,10 +348,9 @@ impl Bridge {
             return;
         };
         let why = why.again();
-        for id in self
-            .requests
-            .ids_where(|open| open.state == State::Held && open.since + backoff::PATIENCE <= now)
-        {
+        for id in self.requests.ids_where(|open| {
+            open.state == State::Held && open.since + backoff::PATIENCE <= self.now
+        }) {
             self.fail(&id, why.again());
         }
     }

@@ -341,6 +341,29 @@ impl Malformed {
     }
 }
 
+/// A response with this result.
+pub fn response(id: &RequestId, result: &str) -> String {
+    format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{result}}}")
+}
+
+/// An error response.
+pub fn failure(id: &RequestId, code: i64, what: &str) -> String {
+    let what = quoted(&format!("mcp-remote: {what}"));
+    format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{{\"code\":{code},\"message\":{what}}}}}")
+}
+
+/// A request.
+pub fn request(id: &RequestId, method: &str, params: &str) -> String {
+    let method = quoted(method);
+    format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":{method},\"params\":{params}}}")
+}
+
+/// A notification.
+pub fn notification(method: &str, params: &str) -> String {
+    let method = quoted(method);
+    format!("{{\"jsonrpc\":\"2.0\",\"method\":{method},\"params\":{params}}}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

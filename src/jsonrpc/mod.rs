@@ -14,6 +14,6 @@ mod message;
 pub use edit::{
     is_empty, member, member_at, members, quoted, replace_member, string, without_member,
 };
-#[doc(hidden)]
-pub use message::Parsed;
 pub use message::{Kind, Malformed, Message, RequestId};
+#[doc(hidden)]
+pub use message::{Parsed, failure, notification, request, response};

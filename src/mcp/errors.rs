@@ -10,6 +10,12 @@ pub const HEADER_MISMATCH: i64 = -32020;
 pub const MISSING_CAPABILITY: i64 = -32021;
 /// `UnsupportedProtocolVersion`.
 pub const UNSUPPORTED_VERSION: i64 = -32022;
+/// JSON-RPC: the text is not valid JSON.
+pub const PARSE_ERROR: i64 = -32700;
+/// JSON-RPC: invalid request.
+pub const INVALID_REQUEST: i64 = -32600;
+/// JSON-RPC: internal error.
+pub const INTERNAL_ERROR: i64 = -32603;
 /// JSON-RPC: method not found.
 pub const METHOD_NOT_FOUND: i64 = -32601;
 /// JSON-RPC: invalid params; also a request without the required `_meta`.

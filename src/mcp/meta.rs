@@ -17,6 +17,24 @@ pub const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
 /// Name and version of the server, in a result.
 pub const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
 
+/// The log levels; the first sees most.
+pub const LEVELS: [&str; 8] = [
+    "debug",
+    "info",
+    "notice",
+    "warning",
+    "error",
+    "critical",
+    "alert",
+    "emergency",
+];
+
+/// The place of a level in [`LEVELS`], from its JSON text.
+pub fn level_number(level: &str) -> Option<usize> {
+    let name = jsonrpc::string(level)?;
+    LEVELS.iter().position(|known| *known == name)
+}
+
 /// The JSON text of a key of `params._meta`.
 pub fn read<'a>(message: &'a Message, key: &str) -> Option<&'a str> {
     jsonrpc::member_at(message.text(), &["params", "_meta", key])

@@ -9,9 +9,11 @@
 //!
 //! Spec: MCP 2026-07-28 basic/index (Error Codes), basic/versioning.
 
+pub mod capabilities;
 pub mod errors;
 pub mod headers;
 pub mod meta;
 pub mod param_headers;
 pub mod results;
+pub mod subscriptions;
 pub mod version;

@@ -1,13 +1,46 @@
 //! What the two adapters ask of the bridge, and the messages they make.
-//!
-//! An adapter is pure: it is told what client and server say, and answers with steps, which are carried out in order.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::jsonrpc::{self, Kind, Message, RequestId};
-use crate::mcp::errors;
+use crate::bridge::cancelled;
+use crate::jsonrpc::{self, Kind, Message, RequestId, failure, notification, response};
 use crate::mcp::version::Era;
+use crate::mcp::{errors, meta};
+
+/// Translates between a client of one era and a server of the other.
+///
+/// It is pure: it is told what client and server send, and responds with actions, which are carried out in order.
+pub(crate) trait Adapter: std::fmt::Debug + Send {
+    /// The era of the server.
+    fn server_era(&self) -> Era;
+    /// The client sent a message.
+    fn client_says(&mut self, now: Instant, message: Message) -> Vec<Step>;
+    /// The server sent a message.
+    fn hear(&mut self, now: Instant, news: News) -> Vec<Step>;
+    /// When [`is_due`](Adapter::is_due) is to be called.
+    fn due(&self) -> Option<Instant>;
+    /// Does what is due by now.
+    fn is_due(&mut self, now: Instant) -> Vec<Step>;
+    /// A lost session was opened again.
+    fn renewed(&mut self) -> Vec<Step> {
+        Vec::new()
+    }
+    /// Notifications of the server may have been missed.
+    fn missed(&mut self) -> Vec<Step> {
+        Vec::new()
+    }
+    /// Whether the client waits for the response to this request at the server.
+    fn is_awaited(&self, _wire: &RequestId) -> bool {
+        true
+    }
+    /// Whether the server is being asked for its era.
+    fn asks(&self) -> bool {
+        false
+    }
+    /// Ends what the client has open here and not at the server; `why` goes into the errors.
+    fn end(&mut self, why: &str) -> Vec<Step>;
+}
 
 /// What an adapter asks for.
 #[derive(Debug)]
@@ -69,38 +102,22 @@ impl Steps {
         self.client(jsonrpc::replace_member(&failure, "error", &error));
     }
 
+    /// The orderly end of a subscription. The result comes before the notification: a client that is told that the stream
+    /// is over stops waiting for a result.
+    pub(crate) fn end_subscription(&mut self, id: &RequestId) {
+        let key = meta::SUBSCRIPTION_ID;
+        self.result(
+            id,
+            &format!("{{\"resultType\":\"complete\",\"_meta\":{{\"{key}\":{id}}}}}"),
+        );
+        let params = format!("{{\"requestId\":{id}}}");
+        self.client(notification("notifications/cancelled", &params));
+    }
+
     /// An error for a request of the client.
     pub(crate) fn error(&mut self, id: &RequestId, code: i64, what: &str) {
         self.client(failure(id, code, what));
     }
-}
-
-/// A response with this result.
-pub(crate) fn response(id: &RequestId, result: &str) -> String {
-    format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{result}}}")
-}
-
-/// An error response.
-pub(crate) fn failure(id: &RequestId, code: i64, what: &str) -> String {
-    let what = jsonrpc::quoted(&format!("mcp-remote: {what}"));
-    format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{{\"code\":{code},\"message\":{what}}}}}")
-}
-
-/// A request.
-pub(crate) fn request(id: &RequestId, method: &str, params: &str) -> String {
-    let method = jsonrpc::quoted(method);
-    format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":{method},\"params\":{params}}}")
-}
-
-/// A notification.
-pub(crate) fn notification(method: &str, params: &str) -> String {
-    let method = jsonrpc::quoted(method);
-    format!("{{\"jsonrpc\":\"2.0\",\"method\":{method},\"params\":{params}}}")
-}
-
-/// The id a `notifications/cancelled` names.
-pub(crate) fn cancelled(message: &Message) -> Option<RequestId> {
-    jsonrpc::member_at(message.text(), &["params", "requestId"]).and_then(RequestId::from_text)
 }
 
 /// A message that waits for the handshake. One that cancels a request which waits too takes it back: that was never sent, and
@@ -129,15 +146,13 @@ pub(crate) fn wait(
     }
     let what = "too many messages before the handshake";
     match message.kind() {
-        Kind::Request { id, .. } => steps.error(id, INTERNAL, what),
+        Kind::Request { id, .. } => steps.error(id, errors::INTERNAL_ERROR, what),
         Kind::Notification { .. } | Kind::Response { .. } => {
             steps.0.push(Step::Warn(what.to_owned()))
         }
     }
 }
 
-/// JSON-RPC: internal error.
-const INTERNAL: i64 = -32603;
 /// Messages that may wait for the handshake.
 const MOST_WAITING: usize = 10_000;
 

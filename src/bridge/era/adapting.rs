@@ -9,21 +9,20 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::bridge::era::Adapter;
-use crate::bridge::era::adapter::{News, Step, Steps, Word, notification};
-use crate::bridge::era::modern_server::LISTEN;
+use crate::bridge::era::adapter::{Adapter, News, Step, Steps, Word};
 use crate::bridge::{Bridge, ExchangeId, Output, Purpose, era::classify};
 use crate::error::{Error, Kind as ErrorKind};
 use crate::jsonrpc::{Kind, Message, RequestId};
-use crate::mcp::meta;
+use crate::mcp::subscriptions::LISTEN;
+use crate::mcp::version::Era;
 
 impl Bridge {
     /// A message of the adapter for the server.
-    fn core_message_of_ours(&mut self, now: Instant, since: Instant, message: Arc<Message>) {
+    fn core_message_of_ours(&mut self, since: Instant, message: Arc<Message>) {
         match message.kind() {
             Kind::Request { id, .. } => self.admit_request(since, id.clone(), message),
             Kind::Notification { .. } | Kind::Response { .. } => {
-                self.core_message(now, since, Arc::unwrap_or_clone(message))
+                self.core_message(since, Arc::unwrap_or_clone(message))
             }
         }
     }
@@ -43,21 +42,30 @@ impl Bridge {
             _ => None,
         };
         for message in messages {
-            let on = on.clone();
-            match self.adapter {
-                Adapter::Same => self.out.push_back(Output::Client(message)),
-                Adapter::LegacyToModern(_) | Adapter::ModernToLegacy(_) => {
-                    self.news.push_back(News::Message { message, on })
-                }
+            if self.is_adapting() {
+                let on = on.clone();
+                self.news.push_back(News::Message { message, on });
+            } else {
+                self.out.push_back(Output::Client(message));
             }
         }
     }
 
     /// Whether an adapter stands between the two.
     pub(crate) fn is_adapting(&self) -> bool {
-        match self.adapter {
-            Adapter::Same => false,
-            Adapter::LegacyToModern(_) | Adapter::ModernToLegacy(_) => true,
+        self.adapter.is_some()
+    }
+
+    /// The era of the server that the adapter translates for.
+    pub(crate) fn adapts_to(&self) -> Option<Era> {
+        self.adapter.as_ref().map(|adapter| adapter.server_era())
+    }
+
+    /// Has the adapter do something, and carries out what it asks for.
+    fn adapter_acts(&mut self, act: impl FnOnce(&mut dyn Adapter) -> Vec<Step>) {
+        if let Some(adapter) = &mut self.adapter {
+            let steps = act(adapter.as_mut());
+            self.take(self.now, steps);
         }
     }
 
@@ -88,126 +96,80 @@ impl Bridge {
     }
 
     /// Carries out what an adapter asks for, for what the client waits for since then.
-    pub(crate) fn take(&mut self, now: Instant, mut since: Instant, steps: Vec<Step>) {
+    pub(crate) fn take(&mut self, mut since: Instant, steps: Vec<Step>) {
         for step in steps {
             match step {
                 Step::Since(came) => since = came,
-                Step::Server(message) => self.core_message_of_ours(now, since, message),
+                Step::Server(message) => self.core_message_of_ours(since, message),
                 Step::Client(message) => self.out.push_back(Output::Client(message)),
                 Step::Cancel(id) => match self.speaks_modern() {
                     true => self.cancel_modern(&id),
-                    false => self.cancel_ours(now, &id),
+                    false => self.cancel_ours(&id),
                 },
                 Step::Warn(text) => self.warn(text),
                 Step::Settled(era) => self.server_is(era),
-                Step::GiveUp { waiting, why, word } => self.give_up(now, waiting, why, word),
+                Step::GiveUp { waiting, why, word } => self.give_up(waiting, why, word),
             }
         }
     }
 
     /// Tells the adapter what it was not told yet; whether there was something.
-    pub(crate) fn tell_adapter(&mut self, now: Instant) -> bool {
-        let mut told = false;
+    pub(crate) fn tell_adapter(&mut self) -> bool {
+        let (mut told, now) = (false, self.now);
         while let Some(news) = self.news.pop_front() {
             told = true;
-            let steps = match &mut self.adapter {
-                Adapter::Same => continue,
-                Adapter::LegacyToModern(adapter) => adapter.hear(now, news),
-                Adapter::ModernToLegacy(adapter) => adapter.hear(now, news),
-            };
-            self.take(now, now, steps);
+            self.adapter_acts(|adapter| adapter.hear(now, news));
         }
         told
     }
 
     pub(crate) fn adapter_due(&self) -> Option<Instant> {
-        match &self.adapter {
-            Adapter::Same => None,
-            Adapter::LegacyToModern(adapter) => adapter.due(),
-            Adapter::ModernToLegacy(adapter) => adapter.due(),
-        }
+        self.adapter.as_ref()?.due()
     }
 
-    pub(crate) fn adapter_is_due(&mut self, now: Instant) {
-        if self.adapter_due().is_none_or(|at| at > now) {
-            return;
+    pub(crate) fn adapter_is_due(&mut self) {
+        let now = self.now;
+        if self.adapter_due().is_some_and(|at| at <= now) {
+            self.adapter_acts(|adapter| adapter.is_due(now));
         }
-        let steps = match &mut self.adapter {
-            Adapter::Same => return,
-            Adapter::LegacyToModern(adapter) => adapter.is_due(now),
-            Adapter::ModernToLegacy(adapter) => adapter.is_due(now),
-        };
-        self.take(now, now, steps);
     }
 
     /// A lost session was renewed.
-    pub(crate) fn adapter_renewed(&mut self, now: Instant) {
-        if let Adapter::ModernToLegacy(adapter) = &mut self.adapter {
-            let steps = adapter.renewed();
-            self.take(now, now, steps);
-        }
+    pub(crate) fn adapter_renewed(&mut self) {
+        self.adapter_acts(|adapter| adapter.renewed());
     }
 
     /// Nobody listened to the server for a while.
-    pub(crate) fn adapter_missed(&mut self, now: Instant) {
-        if let Adapter::ModernToLegacy(adapter) = &mut self.adapter {
-            let steps = adapter.missed();
-            self.take(now, now, steps);
-        }
+    pub(crate) fn adapter_missed(&mut self) {
+        self.adapter_acts(|adapter| adapter.missed());
     }
 
     /// Whether somebody waits for an answer.
     pub(crate) fn is_awaited(&self) -> bool {
-        let at_server = self
-            .requests
-            .ids_where(|open| !open.cancelled && open.message.method() != Some(LISTEN));
-        match &self.adapter {
-            Adapter::Same => !at_server.is_empty(),
-            Adapter::LegacyToModern(_) => !at_server.is_empty(),
-            Adapter::ModernToLegacy(adapter) => {
-                let is_handshake = |id: &RequestId| self.session.is_initialize(id);
-                at_server
-                    .iter()
-                    .any(|id| adapter.is_awaited(id) || is_handshake(id))
-            }
-        }
+        let waits_for = |id: &RequestId| match &self.adapter {
+            Some(adapter) => adapter.is_awaited(id) || self.session.is_initialize(id),
+            None => true,
+        };
+        self.requests
+            .ids_where(|open| !open.cancelled && open.message.method() != Some(LISTEN))
+            .iter()
+            .any(waits_for)
     }
 
     /// The client's subscriptions end in order; what waits for the client itself gets an error.
     pub(crate) fn end_subscriptions(&mut self, why: &str) {
-        let ids = match &mut self.adapter {
-            // One that was not acknowledged is a request without an answer, like any other.
-            Adapter::Same => self
-                .requests
-                .ids_where(|open| open.acknowledged && !open.is_own),
-            Adapter::ModernToLegacy(adapter) => adapter.end_subscriptions(),
-            Adapter::LegacyToModern(adapter) => {
-                for id in adapter.unanswered() {
-                    let error = Error::new(ErrorKind::Closing, why);
-                    self.out.push_back(Output::Answer(error.to_json_rpc(&id)));
-                }
-                return;
-            }
-        };
+        if self.is_adapting() {
+            return self.adapter_acts(|adapter| adapter.end(why));
+        }
+        // One that was not acknowledged is a request without an answer, like any other.
+        let ids = self
+            .requests
+            .ids_where(|open| open.acknowledged && !open.is_own);
         let mut steps = Steps::default();
         for id in ids {
             self.cancel_modern(&id);
-            end_subscription(&id, &mut steps);
+            steps.end_subscription(&id);
         }
-        self.take(self.now, self.now, steps.0);
+        self.take(self.now, steps.0);
     }
-}
-
-/// The orderly end of a subscription. The result comes first: a client that is told that the stream is over does not wait for
-/// one any more.
-fn end_subscription(id: &RequestId, steps: &mut Steps) {
-    let subscription = meta::SUBSCRIPTION_ID;
-    steps.result(
-        id,
-        &format!("{{\"resultType\":\"complete\",\"_meta\":{{\"{subscription}\":{id}}}}}"),
-    );
-    steps.client(notification(
-        "notifications/cancelled",
-        &format!("{{\"requestId\":{id}}}"),
-    ));
 }

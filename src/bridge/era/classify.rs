@@ -44,7 +44,7 @@ pub(crate) fn of_answer(client: Era, method: &str, answer: &Message) -> Verdict 
         (Era::Legacy, true) => match errors::code(answer) {
             Some(errors::UNSUPPORTED_VERSION) => of_versions(client, answer),
             Some(code) if errors::is_modern(code) => Verdict::Refuses,
-            Some(errors::METHOD_NOT_FOUND | errors::INVALID_PARAMS | INVALID_REQUEST) => {
+            Some(errors::METHOD_NOT_FOUND | errors::INVALID_PARAMS | errors::INVALID_REQUEST) => {
                 Verdict::Refuses
             }
             Some(_) | None => Verdict::Undecided,
@@ -122,9 +122,6 @@ fn of_versions(client: Era, answer: &Message) -> Verdict {
         Era::Modern => Verdict::Is(Era::Modern),
     }
 }
-
-/// JSON-RPC: no request.
-const INVALID_REQUEST: i64 = -32600;
 
 #[cfg(test)]
 mod tests {

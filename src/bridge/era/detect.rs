@@ -8,9 +8,9 @@
 //! Spec: MCP 2026-07-28 basic/versioning (Compatibility Matrix: a legacy server may stay silent), basic/transports/stdio
 //! (Backward Compatibility).
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::bridge::era::{Adapter, Why};
+use crate::bridge::era::Why;
 use crate::bridge::http_exchanges::{PATIENCE, Running};
 use crate::bridge::request::table::{Open, State};
 use crate::bridge::{Bridge, backoff};
@@ -24,16 +24,12 @@ const ASK_LIMIT: Duration = Duration::from_secs(10);
 
 impl Bridge {
     /// Whether the next message may leave: the first one of a modern client is the probe.
-    pub(crate) fn era_is_ready(&self, now: Instant) -> bool {
-        let probing = matches!(self.adapter, Adapter::Same)
-            && self.eras.client == Some(Era::Modern)
-            && self.eras.server.is_none()
-            && !self.eras.accepts
-            && !self.eras.hopeless
-            && self.settings.protocol.finds_out();
+    pub(crate) fn era_is_ready(&self) -> bool {
+        let probing =
+            self.is_undecided() && self.eras.client == Some(Era::Modern) && !self.eras.accepts;
         let holds_back = |exchange| {
             let running: Option<&Running> = self.exchanges.get(&exchange);
-            running.is_some_and(|running| now < running.since + PATIENCE)
+            running.is_some_and(|running| self.now < running.since + PATIENCE)
         };
         !probing
             || !self.requests.any(|open| match open.state {
@@ -52,34 +48,30 @@ impl Bridge {
 
     /// Whether the server's era is not known, and may turn out to be modern.
     pub(crate) fn is_probing(&self) -> bool {
-        matches!(self.adapter, Adapter::Same)
-            && self.eras.server.is_none()
-            && !self.eras.hopeless
-            && self.settings.protocol.finds_out()
-            && !self.link.is_sse()
+        self.is_undecided() && !self.link.is_sse()
     }
 
     /// A server that does not answer the probe may know nothing of it, and the client does not wait for ever.
-    pub(crate) fn limit_probe(&mut self, now: Instant, id: &RequestId) {
+    pub(crate) fn limit_probe(&mut self, id: &RequestId) {
         let request_timeout = self.settings.request_timeout;
         let limit = match (self.decides(id), &self.adapter) {
             (Some((Era::Modern, method)), _) if backoff::is_safe(&method) => PATIENCE,
-            (None, Adapter::LegacyToModern(adapter)) if adapter.asks() => match request_timeout {
+            (None, Some(adapter)) if adapter.asks() => match request_timeout {
                 Some(limit) => ASK_LIMIT.min(limit / 2),
                 None => ASK_LIMIT,
             },
             _ => return,
         };
         if let Some(open) = self.requests.find(id) {
-            open.limit(now + limit);
+            open.limit(self.now + limit);
         }
     }
 
     /// The server took a request and said nothing more; whether it is dealt with here.
-    pub(crate) fn era_silent(&mut self, now: Instant, id: &RequestId, why: &Error) -> bool {
+    pub(crate) fn era_silent(&mut self, id: &RequestId, why: &Error) -> bool {
         match (self.decides(id), Message::made(why.to_json_rpc(id))) {
             (Some((Era::Modern, method)), Ok(answer)) if method == "server/discover" => {
-                self.translate(now, id, Era::Modern, Why::Answered(answer));
+                self.translate(id, Era::Modern, Why::Answered(answer));
                 true
             }
             (Some(_) | None, Ok(_) | Err(_)) => false,
@@ -88,7 +80,7 @@ impl Bridge {
 
     /// The server has brought nothing for a request that does no harm twice; whether it is dealt with here. One that is
     /// only slow gets all the time it needs.
-    pub(crate) fn era_slow(&mut self, now: Instant, id: &RequestId) -> bool {
+    pub(crate) fn era_slow(&mut self, id: &RequestId) -> bool {
         let is_silent = |open: &mut Open| match open.state {
             State::Running(exchange) => self
                 .exchanges
@@ -99,7 +91,7 @@ impl Bridge {
         if self.requests.find(id).is_some_and(is_silent)
             && matches!(self.decides(id), Some((Era::Modern, _)))
         {
-            self.translate(now, id, Era::Modern, Why::Silent);
+            self.translate(id, Era::Modern, Why::Silent);
             return true;
         }
         false

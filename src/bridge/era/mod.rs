@@ -34,17 +34,6 @@ use crate::jsonrpc::{Kind, Message, RequestId};
 use crate::mcp::version::Era;
 use crate::mcp::{meta, results};
 
-/// What stands between client and server.
-#[derive(Debug)]
-pub(crate) enum Adapter {
-    /// Nothing: they speak the same, or it is not known yet.
-    Same,
-    /// A legacy client, a modern server.
-    LegacyToModern(Box<LegacyToModern>),
-    /// A modern client, a legacy server.
-    ModernToLegacy(Box<ModernToLegacy>),
-}
-
 /// What is known about both sides.
 #[derive(Debug)]
 pub(crate) struct Eras {
@@ -90,22 +79,22 @@ impl Eras {
 
 impl Bridge {
     /// A message from the client, on its way to the adapter that suits it.
-    pub(crate) fn client_says(&mut self, now: Instant, message: Message) {
+    pub(crate) fn client_says(&mut self, message: Message) {
         if let Kind::Request { method, .. } = message.kind() {
             if method == "initialize" {
-                self.client_is(now, Era::Legacy);
+                self.client_is(Era::Legacy);
             } else if method == "server/discover"
                 && (self.eras.client.is_none() || self.eras.hopeless)
                 || self.eras.client.is_none() && meta::version(&message).is_some()
             {
-                self.client_is(now, Era::Modern);
+                self.client_is(Era::Modern);
             }
         }
-        self.pass_on(now, now, message);
+        self.pass_on(self.now, message);
     }
 
     /// The client waits since then: a message that goes another way has no more time for that.
-    fn pass_on(&mut self, now: Instant, since: Instant, message: Message) {
+    fn pass_on(&mut self, since: Instant, message: Message) {
         // A request that left before the adapter stood here is none of the adapter's.
         if self.is_adapting()
             && let Some(id) = cancelled(&message)
@@ -114,15 +103,14 @@ impl Bridge {
             return self.cancel_modern(&id);
         }
         let steps = match &mut self.adapter {
-            Adapter::Same => return self.core_message(now, since, message),
-            Adapter::LegacyToModern(adapter) => adapter.client_says(since, message),
-            Adapter::ModernToLegacy(adapter) => adapter.client_says(since, message),
+            Some(adapter) => adapter.client_says(since, message),
+            None => return self.core_message(since, message),
         };
-        self.take(now, since, steps);
+        self.take(since, steps);
     }
 
-    fn client_is(&mut self, now: Instant, client: Era) {
-        self.leave_adapter(now);
+    fn client_is(&mut self, client: Era) {
+        self.leave_adapter();
         self.eras.client = Some(client);
         self.eras.hopeless = false;
         let server = match self.settings.protocol {
@@ -142,11 +130,11 @@ impl Bridge {
     pub(crate) fn adapt_to_modern(&mut self) {
         let server = self.settings.server.clone();
         let asks = self.settings.protocol == Protocol::Auto && self.eras.server.is_none();
-        self.adapter = Adapter::LegacyToModern(Box::new(LegacyToModern::new(server, asks)));
+        self.adapter = Some(Box::new(LegacyToModern::new(server, asks)));
     }
 
     pub(crate) fn adapt_to_legacy(&mut self) {
-        self.adapter = Adapter::ModernToLegacy(Box::new(ModernToLegacy::new(self.settings.seed)));
+        self.adapter = Some(Box::new(ModernToLegacy::new(self.settings.seed)));
     }
 
     pub(crate) fn server_is(&mut self, era: Era) {
@@ -167,35 +155,37 @@ impl Bridge {
 
     /// Whether the server may still turn out to speak HTTP+SSE, which is legacy.
     pub(crate) fn may_be_sse(&self) -> bool {
-        match self.adapter {
-            Adapter::LegacyToModern(_) => false,
-            Adapter::Same | Adapter::ModernToLegacy(_) => {
-                self.settings.protocol != Protocol::Modern && self.eras.server != Some(Era::Modern)
-            }
-        }
+        self.adapts_to() != Some(Era::Modern)
+            && self.settings.protocol != Protocol::Modern
+            && self.eras.server != Some(Era::Modern)
     }
 
     /// Whether a refusal shows that the server speaks Streamable HTTP. One of a guess shows nothing.
     pub(crate) fn refusal_settles(&self) -> bool {
-        !matches!(self.adapter, Adapter::LegacyToModern(_)) || self.eras.server.is_some()
+        self.adapts_to() != Some(Era::Modern) || self.eras.server.is_some()
     }
 
-    pub(crate) fn decides(&mut self, id: &RequestId) -> Option<(Era, String)> {
-        let undecided = matches!(self.adapter, Adapter::Same)
+    /// Whether the server's era is still to be found out.
+    pub(crate) fn is_undecided(&self) -> bool {
+        !self.is_adapting()
             && self.eras.server.is_none()
             && !self.eras.hopeless
-            && self.settings.protocol.finds_out();
-        let client = self.eras.client.filter(|_| undecided)?;
+            && self.settings.protocol.finds_out()
+    }
+
+    /// The client's era and the method, if the response to this request shows the server's era.
+    pub(crate) fn decides(&mut self, id: &RequestId) -> Option<(Era, String)> {
+        let client = self.eras.client.filter(|_| self.is_undecided())?;
         let method = self.requests.find(id)?.message.method()?.to_owned();
         (client == Era::Modern || method == "initialize").then_some((client, method))
     }
 
     /// An answer came that may show the server's era; whether it is dealt with here.
-    pub(crate) fn era_answered(&mut self, now: Instant, id: &RequestId, answer: &Message) -> bool {
+    pub(crate) fn era_answered(&mut self, id: &RequestId, answer: &Message) -> bool {
         let Some((client, method)) = self.decides(id) else {
             return self.came_too_early(id).is_some_and(|method| {
                 classify::of_answer(Era::Modern, &method, answer) == Verdict::Refuses
-                    && self.say_again(now, id)
+                    && self.say_again(id)
             });
         };
         match classify::of_answer(client, &method, answer) {
@@ -208,25 +198,25 @@ impl Bridge {
                     self.requests.remove(id);
                     self.out.push_back(Output::Client(full));
                     self.adapt_to_legacy();
-                    self.replay_waiting(now);
+                    self.replay_waiting();
                     return true;
                 }
                 false
             }
             Verdict::Refuses => {
                 let why = Why::Answered(answer.clone());
-                self.translate(now, id, client, why);
+                self.translate(id, client, why);
                 true
             }
         }
     }
 
     /// A refusal came that may show the server's era; whether it is dealt with here.
-    pub(crate) fn era_refused(&mut self, now: Instant, id: &RequestId, refusal: &Refusal) -> bool {
+    pub(crate) fn era_refused(&mut self, id: &RequestId, refusal: &Refusal) -> bool {
         let Some((client, method)) = self.decides(id) else {
             return self.came_too_early(id).is_some_and(|method| {
                 classify::of_refusal(Era::Modern, &method, refusal, false) == Verdict::Refuses
-                    && self.say_again(now, id)
+                    && self.say_again(id)
             });
         };
         let falls_back = self.may_fall_back(refusal.status);
@@ -237,7 +227,7 @@ impl Bridge {
                 false
             }
             Verdict::Refuses => {
-                self.translate(now, id, client, Why::Refused(refusal.clone()));
+                self.translate(id, client, Why::Refused(refusal.clone()));
                 true
             }
         }
@@ -245,33 +235,33 @@ impl Bridge {
 
     /// The method of a request that a modern client sent before its server was known to be legacy.
     fn came_too_early(&mut self, id: &RequestId) -> Option<String> {
-        let waits = matches!(self.adapter, Adapter::ModernToLegacy(_));
+        let waits = self.adapts_to() == Some(Era::Legacy);
         let open = self.requests.find(id).filter(|_| waits)?;
         let is_early = !open.adapted && !open.is_own;
         is_early.then(|| open.message.method().map(str::to_owned))?
     }
 
     /// Sends it anew through the adapter.
-    fn say_again(&mut self, now: Instant, id: &RequestId) -> bool {
+    fn say_again(&mut self, id: &RequestId) -> bool {
         let Some(open) = self.requests.remove(id) else {
             return false;
         };
         if let State::Running(exchange) = open.state {
             self.cut(exchange);
         }
-        self.pass_on(now, open.since, Arc::unwrap_or_clone(open.message));
+        self.pass_on(open.since, Arc::unwrap_or_clone(open.message));
         true
     }
 
     /// Tries what a server of the other era understands.
-    pub(crate) fn translate(&mut self, now: Instant, id: &RequestId, client: Era, why: Why) {
+    pub(crate) fn translate(&mut self, id: &RequestId, client: Era, why: Why) {
         let Some(open) = self.requests.remove(id) else {
             return;
         };
         if let State::Running(exchange) = open.state
             && let Some(running) = self.exchanges.get_mut(&exchange)
         {
-            running.limit = Some((now + LINGER, Limit::Linger));
+            running.limit = Some((self.now + LINGER, Limit::Linger));
         }
         self.eras.first = Some(First {
             id: id.clone(),
@@ -289,7 +279,7 @@ impl Bridge {
             self.settings.server,
             client.name()
         ));
-        self.pass_on(now, open.since, Arc::unwrap_or_clone(open.message));
+        self.pass_on(open.since, Arc::unwrap_or_clone(open.message));
         if client == Era::Modern {
             let is_free = |open: &Open| match open.state {
                 State::Running(_) => open.message.method().is_some_and(backoff::is_safe),
@@ -301,19 +291,17 @@ impl Bridge {
                 .requests
                 .ids_where(|open| is_free(open) && !open.adapted && !open.is_own)
             {
-                self.say_again(now, &id);
+                self.say_again(&id);
             }
         }
-        self.replay_waiting(now);
+        self.replay_waiting();
     }
 
     /// What waits to be sent goes through the adapter after all.
-    fn replay_waiting(&mut self, now: Instant) {
+    fn replay_waiting(&mut self) {
         for waiting in std::mem::take(&mut self.waiting) {
             match waiting {
-                Waiting::Note(message, since) => {
-                    self.pass_on(now, since, Arc::unwrap_or_clone(message))
-                }
+                Waiting::Note(message, since) => self.pass_on(since, Arc::unwrap_or_clone(message)),
                 Waiting::Request(id, serial) => match self.requests.find(&id) {
                     // Another one has the id by now.
                     Some(open) if open.serial != serial => {}
@@ -322,7 +310,7 @@ impl Bridge {
                     }
                     Some(_) => {
                         if let Some(open) = self.requests.remove(&id) {
-                            self.pass_on(now, open.since, Arc::unwrap_or_clone(open.message));
+                            self.pass_on(open.since, Arc::unwrap_or_clone(open.message));
                         }
                     }
                     None => {}
@@ -332,38 +320,33 @@ impl Bridge {
     }
 
     /// HTTP+SSE was found: it is legacy.
-    pub(crate) fn era_of_sse(&mut self, now: Instant) {
-        if matches!(self.adapter, Adapter::Same)
+    pub(crate) fn era_of_sse(&mut self) {
+        if !self.is_adapting()
             && self.eras.client == Some(Era::Modern)
             && self.settings.protocol.finds_out()
         {
             self.adapt_to_legacy();
-            self.replay_waiting(now);
+            self.replay_waiting();
         }
     }
 
     /// There is no HTTP+SSE, with which a modern server was ruled out: it is asked after all.
-    pub(crate) fn era_of_http(&mut self, now: Instant) {
+    pub(crate) fn era_of_http(&mut self) {
         if self.eras.client == Some(Era::Legacy) && self.settings.protocol == Protocol::Auto {
-            self.client_is(now, Era::Legacy);
-            self.replay_waiting(now);
+            self.client_is(Era::Legacy);
+            self.replay_waiting();
         }
     }
 
     /// The first POST was refused, and there is no HTTP+SSE: a modern server is left. Whether it is tried.
-    pub(crate) fn era_after_fallback(
-        &mut self,
-        now: Instant,
-        id: &RequestId,
-        refusal: &Refusal,
-    ) -> bool {
+    pub(crate) fn era_after_fallback(&mut self, id: &RequestId, refusal: &Refusal) -> bool {
         let Some((Era::Legacy, _)) = self.decides(id) else {
             return false;
         };
         if !classify::may_be_modern(refusal.status) {
             return false;
         }
-        self.translate(now, id, Era::Legacy, Why::Refused(refusal.clone()));
+        self.translate(id, Era::Legacy, Why::Refused(refusal.clone()));
         true
     }
 }

@@ -9,32 +9,23 @@
 //! Spec: MCP 2026-07-28 basic/transports/streamable-http, basic/patterns/cancellation, basic/patterns/subscriptions,
 //! changelog (9).
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::bridge::era::Adapter;
-use crate::bridge::era::modern_client::subscriptions::may_be_missed;
 use crate::bridge::request::table::State;
 use crate::bridge::{Action, Bridge, End, ExchangeId, Purpose, Stage, backoff};
 use crate::error::{Error, Kind};
 use crate::jsonrpc::{self, Message, RequestId};
+use crate::mcp::subscriptions::{self, ACKNOWLEDGED, LISTEN};
 use crate::mcp::version::{Era, MODERN};
 use crate::mcp::{headers, meta};
 
-/// The method that opens a stream of notifications.
-pub(crate) const LISTEN: &str = "subscriptions/listen";
-/// The first message of such a stream.
-pub(crate) const ACKNOWLEDGED: &str = "notifications/subscriptions/acknowledged";
 /// The first pause before a stream of notifications is opened again.
 const LISTEN_PAUSE: Duration = Duration::from_secs(1);
 
 impl Bridge {
     /// Whether the server is spoken to in the modern way.
     pub(crate) fn speaks_modern(&self) -> bool {
-        match self.adapter {
-            Adapter::LegacyToModern(_) => true,
-            Adapter::ModernToLegacy(_) => false,
-            Adapter::Same => self.eras.client == Some(Era::Modern),
-        }
+        self.adapts_to().or(self.eras.client) == Some(Era::Modern)
     }
 
     /// The headers that mirror a message.
@@ -56,9 +47,9 @@ impl Bridge {
     }
 
     /// Sends an open request again, as a new one.
-    pub(crate) fn reissue(&mut self, now: Instant, id: &RequestId) {
+    pub(crate) fn reissue(&mut self, id: &RequestId) {
         self.rename(id);
-        self.send_request(now, id);
+        self.send_request(id);
     }
 
     /// The next attempt of a request has an id of its own.
@@ -70,7 +61,7 @@ impl Bridge {
     }
 
     /// The end of an exchange with a modern server; given back if nothing is special about it.
-    pub(crate) fn modern_ended(&mut self, now: Instant, id: &RequestId, end: End) -> Option<End> {
+    pub(crate) fn modern_ended(&mut self, id: &RequestId, end: End) -> Option<End> {
         if !self.speaks_modern()
             || matches!(end, End::Broken(_, Stage::Hopeless))
             || self.is_stopping()
@@ -89,7 +80,7 @@ impl Bridge {
                 .pause(failures, LISTEN_PAUSE, backoff::MOST_FOR_STREAMS);
             self.rename(id);
             if let Some(open) = self.requests.find(id) {
-                open.state = State::Paused(now + pause);
+                open.state = State::Paused(self.now + pause);
             }
             return None;
         }
@@ -101,7 +92,7 @@ impl Bridge {
         if first && (backoff::is_safe(&method) || self.tools.may_repeat(&call)) {
             if let Some(open) = self.requests.find(id) {
                 open.failures = 1;
-                open.state = State::Paused(now);
+                open.state = State::Paused(self.now);
             }
             self.rename(id);
             return None;
@@ -113,7 +104,7 @@ impl Bridge {
             // It hangs up on what every modern server knows.
             let what = format!("\"{method}\" was not answered: {}", error.what());
             let error = Error::new(Kind::PeerMisbehaved, what);
-            if !self.era_silent(now, id, &error) {
+            if !self.era_silent(id, &error) {
                 self.fail(id, error);
             }
             return None;
@@ -165,7 +156,7 @@ impl Bridge {
         let acknowledges = message.method() == Some(ACKNOWLEDGED);
         if acknowledges && std::mem::replace(&mut open.acknowledged, true) {
             let filter = jsonrpc::member_at(message.text(), &["params", "notifications"]);
-            let missed = may_be_missed(filter.unwrap_or("{}"), &id.to_string());
+            let missed = subscriptions::missed(filter.unwrap_or("{}"), &id.to_string());
             return missed.into_iter().flat_map(Message::made).collect();
         }
         if acknowledges {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::bridge::era::adapter::Word;
-use crate::bridge::era::{Adapter, First, Why};
+use crate::bridge::era::{First, Why};
 use crate::bridge::{Bridge, Output};
 use crate::config::Protocol;
 use crate::error::{Error, Kind as ErrorKind};
@@ -19,35 +19,26 @@ use crate::mcp::version::Era;
 
 impl Bridge {
     /// What the adapter had under way at the server is of no use to another one; whoever waits for it is told.
-    pub(crate) fn leave_adapter(&mut self, now: Instant) {
-        if !matches!(self.adapter, Adapter::Same) {
-            let what = "the client has begun anew before the answer came";
-            self.end_subscriptions(what);
-            for id in self.requests.ids_where(|open| open.adapted) {
-                self.fail(&id, Error::new(ErrorKind::Closing, what));
-            }
-            self.tell_adapter(now);
+    pub(crate) fn leave_adapter(&mut self) {
+        if !self.is_adapting() {
+            return;
         }
-        match std::mem::replace(&mut self.adapter, Adapter::Same) {
-            Adapter::Same => {}
-            Adapter::LegacyToModern(_) | Adapter::ModernToLegacy(_) => {
-                self.session.reset();
-                for id in self.requests.ids_where(|open| open.is_own) {
-                    self.cancel_modern(&id);
-                }
-            }
+        let what = "the client has begun anew before the answer came";
+        self.end_subscriptions(what);
+        for id in self.requests.ids_where(|open| open.adapted) {
+            self.fail(&id, Error::new(ErrorKind::Closing, what));
+        }
+        self.tell_adapter();
+        self.adapter = None;
+        self.session.reset();
+        for id in self.requests.ids_where(|open| open.is_own) {
+            self.cancel_modern(&id);
         }
     }
 
     /// The handshake of the other era was refused as well.
-    pub(crate) fn give_up(
-        &mut self,
-        now: Instant,
-        waiting: Vec<(Instant, Message)>,
-        why: Message,
-        word: Word,
-    ) {
-        self.leave_adapter(now);
+    pub(crate) fn give_up(&mut self, waiting: Vec<(Instant, Message)>, why: Message, word: Word) {
+        self.leave_adapter();
         if self.must_adapt() {
             for (_, message) in waiting {
                 if let Kind::Request { id, .. } = message.kind() {
@@ -70,16 +61,14 @@ impl Bridge {
             let id = match message.kind() {
                 Kind::Request { id, .. } => id.clone(),
                 Kind::Notification { .. } | Kind::Response { .. } => {
-                    self.core_message(now, since, message);
+                    self.core_message(since, message);
                     continue;
                 }
             };
             match &first {
-                Some(first) if first.id == id => {
-                    self.first_refusal_stands(now, since, message, first)
-                }
-                Some(_) => self.core_message(now, since, message),
-                None if guessed => self.core_message(now, since, message),
+                Some(first) if first.id == id => self.first_refusal_stands(since, message, first),
+                Some(_) => self.core_message(since, message),
+                None if guessed => self.core_message(since, message),
                 None => self.out.push_back(Output::Client(why.with_id(&id))),
             }
         }
@@ -98,25 +87,19 @@ impl Bridge {
         true
     }
 
-    fn first_refusal_stands(
-        &mut self,
-        now: Instant,
-        since: Instant,
-        message: Message,
-        first: &First,
-    ) {
+    fn first_refusal_stands(&mut self, since: Instant, message: Message, first: &First) {
         match &first.why {
             Why::Answered(answer) => self
                 .out
                 .push_back(Output::Client(answer.with_id(&first.id))),
-            Why::Silent => self.core_message(now, since, message),
+            Why::Silent => self.core_message(since, message),
             Why::Refused(refusal) => {
                 let falls_back = self.may_fall_back(refusal.status);
                 self.accept_request(since, first.id.clone(), Arc::new(message));
                 if falls_back {
-                    self.fall_back_to_sse(now, &first.id, refusal.clone());
+                    self.fall_back_to_sse(&first.id, refusal.clone());
                 } else {
-                    self.answer_refused(now, &first.id, refusal.clone());
+                    self.answer_refused(&first.id, refusal.clone());
                 }
             }
         }

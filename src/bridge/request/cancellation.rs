@@ -6,7 +6,7 @@
 //! Spec: MCP 2025-11-25 basic/utilities/cancellation, basic/transports (Sending Messages to the Server).
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::bridge::Bridge;
 use crate::bridge::request::table::State;
@@ -25,19 +25,19 @@ pub fn cancelled(message: &Message) -> Option<RequestId> {
 }
 
 impl Bridge {
-    pub(crate) fn cancel(&mut self, now: Instant, message: Message) {
+    pub(crate) fn cancel(&mut self, message: Message) {
         let id = cancelled(&message);
         if self.speaks_modern() {
             id.iter().for_each(|id| self.cancel_modern(id));
             return;
         }
         let Some(id) = id else {
-            self.deliver(now, Arc::new(message), false);
+            self.deliver(Arc::new(message), false);
             return;
         };
         let Some(open) = self.requests.find(&id) else {
             // Its answer may have crossed the cancellation; the server ignores what it does not know.
-            self.deliver(now, Arc::new(message), false);
+            self.deliver(Arc::new(message), false);
             return;
         };
         open.cancelled = true;
@@ -50,29 +50,28 @@ impl Bridge {
             | State::Accepted
             | State::Resuming(_)
             | State::AwaitsSignIn { resumes: true } => {
-                open.limit(now + LATE);
-                self.deliver(now, Arc::new(message), false);
+                open.limit(self.now + LATE);
+                self.deliver(Arc::new(message), false);
             }
         }
     }
 
     /// The same for a request whose id at the server only the adapter knows.
-    pub(crate) fn cancel_ours(&mut self, now: Instant, id: &RequestId) {
+    pub(crate) fn cancel_ours(&mut self, id: &RequestId) {
         let params = format!("{{\"requestId\":{id}}}");
-        let text = crate::bridge::era::adapter::notification("notifications/cancelled", &params);
+        let text = jsonrpc::notification("notifications/cancelled", &params);
         if let Ok(message) = Message::made(text) {
-            self.cancel(now, message);
+            self.cancel(message);
         }
     }
 
     /// Tells the server that nobody waits for this answer any more.
-    pub(crate) fn tell_cancelled(&mut self, now: Instant, id: &RequestId, reason: &str) {
+    pub(crate) fn tell_cancelled(&mut self, id: &RequestId, reason: &str) {
         let reason = jsonrpc::quoted(reason);
-        let text = format!(
-            "{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{{\"requestId\":{id},\"reason\":{reason}}}}}"
-        );
+        let params = format!("{{\"requestId\":{id},\"reason\":{reason}}}");
+        let text = jsonrpc::notification("notifications/cancelled", &params);
         match Message::made(text) {
-            Ok(message) => self.deliver(now, Arc::new(message), false),
+            Ok(message) => self.deliver(Arc::new(message), false),
             Err(error) => self.warn(error.to_string()),
         }
     }

@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::bridge::era::adapter::Word;
-use crate::bridge::era::modern_server::LISTEN;
 use crate::bridge::request::table::State;
 use crate::bridge::session::handshake::INITIALIZE_LIMIT;
 use crate::bridge::{
@@ -22,6 +21,7 @@ use crate::bridge::{
 use crate::error::{Error, Kind};
 use crate::jsonrpc::{Message, RequestId};
 use crate::log::Level;
+use crate::mcp::subscriptions::LISTEN;
 
 impl Bridge {
     /// A request of the client or of its adapter, for which the client waits since then.
@@ -58,7 +58,7 @@ impl Bridge {
     }
 
     /// Sends an open request, for the first time or again.
-    pub(crate) fn send_request(&mut self, now: Instant, id: &RequestId) {
+    pub(crate) fn send_request(&mut self, id: &RequestId) {
         let Some(open) = self.requests.find(id) else {
             return;
         };
@@ -67,50 +67,50 @@ impl Bridge {
             None => Arc::clone(&open.message),
         };
         if matches!(message.method(), Some("initialize" | "server/discover")) {
-            open.deadline = open.deadline.or(Some(now + INITIALIZE_LIMIT));
+            open.deadline = open.deadline.or(Some(self.now + INITIALIZE_LIMIT));
         }
-        self.limit_probe(now, id);
+        self.limit_probe(id);
         if message.method() == Some("initialize") {
             self.session.begin(id.clone(), Arc::clone(&message));
         }
         let action = self.post(message);
-        let exchange = self.open(now, Purpose::Request(id.clone()), action);
+        let exchange = self.open(Purpose::Request(id.clone()), action);
         if let Some(open) = self.requests.find(id) {
             open.state = State::Running(exchange);
         }
     }
 
-    pub(crate) fn requests_due(&mut self, now: Instant) {
-        if self.requests.next_due().is_none_or(|at| at > now) {
+    pub(crate) fn requests_due(&mut self) {
+        if self.requests.next_due().is_none_or(|at| at > self.now) {
             return;
         }
         for id in self
             .requests
-            .ids_where(|open| open.deadline.is_some_and(|at| at <= now))
+            .ids_where(|open| open.deadline.is_some_and(|at| at <= self.now))
         {
-            self.time_out_request(now, &id);
+            self.time_out_request(&id);
         }
         for id in self
             .requests
-            .ids_where(|open| matches!(open.state, State::Paused(at) if at <= now))
+            .ids_where(|open| matches!(open.state, State::Paused(at) if at <= self.now))
         {
             // A message that was on its way may overtake those that still wait: it came before them.
             let may_leave = self.session_is_settled() && self.is_signed_in();
             if may_leave || self.session.is_initialize(&id) {
-                self.send_request(now, &id);
+                self.send_request(&id);
             } else {
                 self.hold(&id);
             }
         }
         for id in self
             .requests
-            .ids_where(|open| matches!(open.state, State::Resuming(at) if at <= now))
+            .ids_where(|open| matches!(open.state, State::Resuming(at) if at <= self.now))
         {
-            self.resume_request(now, &id);
+            self.resume_request(&id);
         }
     }
 
-    fn time_out_request(&mut self, now: Instant, id: &RequestId) {
+    fn time_out_request(&mut self, id: &RequestId) {
         let Some(open) = self.requests.find(id) else {
             return;
         };
@@ -128,9 +128,9 @@ impl Bridge {
             return self.fail(id, error);
         }
         let request_timeout = self.settings.request_timeout;
-        let is_up = request_timeout.is_some_and(|limit| now >= since + limit);
+        let is_up = request_timeout.is_some_and(|limit| self.now >= since + limit);
         if sent && !is_up && !matches!(method.as_str(), "initialize" | "server/discover") {
-            if !self.era_slow(now, id)
+            if !self.era_slow(id)
                 && let Some(open) = self.requests.find(id)
             {
                 open.deadline = request_timeout.map(|limit| since + limit);
@@ -140,23 +140,17 @@ impl Bridge {
         if let State::Running(exchange) = state {
             self.cut(exchange);
         }
-        if sent && !is_up && self.era_silent(now, id, &error) {
+        if sent && !is_up && self.era_silent(id, &error) {
             return;
         }
         self.fail(id, error);
         if sent && !is_initialize && !self.speaks_modern() {
-            self.tell_cancelled(now, id, "no answer in time");
+            self.tell_cancelled(id, "no answer in time");
         }
     }
 
-    pub(crate) fn request_refused(
-        &mut self,
-        now: Instant,
-        id: &RequestId,
-        running: &Running,
-        refusal: Refusal,
-    ) {
-        if self.era_refused(now, id, &refusal) {
+    pub(crate) fn request_refused(&mut self, id: &RequestId, running: &Running, refusal: Refusal) {
+        if self.era_refused(id, &refusal) {
             return;
         }
         let Some(open) = self.requests.find(id) else {
@@ -165,8 +159,8 @@ impl Bridge {
         let method = open.message.method().unwrap_or_default().to_owned();
         let (since, renewed) = (open.since, open.renewed);
         if let Some(challenge) = &refusal.needs_sign_in {
-            if !self.park(now, id, challenge) {
-                self.answer_refused(now, id, refusal);
+            if !self.park(id, challenge) {
+                self.answer_refused(id, refusal);
             }
             return;
         }
@@ -176,10 +170,10 @@ impl Bridge {
         open.failures += 1;
         let failures = open.failures;
         if self.may_fall_back(refusal.status) {
-            self.fall_back_to_sse(now, id, refusal);
+            self.fall_back_to_sse(id, refusal);
             return;
         }
-        if self.is_lost_session(now, running, id, &refusal) && !renewed {
+        if self.is_lost_session(running, id, &refusal) && !renewed {
             if let Some(open) = self.requests.find(id) {
                 open.renewed = true;
             }
@@ -188,7 +182,7 @@ impl Bridge {
             return;
         }
         if renewed && refusal.status == 400 {
-            self.session.renewed_in_vain = Some(now);
+            self.session.renewed_in_vain = Some(self.now);
         }
         if backoff::may_repeat(refusal.status, &method, refusal.retry_after.is_some()) {
             let pause = match refusal.retry_after {
@@ -199,15 +193,15 @@ impl Bridge {
                     backoff::MOST_WHILE_WAITED_FOR,
                 ),
             };
-            if now + pause <= since + backoff::PATIENCE {
-                self.pause_request(id, now + pause);
+            if self.now + pause <= since + backoff::PATIENCE {
+                self.pause_request(id, self.now + pause);
                 return;
             }
         }
         if self.refusal_settles() {
-            self.settle(now);
+            self.settle();
         }
-        self.answer_refused(now, id, refusal);
+        self.answer_refused(id, refusal);
     }
 
     fn pause_request(&mut self, id: &RequestId, until: Instant) {
@@ -217,24 +211,18 @@ impl Bridge {
     }
 
     /// Answers with the server's own error where it sent one, else with the refusal in words.
-    pub(crate) fn answer_refused(&mut self, now: Instant, id: &RequestId, refusal: Refusal) {
-        if self.era_after_fallback(now, id, &refusal) {
+    pub(crate) fn answer_refused(&mut self, id: &RequestId, refusal: Refusal) {
+        if self.era_after_fallback(id, &refusal) {
             return;
         }
         match refusal.answer {
-            Some(answer) => self.complete(now, id, answer, true),
+            Some(answer) => self.complete(id, answer, true),
             None => self.fail(id, Arc::unwrap_or_clone(refusal.error)),
         }
     }
 
-    pub(crate) fn request_ended(
-        &mut self,
-        now: Instant,
-        id: &RequestId,
-        running: &Running,
-        end: End,
-    ) {
-        let Some(end) = self.modern_ended(now, id, end) else {
+    pub(crate) fn request_ended(&mut self, id: &RequestId, running: &Running, end: End) {
+        let Some(end) = self.modern_ended(id, end) else {
             return;
         };
         let Some(open) = self.requests.find(id) else {
@@ -244,7 +232,7 @@ impl Bridge {
         let method = open.message.method().unwrap_or_default();
         match end {
             End::Complete if self.link.is_sse() => open.state = State::Accepted,
-            End::Complete if open.stream.last_event.is_some() => self.resume_later(now, id),
+            End::Complete if open.stream.last_event.is_some() => self.resume_later(id),
             End::Complete => {
                 let what = match running.content {
                     Some(Content::Stream) => {
@@ -258,23 +246,23 @@ impl Bridge {
                     }
                 };
                 let error = Error::new(Kind::PeerMisbehaved, what);
-                if !self.era_silent(now, id, &error) {
+                if !self.era_silent(id, &error) {
                     self.fail(id, error);
                 }
             }
-            End::Broken(error, Stage::NotSent) => self.request_not_sent(now, id, error),
+            End::Broken(error, Stage::NotSent) => self.request_not_sent(id, error),
             End::Broken(error, Stage::Hopeless) => self.fail(id, error),
             End::Broken(error, Stage::Unanswered) => {
                 if open.failures == 0 && backoff::is_safe(method) {
                     open.failures = 1;
-                    self.pause_request(id, now);
+                    self.pause_request(id, self.now);
                 } else {
                     self.fail(id, error);
                 }
             }
             End::Broken(error, Stage::Answering) => {
                 if open.stream.last_event.is_some() {
-                    self.resume_later(now, id);
+                    self.resume_later(id);
                 } else {
                     self.fail(id, error);
                 }
@@ -282,7 +270,7 @@ impl Bridge {
         }
     }
 
-    fn request_not_sent(&mut self, now: Instant, id: &RequestId, error: Error) {
+    fn request_not_sent(&mut self, id: &RequestId, error: Error) {
         let Some(open) = self.requests.find(id) else {
             return;
         };
@@ -293,29 +281,28 @@ impl Bridge {
             backoff::FIRST_PAUSE,
             backoff::MOST_WHILE_WAITED_FOR,
         );
-        if now + pause > until || self.is_stopping() {
+        if self.now + pause > until || self.is_stopping() {
             self.fail(id, error);
             return;
         }
         if failures == 1 {
             self.warn(format!("{}; trying again for a few seconds", error.what()));
         }
-        self.pause_request(id, now + pause);
+        self.pause_request(id, self.now + pause);
     }
 
     pub(crate) fn server_response(
         &mut self,
-        now: Instant,
         exchange: ExchangeId,
         id: &RequestId,
         failed: bool,
         message: Message,
     ) {
-        if self.own_answer(now, id, failed, &message) {
+        if self.own_answer(id, failed, &message) {
             return;
         }
         if self.requests.contains(id) {
-            self.complete(now, id, message, failed);
+            self.complete(id, message, failed);
             return;
         }
         let asked = match self
@@ -329,7 +316,7 @@ impl Bridge {
         if let Some(asked) = asked.filter(|asked| self.requests.runs_on(asked, exchange))
             && (id.is_respelled(&asked) || failed || self.requests.is_wire(&asked, id))
         {
-            self.complete(now, &asked, message, failed);
+            self.complete(&asked, message, failed);
             return;
         }
         self.debug(format!(
@@ -338,13 +325,7 @@ impl Bridge {
     }
 
     /// The answer to an open request has come.
-    pub(crate) fn complete(
-        &mut self,
-        now: Instant,
-        id: &RequestId,
-        message: Message,
-        failed: bool,
-    ) {
+    pub(crate) fn complete(&mut self, id: &RequestId, message: Message, failed: bool) {
         let message = if message.kind()
             == &(crate::jsonrpc::Kind::Response {
                 id: id.clone(),
@@ -354,7 +335,7 @@ impl Bridge {
         } else {
             message.with_id(id)
         };
-        if self.era_answered(now, id, &message) || failed && self.refresh_for(now, id, &message) {
+        if self.era_answered(id, &message) || failed && self.refresh_for(id, &message) {
             return;
         }
         let Some(open) = self.requests.remove(id) else {
@@ -371,9 +352,9 @@ impl Bridge {
         if let State::Running(exchange) = open.state
             && let Some(running) = self.exchanges.get_mut(&exchange)
         {
-            running.limit = Some((now + LINGER, Limit::Linger));
+            running.limit = Some((self.now + LINGER, Limit::Linger));
         }
-        if !self.refreshed(now, id, Some(&message)) {
+        if !self.refreshed(id, Some(&message)) {
             self.answer(message, Word::Server, open.adapted);
         }
     }
@@ -387,7 +368,7 @@ impl Bridge {
             self.cut(exchange);
         }
         self.session_answer_failed(id);
-        if self.refreshed(self.now, id, None) {
+        if self.refreshed(id, None) {
             return;
         }
         if !open.cancelled {

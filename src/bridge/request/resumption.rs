@@ -8,7 +8,7 @@
 //! Spec: MCP 2025-11-25 basic/transports (Listening for Messages, Resumability and Redelivery); WHATWG HTML 9.2.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::bridge::request::table::State;
 use crate::bridge::{
@@ -59,7 +59,7 @@ impl Bridge {
     }
 
     /// The stream of an answer is over before the answer: it is resumed after the server's `retry`.
-    pub(crate) fn resume_later(&mut self, now: Instant, id: &RequestId) {
+    pub(crate) fn resume_later(&mut self, id: &RequestId) {
         let Some(open) = self.requests.find(id) else {
             return;
         };
@@ -72,16 +72,15 @@ impl Bridge {
             }
         };
         open.stream.failures += 1;
-        open.state = State::Resuming(now + pause);
+        open.state = State::Resuming(self.now + pause);
     }
 
-    pub(crate) fn resume_request(&mut self, now: Instant, id: &RequestId) {
+    pub(crate) fn resume_request(&mut self, id: &RequestId) {
         let Some(open) = self.requests.find(id) else {
             return;
         };
         let after = open.stream.last_event.clone();
         let exchange = self.open(
-            now,
             Purpose::Resume(id.clone()),
             Action::Listen {
                 after,
@@ -93,19 +92,13 @@ impl Bridge {
         }
     }
 
-    pub(crate) fn resume_refused(
-        &mut self,
-        now: Instant,
-        id: &RequestId,
-        running: &Running,
-        refusal: Refusal,
-    ) {
+    pub(crate) fn resume_refused(&mut self, id: &RequestId, running: &Running, refusal: Refusal) {
         if matches!(refusal.status, 429 | 500 | 502 | 503 | 504) {
-            self.resume_failed(now, id, Arc::unwrap_or_clone(refusal.error));
+            self.resume_failed(id, Arc::unwrap_or_clone(refusal.error));
             return;
         }
         if let Some(challenge) = &refusal.needs_sign_in
-            && self.park_stream(now, id, challenge)
+            && self.park_stream(id, challenge)
         {
             return;
         }
@@ -119,29 +112,27 @@ impl Bridge {
         self.fail(id, Error::new(Kind::Http(refusal.status), what));
     }
 
-    pub(crate) fn resume_ended(&mut self, now: Instant, id: &RequestId, end: End) {
+    pub(crate) fn resume_ended(&mut self, id: &RequestId, end: End) {
         match end {
-            End::Complete | End::Broken(_, Stage::Answering) => self.resume_later(now, id),
-            End::Broken(error, Stage::NotSent | Stage::Unanswered) => {
-                self.resume_failed(now, id, error)
-            }
+            End::Complete | End::Broken(_, Stage::Answering) => self.resume_later(id),
+            End::Broken(error, Stage::NotSent | Stage::Unanswered) => self.resume_failed(id, error),
             End::Broken(error, Stage::Hopeless) => self.fail(id, error),
         }
     }
 
-    fn resume_failed(&mut self, now: Instant, id: &RequestId, error: Error) {
+    fn resume_failed(&mut self, id: &RequestId, error: Error) {
         let Some(open) = self.requests.find(id) else {
             return;
         };
-        let since = *open.stream.away_since.get_or_insert(now);
-        if now >= since + backoff::RESUME_PATIENCE || self.is_stopping() {
+        let since = *open.stream.away_since.get_or_insert(self.now);
+        if self.now >= since + backoff::RESUME_PATIENCE || self.is_stopping() {
             let what = format!(
                 "the answer broke off and could not be resumed: {}",
                 error.what()
             );
             self.fail(id, Error::new(Kind::Network, what));
         } else {
-            self.resume_later(now, id);
+            self.resume_later(id);
         }
     }
 }

@@ -82,26 +82,25 @@ impl Standing {
 
 impl Bridge {
     /// Opens the standing stream for a new session; tells whether there is one to wait for.
-    pub(crate) fn start_standing(&mut self, now: Instant) -> bool {
+    pub(crate) fn start_standing(&mut self) -> bool {
         if matches!(self.link, Link::Sse(_)) || self.standing.state != StandingState::Off {
             return false;
         }
         self.standing = Standing::default();
-        self.open_standing(now);
+        self.open_standing();
         true
     }
 
-    fn open_standing(&mut self, now: Instant) {
+    fn open_standing(&mut self) {
         let after = self.standing.last_event.clone();
         let exchange = self.open(
-            now,
             Purpose::Standing,
             Action::Listen {
                 after,
                 http_sse: false,
             },
         );
-        self.standing.state = StandingState::Running(exchange, now);
+        self.standing.state = StandingState::Running(exchange, self.now);
     }
 
     /// The session it belonged to is gone.
@@ -112,10 +111,10 @@ impl Bridge {
         self.standing = Standing::default();
     }
 
-    pub(crate) fn standing_is_due(&mut self, now: Instant) {
-        if self.standing.due().is_some_and(|at| at <= now) {
+    pub(crate) fn standing_is_due(&mut self) {
+        if self.standing.due().is_some_and(|at| at <= self.now) {
             if self.session_is_open() {
-                self.open_standing(now)
+                self.open_standing()
             } else {
                 self.standing.state = StandingState::Off
             }
@@ -123,26 +122,26 @@ impl Bridge {
     }
 
     /// Tokens are new: the stream that waited for them is opened.
-    pub(crate) fn standing_after_sign_in(&mut self, now: Instant) {
+    pub(crate) fn standing_after_sign_in(&mut self) {
         if self.standing.needs_sign_in.take().is_some() && self.session_is_open() {
-            self.open_standing(now);
+            self.open_standing();
         }
     }
 
     /// A request was accepted: another instance may have signed in.
-    pub(crate) fn standing_after_answer(&mut self, now: Instant) {
+    pub(crate) fn standing_after_answer(&mut self) {
         let since = self.standing.needs_sign_in;
-        if since.is_some_and(|since| now >= since + SIGN_IN_RETRY) {
-            self.standing_after_sign_in(now);
+        if since.is_some_and(|since| self.now >= since + SIGN_IN_RETRY) {
+            self.standing_after_sign_in();
         }
     }
 
-    pub(crate) fn standing_refused(&mut self, now: Instant, refusal: &Refusal) {
+    pub(crate) fn standing_refused(&mut self, refusal: &Refusal) {
         let was_open = self.standing.opened_at.is_some();
         self.standing_is_decided();
         self.standing.state = StandingState::Off;
         if refusal.needs_sign_in.is_some() {
-            self.standing.needs_sign_in = Some(now);
+            self.standing.needs_sign_in = Some(self.now);
             return;
         }
         match refusal.status {
@@ -150,9 +149,9 @@ impl Bridge {
                 let generation = self.session.generation;
                 self.lose_session(generation);
                 // Notifications would be missed until the next request: renew at once.
-                self.renew_if_lost(now);
+                self.renew_if_lost();
             }
-            429 | 500 | 502 | 503 | 504 => self.standing_failed(now, refusal.retry_after),
+            429 | 500 | 502 | 503 | 504 => self.standing_failed(refusal.retry_after),
             _ => self.debug(format!(
                 "{} has no standing stream (GET answered {})",
                 self.settings.server, refusal.status
@@ -160,9 +159,12 @@ impl Bridge {
         }
     }
 
-    pub(crate) fn standing_ended(&mut self, now: Instant, end: &End) {
+    pub(crate) fn standing_ended(&mut self, end: &End) {
         self.standing_is_decided();
-        let lived = self.standing.opened_at.is_some_and(|at| now >= at + LIVED);
+        let lived = self
+            .standing
+            .opened_at
+            .is_some_and(|at| self.now >= at + LIVED);
         if lived {
             self.standing.failures = 0;
             self.standing.was_lost = true;
@@ -174,11 +176,11 @@ impl Bridge {
         }
         self.standing.state = StandingState::Off;
         if !hopeless {
-            self.standing_failed(now, None);
+            self.standing_failed(None);
         }
     }
 
-    fn standing_failed(&mut self, now: Instant, retry_after: Option<Duration>) {
+    fn standing_failed(&mut self, retry_after: Option<Duration>) {
         let first = self
             .standing
             .retry
@@ -193,6 +195,6 @@ impl Bridge {
                 .pause(failures, first, backoff::MOST_FOR_STREAMS.max(first)),
         };
         let pause = retry_after.unwrap_or(pause).min(LONGEST_PAUSE);
-        self.standing.state = StandingState::Paused(now + pause);
+        self.standing.state = StandingState::Paused(self.now + pause);
     }
 }

@@ -111,7 +111,7 @@ impl Session {
 
 impl Bridge {
     /// Whether messages may leave; a lost session is renewed first.
-    pub(crate) fn session_is_ready(&mut self, now: Instant) -> bool {
+    pub(crate) fn session_is_ready(&mut self) -> bool {
         match &self.session.phase {
             Phase::Fresh | Phase::Answered | Phase::Ready => true,
             Phase::Initializing(_)
@@ -120,7 +120,7 @@ impl Bridge {
             | Phase::Renewing(_)
             | Phase::Reconfirming => false,
             Phase::Lost => {
-                self.renew(now);
+                self.renew();
                 false
             }
         }
@@ -160,24 +160,24 @@ impl Bridge {
     }
 
     /// `notifications/initialized` leaves: nothing may overtake it.
-    pub(crate) fn confirming(&mut self, now: Instant) {
+    pub(crate) fn confirming(&mut self) {
         if matches!(self.session.phase, Phase::Answered | Phase::Ready) {
-            self.session.phase = Phase::Confirming(now + CONFIRM_LIMIT);
+            self.session.phase = Phase::Confirming(self.now + CONFIRM_LIMIT);
         }
     }
 
     /// `notifications/initialized` was accepted, or will never be.
-    pub(crate) fn confirmed(&mut self, now: Instant) {
+    pub(crate) fn confirmed(&mut self) {
         if matches!(self.session.phase, Phase::Confirming(_)) {
-            self.begin_traffic(now);
+            self.begin_traffic();
         }
     }
 
     /// The handshake is done: the standing stream first, then everything.
-    pub(crate) fn begin_traffic(&mut self, now: Instant) {
+    pub(crate) fn begin_traffic(&mut self) {
         self.session.phase = Phase::Ready;
-        if self.start_standing(now) {
-            self.session.phase = Phase::Opening(now + OPENING_LIMIT);
+        if self.start_standing() {
+            self.session.phase = Phase::Opening(self.now + OPENING_LIMIT);
         }
     }
 
@@ -188,15 +188,15 @@ impl Bridge {
         }
     }
 
-    pub(crate) fn session_is_due(&mut self, now: Instant) {
+    pub(crate) fn session_is_due(&mut self) {
         match &self.session.phase {
-            Phase::Confirming(until) if *until <= now => self.confirmed(now),
-            Phase::Opening(until) if *until <= now => self.standing_is_decided(),
+            Phase::Confirming(until) if *until <= self.now => self.confirmed(),
+            Phase::Opening(until) if *until <= self.now => self.standing_is_decided(),
             // Over HTTP+SSE the answer comes on the stream, or never.
-            Phase::Renewing(renewing) if renewing.until() <= now => self.renewal_timed_out(now),
+            Phase::Renewing(renewing) if renewing.until() <= self.now => self.renewal_timed_out(),
             Phase::Renewing(Renewing {
                 retry_at: Some(at), ..
-            }) if *at <= now => self.send_renewal(now),
+            }) if *at <= self.now => self.send_renewal(),
             _ => {}
         }
     }

@@ -8,15 +8,22 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::bridge::{Bridge, Purpose};
+use crate::bridge::{Bridge, OWN_PREFIX, Purpose};
 use crate::jsonrpc::{Message, RequestId};
 
-/// When the next ping is due, and which one is not answered yet.
+/// What the ids of our pings hold after the prefix.
+const PING: &str = "keepalive";
+
+/// Whether this is the id of a ping of ours; responses to late ones count too.
+pub(crate) fn is_ping(id: &RequestId) -> bool {
+    id.starts_with(&format!("{OWN_PREFIX}{PING}-"))
+}
+
+/// When the next ping is due.
 #[derive(Debug)]
 pub(crate) struct KeepAlive {
     interval: Option<Duration>,
     last_traffic: Instant,
-    pub(crate) pending: Option<RequestId>,
 }
 
 impl KeepAlive {
@@ -24,22 +31,11 @@ impl KeepAlive {
         KeepAlive {
             interval,
             last_traffic: now,
-            pending: None,
         }
     }
 
     pub(crate) fn touched(&mut self, now: Instant) {
         self.last_traffic = now;
-    }
-
-    /// Whether a response answers a ping of ours; late ones too.
-    pub(crate) fn is_answer(&mut self, id: &RequestId) -> bool {
-        if self.pending.as_ref() == Some(id) {
-            self.pending = None;
-            return true;
-        }
-        id.as_string()
-            .is_some_and(|id| id.starts_with("mcp-remote-keepalive-"))
     }
 }
 
@@ -50,11 +46,11 @@ impl Bridge {
             .then(|| self.keep_alive.last_traffic + interval)
     }
 
-    pub(crate) fn keep_alive_is_due(&mut self, now: Instant) {
-        if self.keep_alive_due().is_none_or(|at| at > now) {
+    pub(crate) fn keep_alive_is_due(&mut self) {
+        if self.keep_alive_due().is_none_or(|at| at > self.now) {
             return;
         }
-        self.keep_alive.last_traffic = now;
+        self.keep_alive.last_traffic = self.now;
         if self.link.is_sse() && self.link.endpoint().is_none() {
             return;
         }
@@ -63,14 +59,13 @@ impl Bridge {
         if self.exchanges.values().any(is_ping) {
             return;
         }
-        let id = self.own_id("keepalive");
+        let id = self.own_id(PING);
         match Message::made(format!(
             "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"ping\"}}"
         )) {
             Ok(ping) => {
                 let action = self.post(Arc::new(ping));
-                self.open(now, Purpose::Ping, action);
-                self.keep_alive.pending = Some(id);
+                self.open(Purpose::Ping, action);
             }
             Err(error) => self.warn(error.to_string()),
         }

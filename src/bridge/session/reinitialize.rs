@@ -7,14 +7,16 @@
 //! Spec: MCP 2025-11-25 basic/transports (Session Management, 3 and 4).
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::bridge::request::table::State;
 use crate::bridge::session::handshake::{Phase, Renewing, negotiated_version};
+use crate::bridge::session::keep_alive;
 use crate::bridge::{Bridge, End, Output, Purpose, Refusal, Running, Stage, Waiting, backoff};
 use crate::error::{Error, Kind};
 use crate::jsonrpc::{self, Message, RequestId};
 use crate::log::Level;
+use crate::mcp::errors;
 
 /// How long a 400 is believed after a renewal did not help against it.
 const VAIN: Duration = Duration::from_secs(30);
@@ -26,7 +28,6 @@ impl Bridge {
     /// renewal is tried, and after one that did not help not again for [`VAIN`].
     pub(crate) fn is_lost_session(
         &self,
-        now: Instant,
         running: &Running,
         id: &RequestId,
         refusal: &Refusal,
@@ -34,7 +35,7 @@ impl Bridge {
         let recently_in_vain = self
             .session
             .renewed_in_vain
-            .is_some_and(|at| now < at + VAIN);
+            .is_some_and(|at| self.now < at + VAIN);
         running.with_session
             && self.session.initialize.is_some()
             && match refusal.status {
@@ -86,24 +87,24 @@ impl Bridge {
     }
 
     /// HTTP+SSE: the stream is back; the session is renewed without waiting for a request.
-    pub(crate) fn renew_if_lost(&mut self, now: Instant) {
+    pub(crate) fn renew_if_lost(&mut self) {
         if matches!(self.session.phase, Phase::Lost) {
-            self.renew(now);
+            self.renew();
         }
     }
 
-    pub(crate) fn renew(&mut self, now: Instant) {
+    pub(crate) fn renew(&mut self) {
         let id = self.own_id("reinit");
         self.session.phase = Phase::Renewing(Renewing {
             id,
-            since: now,
+            since: self.now,
             failures: 0,
             retry_at: None,
         });
-        self.send_renewal(now);
+        self.send_renewal();
     }
 
-    pub(crate) fn send_renewal(&mut self, now: Instant) {
+    pub(crate) fn send_renewal(&mut self) {
         let (Phase::Renewing(renewing), Some(initialize)) =
             (&mut self.session.phase, &self.session.initialize)
         else {
@@ -114,18 +115,12 @@ impl Bridge {
         self.session.id = None;
         self.session.version = None;
         let action = self.post(message);
-        self.open(now, Purpose::Renewal, action);
+        self.open(Purpose::Renewal, action);
     }
 
     /// Whether a response belongs to a request of ours; takes note of it.
-    pub(crate) fn own_answer(
-        &mut self,
-        now: Instant,
-        id: &RequestId,
-        failed: bool,
-        answer: &Message,
-    ) -> bool {
-        if self.keep_alive.is_answer(id) {
+    pub(crate) fn own_answer(&mut self, id: &RequestId, failed: bool, answer: &Message) -> bool {
+        if keep_alive::is_ping(id) {
             return true;
         }
         match &self.session.phase {
@@ -138,13 +133,10 @@ impl Bridge {
                 .and_then(|error| jsonrpc::member(error, "message"))
                 .and_then(jsonrpc::string);
             let message = crate::log::clean(&message.unwrap_or_default(), 200);
-            self.renewal_failed(
-                now,
-                Error::new(
-                    Kind::PeerMisbehaved,
-                    format!("{} refused a new session: {message}", self.settings.server),
-                ),
-            );
+            self.renewal_failed(Error::new(
+                Kind::PeerMisbehaved,
+                format!("{} refused a new session: {message}", self.settings.server),
+            ));
             return true;
         }
         self.session.version = negotiated_version(answer);
@@ -155,14 +147,14 @@ impl Bridge {
         ) {
             Ok(note) => {
                 let action = self.post(Arc::new(note));
-                self.open(now, Purpose::Reconfirm, action);
+                self.open(Purpose::Reconfirm, action);
             }
-            Err(error) => self.renewal_failed(now, error),
+            Err(error) => self.renewal_failed(error),
         }
         true
     }
 
-    pub(crate) fn renewal_ended(&mut self, now: Instant, end: End) {
+    pub(crate) fn renewal_ended(&mut self, end: End) {
         let Phase::Renewing(renewing) = &mut self.session.phase else {
             return;
         };
@@ -173,10 +165,10 @@ impl Bridge {
                     "{} did not answer the renewal of the session",
                     self.settings.server
                 );
-                self.renewal_failed(now, Error::new(Kind::PeerMisbehaved, what));
+                self.renewal_failed(Error::new(Kind::PeerMisbehaved, what));
             }
             End::Broken(_, Stage::NotSent | Stage::Unanswered)
-                if now < renewing.since + backoff::PATIENCE =>
+                if self.now < renewing.since + backoff::PATIENCE =>
             {
                 renewing.failures += 1;
                 let pause = self.backoff.pause(
@@ -184,30 +176,30 @@ impl Bridge {
                     backoff::FIRST_PAUSE,
                     backoff::MOST_WHILE_WAITED_FOR,
                 );
-                renewing.retry_at = Some(now + pause);
+                renewing.retry_at = Some(self.now + pause);
             }
-            End::Broken(error, _) => self.renewal_failed(now, error),
+            End::Broken(error, _) => self.renewal_failed(error),
         }
     }
 
-    pub(crate) fn renewal_refused(&mut self, now: Instant, refusal: Refusal) {
+    pub(crate) fn renewal_refused(&mut self, refusal: Refusal) {
         self.session.phase = Phase::Lost;
         let parked = refusal
             .needs_sign_in
-            .is_some_and(|challenge| self.park_all(now, &challenge));
+            .is_some_and(|challenge| self.park_all(&challenge));
         if !parked {
-            self.renewal_failed(now, Arc::unwrap_or_clone(refusal.error));
+            self.renewal_failed(Arc::unwrap_or_clone(refusal.error));
         }
     }
 
-    pub(crate) fn renewal_timed_out(&mut self, now: Instant) {
+    pub(crate) fn renewal_timed_out(&mut self) {
         let server = &self.settings.server;
         let what = format!("{server} did not answer the renewal of the session in time");
-        self.renewal_failed(now, Error::new(Kind::Timeout, what));
+        self.renewal_failed(Error::new(Kind::Timeout, what));
     }
 
     /// Each request that waits gets one error; the next one tries afresh.
-    pub(crate) fn renewal_failed(&mut self, _now: Instant, error: Error) {
+    pub(crate) fn renewal_failed(&mut self, error: Error) {
         self.session.phase = Phase::Lost;
         self.session.id = None;
         self.fail_all_held(&error);
@@ -222,19 +214,16 @@ impl Bridge {
             .retain(|waiting| !matches!(waiting, Waiting::Note(..)));
     }
 
-    pub(crate) fn renewed(&mut self, now: Instant) {
+    pub(crate) fn renewed(&mut self) {
         if matches!(self.session.phase, Phase::Reconfirming) {
-            self.begin_traffic(now);
-            self.adapter_renewed(now);
+            self.begin_traffic();
+            self.adapter_renewed();
         }
     }
 }
 
 /// Whether an error is the answer to this request: it has its id, or says that what was sent is no JSON.
 fn is_about(answer: &Message, id: &RequestId) -> bool {
-    let code = answer
-        .member("error")
-        .and_then(|error| jsonrpc::member(error, "code"));
-    code == Some("-32700")
+    errors::code(answer) == Some(errors::PARSE_ERROR)
         || matches!(answer.kind(), jsonrpc::Kind::Response { id: answered, .. } if answered == id)
 }

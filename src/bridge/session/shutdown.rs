@@ -49,7 +49,7 @@ impl Closing {
 
 impl Bridge {
     /// stdin ended, or a signal came.
-    pub(crate) fn close(&mut self, now: Instant, drain: bool) {
+    pub(crate) fn close(&mut self, drain: bool) {
         match &mut self.closing {
             Some(closing) if !drain && closing.stage == Stage::Draining => {
                 closing.stage = Stage::Leaving
@@ -63,19 +63,19 @@ impl Bridge {
                 };
                 self.closing = Some(Closing {
                     stage,
-                    silent_at: now + SILENCE,
-                    limit: now + DRAIN_LIMIT,
+                    silent_at: self.now + SILENCE,
+                    limit: self.now + DRAIN_LIMIT,
                 });
             }
         }
     }
 
     /// stdout is closed: answers have nowhere to go.
-    pub(crate) fn close_unheard(&mut self, now: Instant) {
+    pub(crate) fn close_unheard(&mut self) {
         for id in self.requests.ids_where(|_| true) {
             self.requests.remove(&id);
         }
-        self.close(now, false);
+        self.close(false);
     }
 
     /// Whether new attempts are pointless.
@@ -85,7 +85,7 @@ impl Bridge {
             .is_some_and(|closing| closing.stage != Stage::Draining)
     }
 
-    pub(crate) fn check_closing(&mut self, now: Instant) {
+    pub(crate) fn check_closing(&mut self) {
         if self.closing.is_none() {
             return;
         }
@@ -94,24 +94,24 @@ impl Bridge {
             return;
         };
         let pending = awaited || !self.deliveries.is_empty() || !self.waiting.is_empty();
-        let drained = !pending || now >= closing.silent_at || now >= closing.limit;
+        let drained = !pending || self.now >= closing.silent_at || self.now >= closing.limit;
         if closing.stage == Stage::Leaving || closing.stage == Stage::Draining && drained {
             closing.stage = Stage::EndingSession;
-            self.leave(now);
+            self.leave();
         }
     }
 
-    fn leave(&mut self, now: Instant) {
+    fn leave(&mut self) {
         self.end_subscriptions("mcp-remote is leaving: the client did not answer in time");
         for id in self.requests.ids_where(|_| true) {
             self.fail(&id, Error::new(Kind::Closing, LEAVING));
         }
-        self.tell_adapter(now);
+        self.tell_adapter();
         self.waiting.clear();
         self.deliveries.clear();
         self.stop_standing();
         if self.session.id.is_some() && !self.link.is_sse() {
-            self.open(now, Purpose::EndSession, Action::EndSession);
+            self.open(Purpose::EndSession, Action::EndSession);
         } else {
             self.session_ended();
         }

@@ -50,7 +50,7 @@ impl Bridge {
     }
 
     /// Lets a refused request wait for a sign-in; false if it has had its share of them.
-    pub(crate) fn park(&mut self, now: Instant, id: &RequestId, challenge: &Challenge) -> bool {
+    pub(crate) fn park(&mut self, id: &RequestId, challenge: &Challenge) -> bool {
         let stopping = self.closing.is_some();
         let Some(open) = self.requests.find(id) else {
             return false;
@@ -69,18 +69,13 @@ impl Bridge {
         } else {
             self.hold(id);
         }
-        self.start_sign_in(now, challenge);
+        self.start_sign_in(challenge);
         true
     }
 
     /// The stream of an answer needs a sign-in: it is resumed after it; false if there have been enough of them.
-    pub(crate) fn park_stream(
-        &mut self,
-        now: Instant,
-        id: &RequestId,
-        challenge: &Challenge,
-    ) -> bool {
-        let parked = self.park(now, id, challenge);
+    pub(crate) fn park_stream(&mut self, id: &RequestId, challenge: &Challenge) -> bool {
+        let parked = self.park(id, challenge);
         if let Some(open) = self.requests.find(id)
             && parked
         {
@@ -91,7 +86,7 @@ impl Bridge {
 
     /// Something all requests wait for was refused: the stream of HTTP+SSE, a new session.
     /// False if nobody waits, or nobody may wait any longer.
-    pub(crate) fn park_all(&mut self, now: Instant, challenge: &Challenge) -> bool {
+    pub(crate) fn park_all(&mut self, challenge: &Challenge) -> bool {
         let mut any = false;
         for id in self.requests.ids_where(|open| open.state == State::Held) {
             if let Some(open) = self.requests.find(&id)
@@ -104,15 +99,15 @@ impl Bridge {
         }
         let may = any && self.closing.is_none();
         if may {
-            self.start_sign_in(now, challenge);
+            self.start_sign_in(challenge);
         }
         may
     }
 
-    pub(crate) fn start_sign_in(&mut self, now: Instant, challenge: &Challenge) {
+    pub(crate) fn start_sign_in(&mut self, challenge: &Challenge) {
         if self.sign_in.phase == Phase::Idle {
             self.sign_in = SignIn {
-                phase: Phase::Waited(now + self.settings.auth_timeout),
+                phase: Phase::Waited(self.now + self.settings.auth_timeout),
                 blocks: false,
                 url: None,
             };
@@ -126,19 +121,19 @@ impl Bridge {
     }
 
     /// The sign-in has ended.
-    pub(crate) fn signed_in(&mut self, now: Instant, result: Result<()>) {
+    pub(crate) fn signed_in(&mut self, result: Result<()>) {
         self.sign_in = SignIn::default();
         match result {
             Ok(()) => {
                 let limit = self.settings.request_timeout;
                 for id in self.requests.ids_where(|open| open.deadline.is_none()) {
                     if let Some(open) = self.requests.find(&id) {
-                        open.deadline = limit.map(|limit| now + limit);
+                        open.deadline = limit.map(|limit| self.now + limit);
                     }
                 }
-                self.notes_wait_anew(now);
-                self.send_awaiting(now);
-                self.standing_after_sign_in(now);
+                self.notes_wait_anew();
+                self.send_awaiting();
+                self.standing_after_sign_in();
             }
             Err(error) => {
                 let doctor = &self.settings.doctor;
@@ -155,8 +150,8 @@ impl Bridge {
     }
 
     /// Answers those who have waited long enough.
-    pub(crate) fn sign_in_is_due(&mut self, now: Instant) {
-        if matches!(self.sign_in.phase, Phase::Waited(until) if until <= now) {
+    pub(crate) fn sign_in_is_due(&mut self) {
+        if matches!(self.sign_in.phase, Phase::Waited(until) if until <= self.now) {
             self.sign_in.phase = Phase::Background;
         }
         if self.sign_in.phase == Phase::Background {
@@ -168,10 +163,10 @@ impl Bridge {
         }
     }
 
-    fn send_awaiting(&mut self, now: Instant) {
+    fn send_awaiting(&mut self) {
         for id in self.awaiting() {
             match self.requests.find(&id).map(|open| open.state) {
-                Some(State::AwaitsSignIn { resumes: true }) => self.resume_request(now, &id),
+                Some(State::AwaitsSignIn { resumes: true }) => self.resume_request(&id),
                 Some(_) | None => self.hold(&id),
             }
         }

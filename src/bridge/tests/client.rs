@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Rng;
-use crate::bridge::era::modern_server::{ACKNOWLEDGED, LISTEN};
 use crate::jsonrpc::{self, Kind, Message, Parsed, RequestId};
 use crate::mcp::meta;
+use crate::mcp::subscriptions::{ACKNOWLEDGED, LISTEN};
 
 /// Answers that must still come for one id.
 #[derive(Debug, Default, Clone, Copy)]

@@ -4,7 +4,7 @@ mod random;
 
 use std::time::{Duration, Instant};
 
-use crate::bridge::era::adapter::{News, Step, Steps, Word};
+use crate::bridge::era::adapter::{Adapter as _, News, Step, Steps, Word};
 use crate::bridge::era::legacy_client::LegacyToModern;
 use crate::bridge::era::modern_client::translate::ModernToLegacy;
 use crate::bridge::{

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use super::Rng;
 use super::simulation::{Happening, Schedule};
-use crate::bridge::era::modern_server::{ACKNOWLEDGED, LISTEN};
 use crate::bridge::{
     Action, Content, End, EventId, Exchange, ExchangeId, Head, Progress, Refusal, SessionId, Stage,
 };
 use crate::error::{Error, Kind};
 use crate::jsonrpc::{self, Message, RequestId};
 use crate::mcp::meta;
+use crate::mcp::subscriptions::{ACKNOWLEDGED, LISTEN};
 use crate::oauth::challenge::Challenge;
 use crate::url::Url;
 

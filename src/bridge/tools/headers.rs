@@ -8,7 +8,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 use serde_json::value::RawValue;
 
@@ -135,7 +134,7 @@ impl Bridge {
     }
 
     /// Whether a refused call has to wait for a fresh tool list.
-    pub(crate) fn refresh_for(&mut self, now: Instant, id: &RequestId, refusal: &Message) -> bool {
+    pub(crate) fn refresh_for(&mut self, id: &RequestId, refusal: &Message) -> bool {
         if !self.speaks_modern() || errors::code(refusal) != Some(errors::HEADER_MISMATCH) {
             return false;
         }
@@ -155,17 +154,11 @@ impl Bridge {
             refusal: refusal.clone(),
             before: self.tools.headers(&call),
         };
-        self.ask_for_tools(now, refresh, &call, None);
+        self.ask_for_tools(refresh, &call, None);
         true
     }
 
-    fn ask_for_tools(
-        &mut self,
-        now: Instant,
-        refresh: Refresh,
-        call: &Message,
-        cursor: Option<&str>,
-    ) {
+    fn ask_for_tools(&mut self, refresh: Refresh, call: &Message, cursor: Option<&str>) {
         let list = self.own_id("tools");
         let stamp = jsonrpc::member_at(call.text(), &["params", "_meta"]).unwrap_or("{}");
         let stamp = jsonrpc::without_member(stamp, "progressToken");
@@ -181,20 +174,15 @@ impl Bridge {
                     pages: refresh.pages + 1,
                     ..refresh
                 });
-                self.accept_request(now, list.clone(), Arc::new(message));
-                self.send_request(now, &list);
+                self.accept_request(self.now, list.clone(), Arc::new(message));
+                self.send_request(&list);
             }
             Err(error) => self.fail(&refresh.call, error),
         }
     }
 
     /// Whether this was the answer to a list of ours (`None`: it failed); the call goes on.
-    pub(crate) fn refreshed(
-        &mut self,
-        now: Instant,
-        list: &RequestId,
-        answer: Option<&Message>,
-    ) -> bool {
+    pub(crate) fn refreshed(&mut self, list: &RequestId, answer: Option<&Message>) -> bool {
         let Some(at) = self
             .refreshes
             .iter()
@@ -208,18 +196,18 @@ impl Bridge {
         };
         let call = Arc::clone(&open.message);
         if self.tools.headers(&call) != refresh.before {
-            self.reissue(now, &refresh.call);
+            self.reissue(&refresh.call);
             return true;
         }
         let next =
             answer.and_then(|answer| jsonrpc::member_at(answer.text(), &["result", "nextCursor"]));
         match next {
             Some(cursor) if cursor.starts_with('"') && refresh.pages < MOST_PAGES => {
-                self.ask_for_tools(now, refresh, &call, Some(cursor));
+                self.ask_for_tools(refresh, &call, Some(cursor));
             }
             Some(_) | None => {
                 let (id, refusal) = (refresh.call, refresh.refusal);
-                self.complete(now, &id, refusal, true);
+                self.complete(&id, refusal, true);
             }
         }
         true

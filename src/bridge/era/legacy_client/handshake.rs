@@ -11,10 +11,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::bridge::era::adapter::{Step, Steps, Word, failure, request};
-use crate::bridge::era::legacy_client::input_required::Capabilities;
-use crate::bridge::era::legacy_client::{INTERNAL, LegacyToModern, Phase};
+use crate::bridge::era::adapter::{Step, Steps, Word};
+use crate::bridge::era::legacy_client::{LegacyToModern, Phase};
 use crate::jsonrpc::{self, Kind, Message};
+use crate::jsonrpc::{failure, request};
+use crate::mcp::capabilities::Capabilities;
 use crate::mcp::version::{self, Era};
 use crate::mcp::{errors, results};
 
@@ -66,11 +67,11 @@ impl LegacyToModern {
                 self.server,
                 version::MODERN
             );
-            match Message::made(failure(&id, INTERNAL, &what)) {
+            match Message::made(failure(&id, errors::INTERNAL_ERROR, &what)) {
                 Ok(why) if version::has_legacy(&versions) => {
                     steps.0.push(Step::GiveUp { waiting, why, word })
                 }
-                Ok(_) | Err(_) => fail_all(&waiting, INTERNAL, &what, steps),
+                Ok(_) | Err(_) => fail_all(&waiting, errors::INTERNAL_ERROR, &what, steps),
             }
             return;
         }
@@ -124,7 +125,7 @@ impl LegacyToModern {
                 self.server,
                 version::MODERN
             );
-            fail_all(&waiting, INTERNAL, &what, steps);
+            fail_all(&waiting, errors::INTERNAL_ERROR, &what, steps);
         } else if word == Word::Server || self.asks && word == Word::Nobody {
             steps.0.push(Step::GiveUp {
                 waiting,

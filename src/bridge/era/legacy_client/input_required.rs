@@ -9,114 +9,12 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::bridge::era::adapter::{Steps, notification, request};
+use crate::bridge::era::adapter::Steps;
 use crate::bridge::era::legacy_client::Call;
 use crate::jsonrpc::{self, Kind, Message, RequestId};
+use crate::jsonrpc::{notification, request};
+use crate::mcp::capabilities::{Capabilities, method};
 use crate::mcp::errors;
-
-/// What a client can be asked for.
-#[derive(Debug, Default, Clone, Copy, PartialEq)]
-pub(crate) struct Capabilities {
-    sampling: bool,
-    tools: bool,
-    roots: bool,
-    form: bool,
-    url: bool,
-}
-
-impl Capabilities {
-    pub(crate) fn read(capabilities: &str) -> Capabilities {
-        let has = |path: &[&str]| {
-            jsonrpc::member_at(capabilities, path).is_some_and(|c| c.starts_with('{'))
-        };
-        Capabilities {
-            sampling: has(&["sampling"]),
-            tools: has(&["sampling", "tools"]),
-            roots: has(&["roots"]),
-            // Neither mode named means forms.
-            form: has(&["elicitation"])
-                && (has(&["elicitation", "form"]) || !has(&["elicitation", "url"])),
-            url: has(&["elicitation", "url"]),
-        }
-    }
-
-    /// What a question needs; none if no capability is known for it.
-    fn needed(question: &str) -> Option<Capabilities> {
-        let has = |name| jsonrpc::member_at(question, &["params", name]);
-        let is_url = has("mode") == Some("\"url\"");
-        let none = Capabilities::default();
-        match method(question)?.as_str() {
-            "sampling/createMessage" => Some(Capabilities {
-                sampling: true,
-                tools: has("tools").or(has("toolChoice")).is_some(),
-                ..none
-            }),
-            "roots/list" => Some(Capabilities {
-                roots: true,
-                ..none
-            }),
-            "elicitation/create" => Some(Capabilities {
-                form: !is_url,
-                url: is_url,
-                ..none
-            }),
-            _ => None,
-        }
-    }
-
-    /// Why a question cannot be asked: in words, and what the client would have to declare, if that is known.
-    pub(crate) fn refuse(&self, question: &str) -> Option<(String, Option<Capabilities>)> {
-        let needed = Capabilities::needed(question);
-        let lacked = needed.map(|needed| Capabilities {
-            sampling: needed.sampling && !self.sampling,
-            tools: needed.tools && !self.tools,
-            roots: needed.roots && !self.roots,
-            form: needed.form && !self.form,
-            url: needed.url && !self.url,
-        });
-        if lacked == Some(Capabilities::default()) {
-            return None;
-        }
-        let method = crate::log::clean(&method(question).unwrap_or_default(), 80);
-        let how = match needed {
-            Some(Capabilities { url: true, .. }) => " with a URL",
-            Some(Capabilities { tools: true, .. }) => " with tools",
-            Some(_) | None => "",
-        };
-        let what = format!(
-            "the server needs \"{method}\"{how} from the client, which does not support it"
-        );
-        Some((what, lacked))
-    }
-
-    pub(crate) fn and(self, more: Capabilities) -> Capabilities {
-        Capabilities {
-            sampling: self.sampling || more.sampling,
-            tools: self.tools || more.tools,
-            roots: self.roots || more.roots,
-            form: self.form || more.form,
-            url: self.url || more.url,
-        }
-    }
-
-    /// As a client declares them.
-    pub(crate) fn json(&self) -> String {
-        let object = |members: &[(&str, bool, &str)]| {
-            let has = members.iter().filter(|(_, has, _)| *has);
-            let members: Vec<_> = has
-                .map(|(name, _, value)| format!("\"{name}\":{value}"))
-                .collect();
-            format!("{{{}}}", members.join(","))
-        };
-        let sampling = object(&[("tools", self.tools, "{}")]);
-        let elicitation = object(&[("form", self.form, "{}"), ("url", self.url, "{}")]);
-        object(&[
-            ("sampling", self.sampling || self.tools, &sampling),
-            ("elicitation", self.form || self.url, &elicitation),
-            ("roots", self.roots, "{}"),
-        ])
-    }
-}
 
 /// The rounds that wait for the client.
 #[derive(Debug, Default)]
@@ -172,7 +70,7 @@ impl Rounds {
         let fail = |code, what: String| Asked::Failed(id.clone(), code, what);
         if call.sent.is_none() {
             return fail(
-                INTERNAL,
+                errors::INTERNAL_ERROR,
                 format!(
                     "the server asked for input, which it may not for \"{}\"",
                     call.method
@@ -181,7 +79,7 @@ impl Rounds {
         }
         if call.rounds > MOST_ROUNDS {
             return fail(
-                INTERNAL,
+                errors::INTERNAL_ERROR,
                 format!("the server asked for input more than {MOST_ROUNDS} times"),
             );
         }
@@ -189,7 +87,7 @@ impl Rounds {
         let questions = jsonrpc::members(part("inputRequests").unwrap_or("{}"));
         if questions.len() > MOST_QUESTIONS {
             return fail(
-                INTERNAL,
+                errors::INTERNAL_ERROR,
                 format!("the server asked more than {MOST_QUESTIONS} questions at once"),
             );
         }
@@ -203,7 +101,7 @@ impl Rounds {
                     .fold(Capabilities::default(), Capabilities::and)
             }) {
                 Some(lacked) => Asked::Lacks(id, what.clone(), lacked),
-                None => fail(INTERNAL, what.clone()),
+                None => fail(errors::INTERNAL_ERROR, what.clone()),
             };
         }
         let mut round = Round {
@@ -256,7 +154,7 @@ impl Rounds {
                 let words = crate::log::clean(&errors::words(answer), 300);
                 return Asked::Failed(
                     owner,
-                    INTERNAL,
+                    errors::INTERNAL_ERROR,
                     format!("the client did not answer what the server needs to know: {words}"),
                 );
             }
@@ -343,10 +241,6 @@ fn again(round: Round) -> Asked {
     Asked::Again(round.call, params)
 }
 
-fn method(question: &str) -> Option<String> {
-    jsonrpc::member(question, "method").and_then(jsonrpc::string)
-}
-
 /// The params of a question; 2025-11-25 names each URL elicitation.
 fn params(question: &str, number: u64) -> String {
     let params = jsonrpc::member(question, "params")
@@ -362,9 +256,6 @@ fn params(question: &str, number: u64) -> String {
     }
     params.to_owned()
 }
-
-/// JSON-RPC: internal error.
-const INTERNAL: i64 = -32603;
 
 #[cfg(test)]
 mod tests {

@@ -13,11 +13,6 @@ use crate::jsonrpc::{Message, RequestId};
 use input_required::Rounds;
 use subscriptions::Subscriptions;
 
-/// JSON-RPC: internal error.
-const INTERNAL: i64 = -32603;
-/// JSON-RPC: no request.
-const INVALID_REQUEST: i64 = -32600;
-
 /// The adapter.
 #[derive(Debug)]
 pub(crate) struct LegacyToModern {

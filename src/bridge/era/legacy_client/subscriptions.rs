@@ -12,10 +12,10 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use crate::bridge::era::adapter::{Step, Steps, request, response};
-use crate::bridge::era::modern_client::subscriptions::may_be_missed;
-use crate::bridge::era::modern_server::{ACKNOWLEDGED, LISTEN};
+use crate::bridge::era::adapter::{Step, Steps};
 use crate::jsonrpc::{self, Message, RequestId};
+use crate::jsonrpc::{request, response};
+use crate::mcp::subscriptions::{self, ACKNOWLEDGED, LISTEN, LISTS};
 use crate::mcp::{errors, meta};
 
 /// What is listened for, and how.
@@ -55,16 +55,11 @@ impl Subscriptions {
         let offers = |kind: &str, what: &str| {
             jsonrpc::member_at(discovered, &["capabilities", kind, what]) == Some("true")
         };
-        let lists = [
-            ("tools", "toolsListChanged"),
-            ("prompts", "promptsListChanged"),
-            ("resources", "resourcesListChanged"),
-        ];
         *self = Subscriptions {
-            lists: lists
+            lists: LISTS
                 .into_iter()
-                .filter(|(kind, _)| offers(kind, "listChanged"))
-                .map(|(_, member)| member)
+                .filter(|(_, kind, _)| offers(kind, "listChanged"))
+                .map(|(member, ..)| member)
                 .collect(),
             offers_resources: offers("resources", "subscribe"),
             ..Subscriptions::default()
@@ -89,7 +84,7 @@ impl Subscriptions {
         }
         if wanted && self.resources.len() >= MOST_RESOURCES {
             let what = format!("more than {MOST_RESOURCES} resources are subscribed to");
-            steps.error(&id, INTERNAL, &what);
+            steps.error(&id, errors::INTERNAL_ERROR, &what);
             return false;
         }
         let changed = match wanted {
@@ -195,7 +190,7 @@ impl Subscriptions {
     /// The client does not see that nobody listened for a while, so it cannot know that it has to look.
     fn tell_missed(&self, acknowledged: &Message, steps: &mut Steps) {
         let filter = jsonrpc::member_at(acknowledged.text(), &["params", "notifications"]);
-        for text in may_be_missed(filter.unwrap_or("{}"), "0") {
+        for text in subscriptions::missed(filter.unwrap_or("{}"), "0") {
             if let Ok(message) = Message::made(text) {
                 tell(&message, steps);
             }
@@ -269,7 +264,5 @@ fn tell(message: &Message, steps: &mut Steps) {
     }));
 }
 
-/// JSON-RPC: internal error.
-const INTERNAL: i64 = -32603;
 /// The code of errors made here, such as for a network that is away.
 const OURS: i64 = -32001;

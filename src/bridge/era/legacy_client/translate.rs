@@ -13,30 +13,21 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::input_required::Asked;
-use super::{Call, INTERNAL, INVALID_REQUEST, LegacyToModern, Phase};
-use crate::bridge::era::adapter::{News, Step, Steps, cancelled, wait};
+use super::{Call, LegacyToModern, Phase};
+use crate::bridge::cancelled;
+use crate::bridge::era::adapter::{Adapter, News, Step, Steps, wait};
+use crate::error::{Error, Kind as ErrorKind};
 use crate::jsonrpc::{self, Kind, Message, RequestId};
 use crate::mcp::results::{self, ResultType};
-use crate::mcp::version;
+use crate::mcp::version::{self, Era};
 use crate::mcp::{errors, meta};
 
-impl LegacyToModern {
-    /// Whether the server is being asked for its era.
-    pub(crate) fn asks(&self) -> bool {
-        self.asks && matches!(self.phase, Phase::Discovering(..))
+impl Adapter for LegacyToModern {
+    fn server_era(&self) -> Era {
+        Era::Modern
     }
 
-    pub(super) fn own_id(&mut self, what: &str) -> RequestId {
-        self.made += 1;
-        RequestId::from_string(&format!(
-            "{}{what}-m{}",
-            crate::bridge::OWN_PREFIX,
-            self.made
-        ))
-    }
-
-    /// A message of the client.
-    pub(crate) fn client_says(&mut self, now: Instant, message: Message) -> Vec<Step> {
+    fn client_says(&mut self, now: Instant, message: Message) -> Vec<Step> {
         let mut steps = Steps::default();
         let is_initialize = message.method() == Some("initialize");
         match &mut self.phase {
@@ -45,6 +36,76 @@ impl LegacyToModern {
             Phase::Fresh | Phase::Ready => self.ready_message(now, message, &mut steps),
         }
         steps.0
+    }
+
+    fn hear(&mut self, now: Instant, news: News) -> Vec<Step> {
+        let mut steps = Steps::default();
+        match news {
+            News::Message { message, on } => match &on {
+                Some(on) if self.subscriptions.is_stream(on) => {
+                    self.subscriptions.message(on, &message, &mut steps)
+                }
+                Some(_) | None => steps.0.push(Step::Client(message)),
+            },
+            News::Answer { message, word } => {
+                let Kind::Response { id, failed } = message.kind().clone() else {
+                    return steps.0;
+                };
+                if matches!(&self.phase, Phase::Discovering(discover, _) if *discover == id) {
+                    self.discovered(now, &message, failed, word, &mut steps);
+                } else if self.subscriptions.is_stream(&id) {
+                    self.subscriptions
+                        .ended(now, &id, &message, failed, &mut steps);
+                } else if let Some(call) = self.open.remove(&id) {
+                    self.answered(now, call, &message, &mut steps);
+                } else if !crate::bridge::is_ours(&id) {
+                    // It was asked before this adapter stood here.
+                    steps.0.push(Step::Client(message));
+                }
+            }
+        }
+        steps.0
+    }
+
+    fn due(&self) -> Option<Instant> {
+        [self.rounds.due(), self.subscriptions.due()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn is_due(&mut self, now: Instant) -> Vec<Step> {
+        let mut steps = Steps::default();
+        for (id, what) in self.rounds.expired(now, &mut steps) {
+            steps.error(&id, errors::INTERNAL_ERROR, &what);
+        }
+        if self.subscriptions.is_due(now, &mut steps) {
+            self.listen(now, &mut steps);
+        }
+        steps.0
+    }
+
+    fn asks(&self) -> bool {
+        self.asks && matches!(self.phase, Phase::Discovering(..))
+    }
+
+    fn end(&mut self, why: &str) -> Vec<Step> {
+        let mut steps = Steps::default();
+        for id in self.rounds.ids() {
+            steps.client(Error::new(ErrorKind::Closing, why).to_json_rpc(&id));
+        }
+        steps.0
+    }
+}
+
+impl LegacyToModern {
+    pub(super) fn own_id(&mut self, what: &str) -> RequestId {
+        self.made += 1;
+        RequestId::from_string(&format!(
+            "{}{what}-m{}",
+            crate::bridge::OWN_PREFIX,
+            self.made
+        ))
     }
 
     pub(super) fn stamped(&self, message: &Message) -> Message {
@@ -96,7 +157,7 @@ impl LegacyToModern {
         if self.is_open(&id) {
             steps.error(
                 &id,
-                INVALID_REQUEST,
+                errors::INVALID_REQUEST,
                 &format!("request id {id} is already in use"),
             );
             return;
@@ -107,7 +168,7 @@ impl LegacyToModern {
             "ping" => steps.result(&id, "{}"),
             "logging/setLevel" => {
                 let level = jsonrpc::member_at(message.text(), &["params", "level"]);
-                match level.filter(|level| is_level(level)) {
+                match level.filter(|level| meta::level_number(level).is_some()) {
                     Some(level) => {
                         self.identity.log_level = Some(level.to_owned());
                         steps.result(&id, "{}");
@@ -194,36 +255,6 @@ impl LegacyToModern {
         }
     }
 
-    /// News from the server.
-    pub(crate) fn hear(&mut self, now: Instant, news: News) -> Vec<Step> {
-        let mut steps = Steps::default();
-        match news {
-            News::Message { message, on } => match &on {
-                Some(on) if self.subscriptions.is_stream(on) => {
-                    self.subscriptions.message(on, &message, &mut steps)
-                }
-                Some(_) | None => steps.0.push(Step::Client(message)),
-            },
-            News::Answer { message, word } => {
-                let Kind::Response { id, failed } = message.kind().clone() else {
-                    return steps.0;
-                };
-                if matches!(&self.phase, Phase::Discovering(discover, _) if *discover == id) {
-                    self.discovered(now, &message, failed, word, &mut steps);
-                } else if self.subscriptions.is_stream(&id) {
-                    self.subscriptions
-                        .ended(now, &id, &message, failed, &mut steps);
-                } else if let Some(call) = self.open.remove(&id) {
-                    self.answered(now, call, &message, &mut steps);
-                } else if !crate::bridge::is_ours(&id) {
-                    // It was asked before this adapter stood here.
-                    steps.0.push(Step::Client(message));
-                }
-            }
-        }
-        steps.0
-    }
-
     fn answered(&mut self, now: Instant, call: Call, answer: &Message, steps: &mut Steps) {
         match results::result_type(answer) {
             ResultType::Complete => {
@@ -239,37 +270,8 @@ impl LegacyToModern {
                 let what = format!(
                     "the server's answer is of the type \"{name}\", which a client of this version does not know"
                 );
-                steps.error(&call.id, INTERNAL, &what);
+                steps.error(&call.id, errors::INTERNAL_ERROR, &what);
             }
         }
     }
-
-    pub(crate) fn due(&self) -> Option<Instant> {
-        [self.rounds.due(), self.subscriptions.due()]
-            .into_iter()
-            .flatten()
-            .min()
-    }
-
-    pub(crate) fn is_due(&mut self, now: Instant) -> Vec<Step> {
-        let mut steps = Steps::default();
-        for (id, what) in self.rounds.expired(now, &mut steps) {
-            steps.error(&id, INTERNAL, &what);
-        }
-        if self.subscriptions.is_due(now, &mut steps) {
-            self.listen(now, &mut steps);
-        }
-        steps.0
-    }
-
-    /// The client's requests that are not at the server: they wait for the client itself, or for the handshake.
-    pub(crate) fn unanswered(&self) -> Vec<RequestId> {
-        self.rounds.ids()
-    }
-}
-
-fn is_level(level: &str) -> bool {
-    jsonrpc::string(level).is_some_and(|level| {
-        crate::bridge::era::modern_client::input_required::LEVELS.contains(&level.as_str())
-    })
 }

@@ -16,28 +16,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::bridge::era::adapter::{Step, Steps, response};
-use crate::bridge::era::legacy_client::input_required::Capabilities;
+use crate::bridge::era::adapter::{Step, Steps};
+use crate::jsonrpc::response;
 use crate::jsonrpc::{self, Message, RequestId};
+use crate::mcp::capabilities::Capabilities;
 use crate::mcp::{errors, meta, results};
-
-/// The log levels, from what sees most.
-pub(crate) const LEVELS: [&str; 8] = [
-    "debug",
-    "info",
-    "notice",
-    "warning",
-    "error",
-    "critical",
-    "alert",
-    "emergency",
-];
-
-/// The number of a level, from its JSON text.
-pub(crate) fn level_number(level: &str) -> Option<usize> {
-    let name = jsonrpc::string(level)?;
-    LEVELS.iter().position(|known| *known == name)
-}
 
 /// The requests at the server, by the id they have there.
 #[derive(Debug)]
@@ -224,7 +207,7 @@ impl Parked {
         call.token = fresh.token;
         call.capabilities = fresh.capabilities;
         call.lacked = fresh.lacked;
-        call.level = meta::read(message, meta::LOG_LEVEL).and_then(level_number);
+        call.level = meta::read(message, meta::LOG_LEVEL).and_then(meta::level_number);
         call.parked_until = None;
         let mut missing = Vec::new();
         for question in std::mem::take(&mut call.asked) {
@@ -317,7 +300,8 @@ impl Parked {
 
     /// A log message goes to the client if a request that is open asked for its level.
     pub(crate) fn log(&self, message: Message, on: Option<&RequestId>, steps: &mut Steps) {
-        let level = jsonrpc::member_at(message.text(), &["params", "level"]).and_then(level_number);
+        let level =
+            jsonrpc::member_at(message.text(), &["params", "level"]).and_then(meta::level_number);
         let wants = |call: &Call| {
             !call.is_parked()
                 && call
@@ -359,7 +343,7 @@ fn deliver(call: Call, info: Option<&str>, steps: &mut Steps) {
     if let (Some(id), Some(answer)) = (call.id, call.answer) {
         let full = match answer.member("error") {
             // The server may well go on without; this one says that it cannot.
-            Some(error) if call.lacked != Capabilities::default() => {
+            Some(error) if !call.lacked.is_empty() => {
                 answer.with_member("error", &errors::missing(error, &call.lacked.json()))
             }
             Some(_) | None => results::for_modern_client(&call.method, &answer, info),

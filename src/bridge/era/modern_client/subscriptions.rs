@@ -12,10 +12,11 @@
 
 use std::collections::BTreeSet;
 
-use crate::bridge::era::adapter::{Step, Steps, notification};
-use crate::bridge::era::modern_server::ACKNOWLEDGED;
+use crate::bridge::era::adapter::{Step, Steps};
+use crate::jsonrpc::notification;
 use crate::jsonrpc::{self, Message, RequestId};
-use crate::mcp::meta;
+use crate::mcp::subscriptions::{ACKNOWLEDGED, LISTS, UPDATED, changes};
+use crate::mcp::{errors, meta};
 
 /// The open subscriptions.
 #[derive(Debug, Default)]
@@ -35,25 +36,6 @@ struct Listener {
     resources: BTreeSet<String>,
 }
 
-/// Member of the filter, capability, notification.
-const LISTS: [(&str, &str, &str); 3] = [
-    (
-        "toolsListChanged",
-        "tools",
-        "notifications/tools/list_changed",
-    ),
-    (
-        "promptsListChanged",
-        "prompts",
-        "notifications/prompts/list_changed",
-    ),
-    (
-        "resourcesListChanged",
-        "resources",
-        "notifications/resources/list_changed",
-    ),
-];
-const UPDATED: &str = "notifications/resources/updated";
 /// Whether a URI is the wanted one, or names something below it.
 fn is_part(uri: &str, wanted: &str) -> bool {
     uri.strip_prefix(wanted).is_some_and(|rest| {
@@ -76,7 +58,7 @@ impl Listeners {
         if self.open.len() >= MOST {
             steps.error(
                 id,
-                -32603,
+                errors::INTERNAL_ERROR,
                 &format!("more than {MOST} subscriptions are open"),
             );
             return;
@@ -187,9 +169,8 @@ impl Listeners {
     /// Tells each subscription that everything it wants to know of may have changed.
     pub(crate) fn missed(&self, steps: &mut Steps) {
         for listener in &self.open {
-            let uris = listener.resources.iter().map(|uri| jsonrpc::quoted(uri));
             let id = listener.id.to_string();
-            for text in changes(&listener.lists, uris, &id) {
+            for text in changes(&listener.lists, listener.resources.iter(), &id) {
                 steps.client(text);
             }
         }
@@ -210,27 +191,4 @@ impl Listeners {
         let open = std::mem::take(&mut self.open);
         open.into_iter().map(|listener| listener.id).collect()
     }
-}
-
-/// The changes that may have been missed by the subscription with this filter and id (JSON texts): every one it is for.
-pub(crate) fn may_be_missed(filter: &str, id: &str) -> Vec<String> {
-    let asks = |name: &str| jsonrpc::member(filter, name) == Some("true");
-    let lists: Vec<&str> = LISTS
-        .into_iter()
-        .filter(|(name, ..)| asks(name))
-        .map(|(.., method)| method)
-        .collect();
-    let uris = jsonrpc::member(filter, "resourceSubscriptions")
-        .and_then(|list| serde_json::from_str::<Vec<String>>(list).ok())
-        .unwrap_or_default();
-    changes(&lists, uris.iter().map(|uri| jsonrpc::quoted(uri)), id)
-}
-
-fn changes(lists: &[&str], uris: impl Iterator<Item = String>, id: &str) -> Vec<String> {
-    let meta = format!("\"_meta\":{{\"{}\":{id}}}", meta::SUBSCRIPTION_ID);
-    let lists = lists
-        .iter()
-        .map(|method| notification(method, &format!("{{{meta}}}")));
-    let resources = uris.map(|uri| notification(UPDATED, &format!("{{{meta},\"uri\":{uri}}}")));
-    lists.chain(resources).collect()
 }

@@ -12,15 +12,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::bridge::era::adapter::{
-    News, Step, Steps, Word, cancelled, notification, request, response, wait,
-};
-use crate::bridge::era::modern_client::input_required::{
-    Call, LEVELS, Parked, level_number, resumes,
-};
+use crate::bridge::cancelled;
+use crate::bridge::era::adapter::{Adapter, News, Step, Steps, Word, wait};
+use crate::bridge::era::modern_client::input_required::{Call, Parked, resumes};
 use crate::bridge::era::modern_client::subscriptions::Listeners;
-use crate::bridge::era::modern_server::LISTEN;
 use crate::jsonrpc::{self, Kind, Message, RequestId};
+use crate::jsonrpc::{notification, request, response};
+use crate::mcp::subscriptions::LISTEN;
 use crate::mcp::version::{self, Era};
 use crate::mcp::{errors, meta, results};
 
@@ -47,6 +45,99 @@ enum Phase {
     Ready,
 }
 
+impl Adapter for ModernToLegacy {
+    fn server_era(&self) -> Era {
+        Era::Legacy
+    }
+
+    fn client_says(&mut self, now: Instant, message: Message) -> Vec<Step> {
+        let mut steps = Steps::default();
+        match &mut self.phase {
+            Phase::Ready => self.ready_message(now, message, &mut steps),
+            Phase::Initializing(_, waiting) => wait(waiting, now, message, &mut steps),
+            Phase::Fresh if matches!(message.kind(), Kind::Request { .. }) => {
+                self.initialize(now, message, &mut steps)
+            }
+            // Nothing can be meant by it before the first request.
+            Phase::Fresh => {}
+        }
+        steps.0
+    }
+
+    fn hear(&mut self, now: Instant, news: News) -> Vec<Step> {
+        let mut steps = Steps::default();
+        match news {
+            News::Message { message, on } => {
+                self.server_message(now, message, on.as_ref(), &mut steps)
+            }
+            News::Answer { message, word } => {
+                let Kind::Response { id, failed } = message.kind().clone() else {
+                    return steps.0;
+                };
+                if matches!(&self.phase, Phase::Initializing(initialize, _) if *initialize == id) {
+                    self.handshaken(now, &message, failed, word, &mut steps);
+                } else if let Some((method, uri)) = self.own.remove(&id) {
+                    if let Some(uri) = uri {
+                        self.listeners.asked(&uri);
+                        self.watch(&mut steps);
+                    }
+                    if failed && word == Word::Server {
+                        let words = crate::log::clean(&errors::words(&message), 200);
+                        steps.0.push(Step::Warn(format!(
+                            "the server refused \"{method}\": {words}"
+                        )));
+                    }
+                } else if !self.calls.knows(&id) && !crate::bridge::is_ours(&id) {
+                    // It was asked before this adapter stood here.
+                    steps.0.push(Step::Client(message));
+                } else {
+                    self.calls.answered(now, &id, &message, &mut steps);
+                    self.deliver(&mut steps);
+                }
+            }
+        }
+        steps.0
+    }
+
+    fn due(&self) -> Option<Instant> {
+        self.calls.due()
+    }
+
+    fn is_due(&mut self, now: Instant) -> Vec<Step> {
+        let mut steps = Steps::default();
+        self.calls.is_due(now, &mut steps);
+        steps.0
+    }
+
+    fn renewed(&mut self) -> Vec<Step> {
+        let mut steps = Steps::default();
+        let level = self.level.take();
+        self.want_level(level, &mut steps);
+        self.listeners.forget_subscribed();
+        self.watch(&mut steps);
+        self.listeners.missed(&mut steps);
+        steps.0
+    }
+
+    fn missed(&mut self) -> Vec<Step> {
+        let mut steps = Steps::default();
+        self.listeners.missed(&mut steps);
+        steps.0
+    }
+
+    fn is_awaited(&self, wire: &RequestId) -> bool {
+        self.calls.is_awaited(wire)
+    }
+
+    fn end(&mut self, _why: &str) -> Vec<Step> {
+        let mut steps = Steps::default();
+        for id in self.listeners.close_all() {
+            steps.end_subscription(&id);
+        }
+        steps.0
+    }
+}
+
 impl ModernToLegacy {
     pub(crate) fn new(seed: u64) -> ModernToLegacy {
         ModernToLegacy {
@@ -67,21 +158,6 @@ impl ModernToLegacy {
             crate::bridge::OWN_PREFIX,
             self.made
         ))
-    }
-
-    /// A message of the client.
-    pub(crate) fn client_says(&mut self, now: Instant, message: Message) -> Vec<Step> {
-        let mut steps = Steps::default();
-        match &mut self.phase {
-            Phase::Ready => self.ready_message(now, message, &mut steps),
-            Phase::Initializing(_, waiting) => wait(waiting, now, message, &mut steps),
-            Phase::Fresh if matches!(message.kind(), Kind::Request { .. }) => {
-                self.initialize(now, message, &mut steps)
-            }
-            // Nothing can be meant by it before the first request.
-            Phase::Fresh => {}
-        }
-        steps.0
     }
 
     fn initialize(&mut self, now: Instant, first: Message, steps: &mut Steps) {
@@ -134,7 +210,11 @@ impl ModernToLegacy {
         steps: &mut Steps,
     ) {
         if self.calls.is_open(&id) || self.listeners.is_open(&id) {
-            steps.error(&id, -32600, &format!("request id {id} is already in use"));
+            steps.error(
+                &id,
+                errors::INVALID_REQUEST,
+                &format!("request id {id} is already in use"),
+            );
             return;
         }
         if let Some(version) = meta::version(message).filter(|version| version != version::MODERN) {
@@ -149,7 +229,7 @@ impl ModernToLegacy {
             }
         }
         let level = meta::read(message, meta::LOG_LEVEL);
-        if level.is_some_and(|level| level_number(level).is_none()) {
+        if level.is_some_and(|level| meta::level_number(level).is_none()) {
             steps.error(&id, errors::INVALID_PARAMS, "no such log level");
             return;
         }
@@ -168,7 +248,7 @@ impl ModernToLegacy {
     }
 
     fn forward(&mut self, id: RequestId, method: &str, message: &Message, steps: &mut Steps) {
-        let level = meta::read(message, meta::LOG_LEVEL).and_then(level_number);
+        let level = meta::read(message, meta::LOG_LEVEL).and_then(meta::level_number);
         self.want_level(level, steps);
         // Its stream may stay open beyond the client's id, which is free again once it is asked for input.
         let can_park = can_park(method);
@@ -206,7 +286,7 @@ impl ModernToLegacy {
             return;
         };
         self.level = Some(level);
-        let name = LEVELS.get(level).unwrap_or(&"info");
+        let name = meta::LEVELS.get(level).unwrap_or(&"info");
         self.ask(
             "logging/setLevel",
             &format!("{{\"level\":\"{name}\"}}"),
@@ -229,42 +309,6 @@ impl ModernToLegacy {
             let params = format!("{{\"uri\":{}}}", jsonrpc::quoted(&uri));
             self.ask(method, &params, Some(uri), steps);
         }
-    }
-
-    /// News from the server.
-    pub(crate) fn hear(&mut self, now: Instant, news: News) -> Vec<Step> {
-        let mut steps = Steps::default();
-        match news {
-            News::Message { message, on } => {
-                self.server_message(now, message, on.as_ref(), &mut steps)
-            }
-            News::Answer { message, word } => {
-                let Kind::Response { id, failed } = message.kind().clone() else {
-                    return steps.0;
-                };
-                if matches!(&self.phase, Phase::Initializing(initialize, _) if *initialize == id) {
-                    self.handshaken(now, &message, failed, word, &mut steps);
-                } else if let Some((method, uri)) = self.own.remove(&id) {
-                    if let Some(uri) = uri {
-                        self.listeners.asked(&uri);
-                        self.watch(&mut steps);
-                    }
-                    if failed && word == Word::Server {
-                        let words = crate::log::clean(&errors::words(&message), 200);
-                        steps.0.push(Step::Warn(format!(
-                            "the server refused \"{method}\": {words}"
-                        )));
-                    }
-                } else if !self.calls.knows(&id) && !crate::bridge::is_ours(&id) {
-                    // It was asked before this adapter stood here.
-                    steps.0.push(Step::Client(message));
-                } else {
-                    self.calls.answered(now, &id, &message, &mut steps);
-                    self.deliver(&mut steps);
-                }
-            }
-        }
-        steps.0
     }
 
     fn server_message(
@@ -332,44 +376,6 @@ impl ModernToLegacy {
             steps.0.push(Step::Since(since));
             self.ready_message(now, message, steps);
         }
-    }
-
-    /// The session is a new one: what the old one was told, it is told again. Nobody told of changes in between.
-    pub(crate) fn renewed(&mut self) -> Vec<Step> {
-        let mut steps = Steps::default();
-        let level = self.level.take();
-        self.want_level(level, &mut steps);
-        self.listeners.forget_subscribed();
-        self.watch(&mut steps);
-        self.listeners.missed(&mut steps);
-        steps.0
-    }
-
-    /// The standing stream is back, without what was told in between.
-    pub(crate) fn missed(&mut self) -> Vec<Step> {
-        let mut steps = Steps::default();
-        self.listeners.missed(&mut steps);
-        steps.0
-    }
-
-    pub(crate) fn due(&self) -> Option<Instant> {
-        self.calls.due()
-    }
-
-    pub(crate) fn is_due(&mut self, now: Instant) -> Vec<Step> {
-        let mut steps = Steps::default();
-        self.calls.is_due(now, &mut steps);
-        steps.0
-    }
-
-    /// Ends the client's subscriptions: nothing is told any more.
-    pub(crate) fn end_subscriptions(&mut self) -> Vec<RequestId> {
-        self.listeners.close_all()
-    }
-
-    /// Whether a request at the server is one that somebody waits for; parked ones and our own are not.
-    pub(crate) fn is_awaited(&self, wire: &RequestId) -> bool {
-        self.calls.is_awaited(wire)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use crate::bridge::era::adapter::{News, Step, Word};
+use crate::bridge::era::adapter::{Adapter as _, News, Step, Word};
 use crate::bridge::era::legacy_client::LegacyToModern;
 use crate::bridge::era::modern_client::translate::ModernToLegacy;
 use crate::jsonrpc::{self, Kind, Message, RequestId};

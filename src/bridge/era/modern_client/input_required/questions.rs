@@ -8,12 +8,13 @@
 
 use std::time::Instant;
 
-use crate::bridge::era::adapter::{Step, Steps, failure};
-use crate::bridge::era::legacy_client::input_required::Capabilities;
+use crate::bridge::era::adapter::{Step, Steps};
 use crate::bridge::era::modern_client::input_required::{
     Call, GATHER, MOST_BYTES, MOST_PARKED, MOST_QUESTIONS, PATIENCE, Parked, Question,
 };
+use crate::jsonrpc::failure;
 use crate::jsonrpc::{self, Message, RequestId};
+use crate::mcp::capabilities::Capabilities;
 use crate::mcp::errors;
 
 /// Only 2025-11-25 names elicitations.
@@ -54,7 +55,7 @@ impl Parked {
         if call.questions.len() + call.asked.len() >= MOST_QUESTIONS {
             steps.server(failure(
                 &id,
-                -32603,
+                errors::INTERNAL_ERROR,
                 &format!("more than {MOST_QUESTIONS} questions are open"),
             ));
             return;
@@ -168,7 +169,11 @@ impl Parked {
             bytes -= call.bytes();
             for question in call.asked.iter().chain(&call.questions) {
                 if let Some(id) = &question.id {
-                    steps.server(failure(id, -32603, "the client did not answer"));
+                    steps.server(failure(
+                        id,
+                        errors::INTERNAL_ERROR,
+                        "the client did not answer",
+                    ));
                 }
             }
             if call.answer.is_none() {
