@@ -7,6 +7,7 @@
 //! Spec: MCP 2026-07-28 basic/transports/streamable-http (Custom Headers from Tool Parameters), server/tools (x-mcp-header).
 
 use serde_json::Value;
+use ureq::http::HeaderName;
 
 use super::headers;
 use crate::jsonrpc;
@@ -139,7 +140,7 @@ fn annotation(
             "{KEY} \"{name}\" stands where no plain property is"
         ));
     }
-    if !name.bytes().all(is_token) {
+    if HeaderName::try_from(name).is_err() {
         return Err(format!("{KEY} of \"{at}\" is no HTTP header name"));
     }
     if !matches!(
@@ -161,11 +162,6 @@ fn annotation(
         path: path.to_vec(),
         header,
     })
-}
-
-/// RFC 9110 5.6.2.
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 const KEY: &str = "x-mcp-header";

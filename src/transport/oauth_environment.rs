@@ -27,8 +27,7 @@ use crate::secret::Secret;
 use crate::store::UnixMillis;
 use crate::transport::event_loop::Inbox;
 use crate::transport::http::error;
-use crate::transport::http::exchange::{header_text, unix_now};
-use crate::transport::http::http_date;
+use crate::transport::http::exchange::{header_text, retry_after};
 use crate::transport::net::agent::Agents;
 use crate::transport::net::ssrf::Zone;
 use crate::url::{from_network, shown};
@@ -327,8 +326,7 @@ fn run<B: ureq::AsSendBody>(
 
 fn read(url: &Url, response: Response<Body>) -> Result<Fetched> {
     let status = response.status().as_u16();
-    let retry_after = header_text(&response, header::RETRY_AFTER)
-        .and_then(|text| http_date::parse_retry_after(&text, unix_now()));
+    let retry_after = retry_after(&response);
     let mut body = Vec::new();
     let reader = response.into_body().into_reader();
     reader

@@ -116,7 +116,7 @@ fn read_line(input: &mut impl BufRead, limit: usize) -> std::io::Result<Option<R
             break;
         }
         any = true;
-        let end = chunk.iter().position(|byte| *byte == b'\n');
+        let end = memchr::memchr(b'\n', chunk);
         let part = chunk.get(..end.unwrap_or(chunk.len())).unwrap_or(chunk);
         if !too_long {
             line.extend_from_slice(part);

@@ -6,10 +6,11 @@
 //! Flags: `--disable-cookies`.
 //! Spec: RFC 6265 5.2 to 5.4.
 
+use std::time::UNIX_EPOCH;
+
 use url::{Origin, Url};
 
 use crate::secret::Secret;
-use crate::transport::http::http_date::parse_http_date;
 
 /// The cookies of this process.
 #[derive(Debug, Default)]
@@ -64,7 +65,7 @@ impl Jar {
             match name.trim().to_ascii_lowercase().as_str() {
                 "path" if value.starts_with('/') => cookie.path = value.to_owned(),
                 "secure" => cookie.secure = true,
-                "expires" => cookie.expires = parse_http_date(value),
+                "expires" => cookie.expires = parse_date(value),
                 "max-age" => max_age = value.parse::<i64>().ok(),
                 _ => {}
             }
@@ -112,6 +113,14 @@ impl Jar {
         }
         (!header.is_empty()).then(|| Secret::new(header))
     }
+}
+
+/// Seconds since 1970. Many servers write `Thu, 01-Jan-1970`, with dashes, which is not an HTTP date.
+fn parse_date(text: &str) -> Option<u64> {
+    let date = httpdate::parse_http_date(text)
+        .or_else(|_| httpdate::parse_http_date(&text.replace('-', " ")));
+    let since_1970 = date.ok()?.duration_since(UNIX_EPOCH).ok()?;
+    Some(since_1970.as_secs())
 }
 
 /// RFC 6265 5.1.4.
@@ -168,14 +177,14 @@ mod tests {
             sent(&["a=1", "a=; Max-Age=0"], "https://a.test/x/", 100),
             None
         );
-        assert_eq!(
-            sent(
-                &["a=1; Expires=Thu, 01 Jan 1970 00:00:01 GMT"],
-                "https://a.test/x/",
-                100
-            ),
-            None
-        );
+        for past in [
+            "Thu, 01 Jan 1970 00:00:01 GMT",
+            "Thu, 01-Jan-1970 00:00:01 GMT",
+            "Thursday, 01-Jan-70 00:00:01 GMT",
+        ] {
+            let cookie = format!("a=1; Expires={past}");
+            assert_eq!(sent(&[&cookie], "https://a.test/x/", 100), None, "{past}");
+        }
         assert_eq!(
             sent(
                 &["a=1; Expires=Thu, 01 Jan 1970 00:00:01 GMT; Max-Age=5"],

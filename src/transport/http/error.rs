@@ -2,12 +2,14 @@
 //!
 //! - What failed before the request could leave is known by its type (`connect::NotConnected`).
 //! - Afterwards, an end before the first byte of an answer leaves open whether the server acted.
-//! - rustls's own error type cannot be named without depending on it; its reason is read from its debug form.
+//! - Why TLS failed is said in words of our own for each error of rustls.
 //!
 //! Spec: RFC 9110 9.2.2.
 
+use std::fmt;
 use std::io;
 
+use rustls::CertificateError;
 use ureq::Error as UreqError;
 use url::Url;
 
@@ -26,8 +28,8 @@ pub(crate) fn of_request(error: &UreqError, url: &Url, http: &Http) -> (Error, S
         return of_connecting(inner, url, http);
     }
     // With TLS 1.3 a server refuses a client certificate only after the handshake.
-    if let Some(reason) = tls_reason(error) {
-        return (of_tls(&reason, url), Stage::Hopeless);
+    if let Some(error) = rustls_error(error) {
+        return (of_tls(error, url), Stage::Hopeless);
     }
     let server = shown(url);
     match error {
@@ -68,7 +70,11 @@ pub(crate) fn of_request(error: &UreqError, url: &Url, http: &Http) -> (Error, S
 
 /// Whether the server's certificate is signed by nobody we know: other roots may know.
 pub(crate) fn is_unknown_issuer(error: &UreqError) -> bool {
-    matches!(not_connected(error), Some(NotConnected::Connection(inner)) if tls_reason(inner).is_some_and(|reason| reason.contains("UnknownIssuer")))
+    let Some(NotConnected::Connection(inner)) = not_connected(error) else {
+        return false;
+    };
+    let unknown = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
+    rustls_error(inner) == Some(&unknown)
 }
 
 /// Whether the address is where a document must not lead us.
@@ -149,8 +155,8 @@ pub(crate) fn of_connecting(error: &NotConnected, url: &Url, http: &Http) -> (Er
         }
         NotConnected::Connection(error) => error,
     };
-    if let Some(reason) = tls_reason(error) {
-        return (of_tls(&reason, url), Stage::Hopeless);
+    if let Some(error) = rustls_error(error) {
+        return (of_tls(error, url), Stage::Hopeless);
     }
     match error {
         UreqError::Timeout(_) => {
@@ -189,47 +195,114 @@ pub(crate) fn of_connecting(error: &NotConnected, url: &Url, http: &Http) -> (Er
     }
 }
 
-/// rustls's reason, if this is one of its errors: it refuses by `InvalidData`.
-fn tls_reason(error: &UreqError) -> Option<String> {
+/// The error of rustls in here. It reaches us inside an I/O error if it happened during the handshake or later.
+fn rustls_error(error: &UreqError) -> Option<&rustls::Error> {
     match error {
-        UreqError::Rustls(e) => Some(format!("{e:?}")),
-        UreqError::Tls(why) => Some((*why).to_owned()),
-        UreqError::Io(e) if e.kind() == io::ErrorKind::InvalidData => {
-            e.get_ref().map(|inner| format!("{inner:?}"))
-        }
+        UreqError::Rustls(error) => Some(error),
+        UreqError::Io(error) => error.get_ref()?.downcast_ref(),
         _ => None,
     }
 }
 
-fn of_tls(reason: &str, url: &Url) -> Error {
+/// Says in words why TLS failed, and what to do.
+fn of_tls(error: &rustls::Error, url: &Url) -> Error {
+    use rustls::{AlertDescription as Alert, Error as Tls, InvalidMessage};
+    let (what, hint) = match error {
+        Tls::InvalidCertificate(error) => return of_certificate(error, url),
+        Tls::AlertReceived(Alert::CertificateRequired) => (
+            "the server requires a client certificate",
+            "name one with --client-cert FILE and --client-key FILE",
+        ),
+        Tls::AlertReceived(
+            Alert::BadCertificate
+            | Alert::UnsupportedCertificate
+            | Alert::CertificateRevoked
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown
+            | Alert::UnknownCA
+            | Alert::AccessDenied,
+        ) => (
+            "the server refused the client certificate",
+            "check --client-cert, or ask the server's operator",
+        ),
+        Tls::AlertReceived(Alert::ProtocolVersion | Alert::InsufficientSecurity)
+        | Tls::PeerIncompatible(_) => (
+            "the server and mcp-remote have no TLS version or cipher suite in common",
+            "the server must support TLS 1.2 or 1.3",
+        ),
+        Tls::AlertReceived(Alert::UnrecognisedName) => (
+            "the server does not serve this host name",
+            "check the spelling of the address",
+        ),
+        Tls::AlertReceived(_) => (
+            "the server refused the TLS handshake",
+            "it may require a client certificate (--client-cert, --client-key) or another TLS version than 1.2 or 1.3",
+        ),
+        Tls::InvalidMessage(InvalidMessage::InvalidContentType) => (
+            "the server does not speak TLS on this port",
+            "check whether the address must begin with http://",
+        ),
+        Tls::FailedToGetCurrentTime => (
+            "the certificate cannot be checked without the current time",
+            "check this machine's clock",
+        ),
+        _ => (
+            "the server broke the TLS protocol",
+            "check that nothing between this machine and the server changes the connection",
+        ),
+    };
+    tls(url, what).with_hint(hint)
+}
+
+fn of_certificate(error: &CertificateError, url: &Url) -> Error {
+    use CertificateError as Bad;
+    let (what, hint) = match error {
+        Bad::UnknownIssuer => (
+            "the certificate is signed by an unknown authority",
+            "if the server or a proxy uses a private CA, name its certificate with --ca-cert FILE or NODE_EXTRA_CA_CERTS",
+        ),
+        Bad::NotValidForName | Bad::NotValidForNameContext { .. } => {
+            let host = url.host_str().unwrap_or_default();
+            return tls(url, format!("the certificate is not for the name \"{host}\""))
+                .with_hint("check the spelling of the address, or ask the server's operator");
+        }
+        Bad::NotValidYet | Bad::NotValidYetContext { .. } => (
+            "the certificate is not valid yet",
+            "check this machine's clock",
+        ),
+        Bad::Expired | Bad::ExpiredContext { .. } => (
+            "the certificate has expired",
+            "its owner must renew it, or this machine's clock is wrong",
+        ),
+        Bad::Revoked => (
+            "the certificate was revoked",
+            "the server's operator must replace it",
+        ),
+        Bad::BadEncoding => (
+            "the certificate is malformed",
+            "the server's operator must replace it",
+        ),
+        Bad::BadSignature
+        | Bad::UnsupportedSignatureAlgorithmContext { .. }
+        | Bad::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => (
+            "the certificate's signature is invalid or of an unsupported kind",
+            "the server's operator must replace it",
+        ),
+        Bad::InvalidPurpose | Bad::InvalidPurposeContext { .. } => (
+            "the certificate may not be used by a server",
+            "it needs the extended key usage serverAuth, or none",
+        ),
+        _ => (
+            "the certificate is not one that a server may use",
+            "a self-signed certificate must be X.509 version 3 and not marked as a CA: openssl req -x509 -addext basicConstraints=critical,CA:FALSE",
+        ),
+    };
+    tls(url, what).with_hint(hint)
+}
+
+fn tls(url: &Url, what: impl fmt::Display) -> Error {
     let origin = url.origin().ascii_serialization();
-    let host = url.host_str().unwrap_or_default();
-    let tls = |what: String| Error::new(Kind::Tls, format!("{origin}: {what}"));
-    if reason.contains("UnknownIssuer") {
-        return tls("the certificate is signed by an unknown authority".to_owned())
-            .with_hint("if the server or a proxy uses a private CA, name its certificate with --ca-cert FILE or NODE_EXTRA_CA_CERTS");
-    }
-    if reason.contains("NotValidForName") {
-        return tls(format!("the certificate is not for the name \"{host}\""))
-            .with_hint("check the spelling of the address, or ask the server's operator");
-    }
-    if reason.contains("NotValidYet") {
-        return tls("the certificate is not valid yet".to_owned())
-            .with_hint("check this machine's clock");
-    }
-    if reason.contains("Expired") {
-        return tls("the certificate has expired".to_owned())
-            .with_hint("its owner must renew it, or this machine's clock is wrong");
-    }
-    if reason.contains("CertificateRequired") {
-        return tls("the server wants a client certificate".to_owned())
-            .with_hint("name one with --client-cert FILE and --client-key FILE");
-    }
-    if reason.contains("InvalidContentType") || reason.contains("CorruptMessage") {
-        return tls("the server does not speak TLS on this port".to_owned())
-            .with_hint("an http:// address may be meant");
-    }
-    tls(format!("TLS failed ({})", clean(reason, 200)))
+    Error::new(Kind::Tls, format!("{origin}: {what}"))
 }
 
 /// What to do about a proxy that does not help.
@@ -242,6 +315,7 @@ fn network(what: String) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
 
     fn of(error: UreqError) -> (String, Stage) {
         let url = Url::parse("https://a.test/mcp?key=secret").unwrap();
@@ -282,24 +356,43 @@ mod tests {
     }
 
     #[test]
-    fn tls_reasons_are_told_in_words() {
-        for (reason, words) in [
-            ("InvalidCertificate(UnknownIssuer)", "unknown authority"),
+    fn tls_errors_are_explained_in_words() {
+        use rustls::{AlertDescription, Error as Tls, InvalidMessage, OtherError};
+        let certificate = Tls::InvalidCertificate;
+        for (error, words) in [
             (
-                "InvalidCertificate(ExpiredContext { time: 1 })",
-                "has expired",
+                certificate(CertificateError::UnknownIssuer),
+                "signed by an unknown authority",
             ),
+            (certificate(CertificateError::Expired), "has expired"),
             (
-                "InvalidCertificate(NotValidForNameContext { expected: 1 })",
+                certificate(CertificateError::NotValidForName),
                 "not for the name \"a.test\"",
             ),
             (
-                "AlertReceived(CertificateRequired)",
-                "wants a client certificate",
+                certificate(CertificateError::Other(OtherError(Arc::new(
+                    io::Error::other("CaUsedAsEndEntity"),
+                )))),
+                "not one that a server may use",
             ),
+            (
+                Tls::AlertReceived(AlertDescription::CertificateRequired),
+                "requires a client certificate",
+            ),
+            (
+                Tls::AlertReceived(AlertDescription::HandshakeFailure),
+                "refused the TLS handshake",
+            ),
+            (
+                Tls::InvalidMessage(InvalidMessage::InvalidContentType),
+                "does not speak TLS on this port",
+            ),
+            (Tls::DecryptError, "broke the TLS protocol"),
         ] {
-            let url = Url::parse("https://a.test/mcp").unwrap();
-            assert!(of_tls(reason, &url).what().contains(words), "{reason}");
+            let wrapped = io::Error::new(io::ErrorKind::InvalidData, error);
+            let (what, stage) = of(connecting(UreqError::Io(wrapped)));
+            assert!(what.contains(words), "{what}");
+            assert_eq!(stage, Stage::Hopeless);
         }
     }
 }

@@ -3,7 +3,6 @@
 pub(crate) mod cookies;
 pub(crate) mod error;
 pub(crate) mod exchange;
-pub(crate) mod http_date;
 pub(crate) mod http_sse;
 pub(crate) mod redirect;
 pub(crate) mod request;

@@ -23,8 +23,7 @@ use crate::error::{Error, Kind};
 use crate::jsonrpc::{self, Message, Parsed};
 use crate::log::clean;
 use crate::transport::http::error;
-use crate::transport::http::exchange::{Attempt, Reporter, Shared, header_text, unix_now};
-use crate::transport::http::http_date;
+use crate::transport::http::exchange::{Attempt, Reporter, Shared, header_text, retry_after};
 use crate::transport::http::http_sse;
 use crate::transport::http::request;
 use crate::transport::http::sse;
@@ -270,8 +269,7 @@ pub(crate) fn refusal(
     response: Response<Body>,
 ) -> Refusal {
     let status = response.status().as_u16();
-    let retry_after = header_text(&response, header::RETRY_AFTER)
-        .and_then(|text| http_date::parse_retry_after(&text, unix_now()));
+    let retry_after = retry_after(&response);
     // A refusal stands without its body; one that breaks off is quoted as far as it came.
     let body = match exchange.action {
         Action::EndSession => String::new(),

@@ -76,7 +76,7 @@ impl Parser {
                 bytes = rest;
                 continue;
             }
-            let Some(end) = bytes.iter().position(|byte| matches!(byte, b'\r' | b'\n')) else {
+            let Some(end) = memchr::memchr2(b'\r', b'\n', bytes) else {
                 self.line.extend_from_slice(bytes);
                 self.check_length()?;
                 break;
@@ -106,7 +106,7 @@ impl Parser {
             items.extend(self.dispatch());
             return;
         }
-        let colon = line.iter().position(|byte| *byte == b':');
+        let colon = memchr::memchr(b':', &line);
         let name = line.get(..colon.unwrap_or(line.len())).unwrap_or_default();
         let mut start = colon.map_or(line.len(), |at| at + 1);
         if line.get(start) == Some(&b' ') {

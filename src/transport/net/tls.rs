@@ -10,15 +10,13 @@
 //! Not done here: verification cannot be switched off.
 
 use std::fs;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
 use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
-use ureq::unversioned::transport::{
-    Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, RustlsConnector, Transport,
-};
-
-use crate::transport::net::resolver::AtConnect;
 
 use crate::config::Http;
 use crate::error::{Error, Kind, Result, plain};
@@ -116,8 +114,7 @@ pub(crate) fn read_client_cert(cert: &Path, key: &Path) -> Result<ClientCert> {
             format!("no PEM private key in \"{}\"", key.display()),
         )
     })?;
-    let client_cert = ClientCert::new_with_certs(&chain, private);
-    if !is_usable(&client_cert) {
+    if !is_usable(&chain, &pem) {
         let what = format!(
             "the certificate in \"{}\" and the key in \"{}\" do not belong together, or are of a kind that is not supported",
             cert.display(),
@@ -126,7 +123,7 @@ pub(crate) fn read_client_cert(cert: &Path, key: &Path) -> Result<ClientCert> {
         return Err(Error::new(Kind::Config, what)
             .with_hint("certificates must be X.509 version 3, keys RSA (2048 bits or more), ECDSA P-256 or P-384, or Ed25519"));
     }
-    Ok(client_cert)
+    Ok(ClientCert::new_with_certs(&chain, private))
 }
 
 /// What is in a key file; whether it is a key is for the caller to see.
@@ -140,64 +137,22 @@ pub(crate) fn read_key(path: &Path) -> Result<Vec<u8>> {
     })
 }
 
-/// Whether rustls takes the pair. ureq asks it only when a handshake begins, and then panics if it does not: so one is
-/// begun here, over a connection that goes nowhere, where that can be caught.
-fn is_usable(client_cert: &ClientCert) -> bool {
-    let config = ureq::Agent::config_builder()
-        .proxy(None)
-        .tls_config(built_in(Some(client_cert)))
-        .build();
-    let chain = Nowhere.chain(RustlsConnector::default());
-    let agent = ureq::Agent::with_parts(config, chain, AtConnect);
-    // The words of the panic would puzzle a person. No other thread of ours runs this early.
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
-    let tried = catch_unwind(AssertUnwindSafe(|| {
-        agent.get("https://127.0.0.1/").call().is_err()
-    }));
-    std::panic::set_hook(hook);
-    tried.is_ok()
-}
-
-/// Connections that fail at their first byte.
-#[derive(Debug, Default)]
-struct Nowhere;
-
-impl Connector<()> for Nowhere {
-    type Out = NoTransport;
-
-    fn connect(
-        &self,
-        _: &ConnectionDetails,
-        _: Option<()>,
-    ) -> std::result::Result<Option<NoTransport>, ureq::Error> {
-        Ok(Some(NoTransport(LazyBuffers::new(1024, 1024))))
-    }
-}
-
-#[derive(Debug)]
-struct NoTransport(LazyBuffers);
-
-impl Transport for NoTransport {
-    fn buffers(&mut self) -> &mut dyn Buffers {
-        &mut self.0
-    }
-
-    fn transmit_output(
-        &mut self,
-        _: usize,
-        _: NextTimeout,
-    ) -> std::result::Result<(), ureq::Error> {
-        Err(ureq::Error::ConnectionFailed)
-    }
-
-    fn await_input(&mut self, _: NextTimeout) -> std::result::Result<bool, ureq::Error> {
-        Err(ureq::Error::ConnectionFailed)
-    }
-
-    fn is_open(&mut self) -> bool {
-        false
-    }
+/// Whether rustls accepts the certificate and its key. ureq passes them to rustls at the first handshake, and panics there
+/// if they are refused.
+fn is_usable(chain: &[Certificate<'static>], key: &[u8]) -> bool {
+    let chain = chain
+        .iter()
+        .map(|certificate| CertificateDer::from(certificate.der().to_vec()));
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let with_versions =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let (Ok(builder), Ok(key)) = (with_versions, PrivateKeyDer::from_pem_slice(key)) else {
+        return false;
+    };
+    builder
+        .with_root_certificates(RootCertStore::empty())
+        .with_client_auth_cert(chain.collect(), key)
+        .is_ok()
 }
 
 #[cfg(test)]
