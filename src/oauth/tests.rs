@@ -21,7 +21,7 @@ use crate::error::Result;
 use crate::log::{Level, Log};
 use crate::secret::Secret;
 use crate::store::test_dir::{TestDir, names_in};
-use crate::store::{ClientInfo, LeaseOutcome, ServerHash, Store, Tokens, UnixMillis, crash};
+use crate::store::{ClientInfo, LeaseOutcome, Store, Tokens, UnixMillis, crash};
 
 const SERVER: &str = "https://killed.test/mcp";
 /// What the copy of this program is to do, where, and after how many changes it ends.
@@ -150,19 +150,6 @@ fn client() -> ClientInfo {
     }
 }
 
-/// The store of an older version, which is taken over by the first start and stays where it is.
-fn older_store(place: &Path) {
-    let hash = ServerHash::of_versioned_store(&Config::new(Url::parse(SERVER).unwrap())).unwrap();
-    let dir = place.join("mcp-remote-0.1.37");
-    std::fs::create_dir_all(&dir).unwrap();
-    let write = |name: &str, object| {
-        let text = serde_json::Value::Object(object).to_string();
-        std::fs::write(dir.join(format!("{hash}_{name}")), text).unwrap();
-    };
-    write("tokens.json", old_tokens().to_object());
-    write("client_info.json", client().to_object());
-}
-
 fn refresh(authorizer: &Authorizer, used: &Tokens) {
     let done = authorizer.recover(Some(&used.access_token), &Challenge::default());
     assert!(matches!(done, Ok(Recovered::Again)), "{}", done.is_err());
@@ -176,7 +163,6 @@ fn more_scope() -> Challenge {
 fn perform(task: &str, place: &Path) {
     let (store, authorizer) = start(place);
     match task {
-        "take over" => {}
         "refresh" => refresh(&authorizer, &store.tokens().unwrap()),
         "sign in" => authorizer.sign_in(&more_scope()).unwrap(),
         "sign out" => {
@@ -300,28 +286,14 @@ fn a_first_sign_in_killed_after_its_code_was_redeemed_is_not_lost_to_tidying_up(
 }
 
 #[test]
-fn a_sign_out_killed_at_any_change_is_not_undone_by_the_store_of_an_older_version() {
-    let prepare = |place: &Path| {
-        older_store(place);
+fn a_sign_out_killed_at_any_change_leaves_the_old_tokens_or_none() {
+    let killed = kill_at_every_change("sign out", signed_in, |place| {
         let (store, _) = start(place);
-        assert_eq!(pair(&store.tokens().unwrap()).0, "t0");
-    };
-    let killed = kill_at_every_change("sign out", prepare, |place| {
-        let hash = ServerHash::of(&Config::new(Url::parse(SERVER).unwrap()));
-        let name = format!("mcp-remote-v1/{hash}_tokens.json");
-        let is_there = place.join(name).exists();
-        let (store, _) = start(place);
-        assert_eq!(store.tokens().is_some(), is_there);
+        if let Some(tokens) = store.tokens() {
+            assert_eq!(pair(&tokens), ("t0", Some("r0")));
+        }
+        store.forget().unwrap();
+        assert_eq!(store.tokens(), None);
     });
     assert!(killed > 3, "{killed}");
-}
-
-#[test]
-fn the_store_of_an_older_version_is_taken_over_whole_although_the_first_try_was_killed() {
-    let killed = kill_at_every_change("take over", older_store, |place| {
-        let (store, _) = start(place);
-        assert_eq!(pair(&store.tokens().unwrap()), ("t0", Some("r0")));
-        assert_eq!(store.client_info().unwrap().client_id, "old");
-    });
-    assert!(killed > 10, "{killed}");
 }

@@ -53,11 +53,6 @@ impl Files {
         &self.hash
     }
 
-    /// The log.
-    pub fn log(&self) -> &Log {
-        &self.log
-    }
-
     /// Where the file of this name is, if there is a directory.
     pub fn path(&self, name: &str) -> Option<PathBuf> {
         let dir = self.dir.as_ref()?;

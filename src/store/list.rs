@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use super::lease::LOCK;
 use super::{CLIENT_INFO, DIR, DISCOVERY, NOTES, PENDING, Store, TOKENS, Tokens, USED};
-use super::{ServerHash, ServerNotes, UnixMillis};
-use super::{VERIFIER, id_token, import};
+use super::{ServerHash, UnixMillis};
+use super::{VERIFIER, id_token};
 use crate::error::{Error, Kind, Result, plain};
 use crate::log::Log;
 
@@ -101,23 +101,11 @@ impl Store {
 
     /// Forgets everything about this server, for a logout; what is only in memory too.
     ///
-    /// The debug file stays. A sibling that still waits for the lock finds no tokens when it gets it. If there are stores of
-    /// older versions, a note stays that they are done with: without it, the next start would sign in again with the tokens
-    /// there.
+    /// The debug file stays. A sibling that still waits for the lock finds no tokens when it gets it.
     ///
     /// # Errors
     /// If a file cannot be removed; the others are removed nevertheless.
     pub fn forget(&self) -> Result<()> {
-        let imported_from = self.notes().imported_from;
-        let stays = imported_from.is_some() || self.has_older_stores();
-        if stays {
-            // First: a process that is killed in the middle must not have the tokens there taken over again.
-            let notes = ServerNotes {
-                imported_from: imported_from.or(Some(String::new())),
-                ..ServerNotes::default()
-            };
-            self.files.write_object(NOTES, &notes.to_object());
-        }
         let mut names: Vec<String> = vec![TOKENS, CLIENT_INFO, PENDING, NOTES, USED, LOCK]
             .into_iter()
             .map(str::to_owned)
@@ -125,7 +113,6 @@ impl Store {
         for beginning in [VERIFIER, DISCOVERY, TOKENS, CLIENT_INFO, PENDING, NOTES] {
             names.extend(self.files.names(beginning));
         }
-        names.retain(|name| !(stays && name == NOTES));
         let failed: Vec<(&String, std::io::Error)> = names
             .iter()
             .filter_map(|name| Some((name, self.files.remove(name).err()?)))
@@ -138,11 +125,5 @@ impl Store {
                 Err(Error::new(Kind::Store, what))
             }
         }
-    }
-
-    fn has_older_stores(&self) -> bool {
-        let dir = self.files.path(NOTES);
-        let base = dir.as_deref().and_then(Path::parent).and_then(Path::parent);
-        base.is_some_and(import::has_older_stores)
     }
 }

@@ -18,7 +18,6 @@ mod atomic;
 pub(crate) mod crash;
 mod files;
 pub(crate) mod id_token;
-mod import;
 pub mod lease;
 mod list;
 pub mod own_records;
@@ -65,13 +64,12 @@ impl Store {
         }
     }
 
-    /// The store for this command line; takes over the credentials of an older version, if this one has none.
+    /// The store for this command line.
     pub fn for_config(config: &Config, log: Arc<Log>) -> Store {
         let hash = ServerHash::of(config);
         let mut store = Store::open(config.store_dir.clone(), &hash, log);
         store.url = Some(crate::url::shown(&config.server));
         store.profile.clone_from(&config.profile);
-        import::import(config, &store);
         store
     }
 

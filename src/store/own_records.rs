@@ -31,8 +31,6 @@ pub struct ServerNotes {
     pub omit_resource: Option<bool>,
     /// The wider scope a step-up led to.
     pub scope: Option<String>,
-    /// The older store the credentials were taken from, `""` after a logout; once it is set, none is looked at again.
-    pub imported_from: Option<String>,
     /// All other members, as they are in the file.
     pub more: Object,
 }
@@ -47,7 +45,6 @@ impl ServerNotes {
             era: text(&object, "era"),
             omit_resource: object.get("omit_resource").and_then(Value::as_bool),
             scope: text(&object, "scope"),
-            imported_from: text(&object, "imported_from"),
             more: Object::new(),
         };
         for known in notes.to_object().keys() {
@@ -68,7 +65,6 @@ impl ServerNotes {
         put(&mut object, "era", self.era.clone());
         put(&mut object, "omit_resource", self.omit_resource);
         put(&mut object, "scope", self.scope.clone());
-        put(&mut object, "imported_from", self.imported_from.clone());
         object
     }
 }

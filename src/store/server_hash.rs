@@ -9,7 +9,7 @@
 //!
 //! Flags: `--profile`, `--resource`, `--disable-resource-parameter`, `--authorize-param`, `--header`, `--header-file`,
 //! `--client-metadata-url`, `--token-endpoint` (all of them part of the name).
-//! Spec: npm mcp-remote 0.15.1 (getServerUrlHash, calculateDefaultPort); its forerunners up to 0.1.29 hashed the server alone.
+//! Spec: npm mcp-remote 0.15.1 (getServerUrlHash, calculateDefaultPort).
 //! Not done here: no URL is normalised, except the token endpoint, which npm normalises too.
 
 use std::collections::BTreeMap;
@@ -45,29 +45,6 @@ impl ServerHash {
                 .as_ref()
                 .map(|name| format!("profile:{name}")),
         ])
-    }
-
-    /// The hash of 0.1.30 and later version-named stores; `None` if this command line has parts they did not know.
-    pub fn of_versioned_store(config: &Config) -> Option<ServerHash> {
-        if has_newer_parts(config) {
-            return None;
-        }
-        let parts = [
-            Some(config.server_text.clone()),
-            resource(config),
-            headers(config),
-        ];
-        Some(ServerHash::from_parts(parts))
-    }
-
-    /// The hash up to 0.1.29 and of the Deno port: the server alone.
-    ///
-    /// `None` with a resource: tokens of another tenant must not be taken for this one's.
-    pub fn of_oldest_stores(config: &Config) -> Option<ServerHash> {
-        if has_newer_parts(config) || resource(config).is_some() {
-            return None;
-        }
-        Some(ServerHash::from_parts([Some(config.server_text.clone())]))
     }
 
     /// A hash as a file name begins with it; `None` for anything but 32 lower-case hex digits.
@@ -116,14 +93,6 @@ fn resource(config: &Config) -> Option<String> {
 fn headers(config: &Config) -> Option<String> {
     let typed = config.headers_typed.iter();
     sorted_object(typed.map(|(name, value): &(String, Secret)| (name.as_str(), value.expose())))
-}
-
-fn has_newer_parts(config: &Config) -> bool {
-    let oauth = &config.oauth;
-    config.profile.is_some()
-        || !oauth.authorize_params.is_empty()
-        || oauth.client_metadata_url.is_some()
-        || oauth.token_endpoint.is_some()
 }
 
 /// `JSON.stringify` of an object with its keys in JavaScript's sort order (UTF-16 code units); the last value of a key wins.
@@ -220,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_profile_has_a_name_of_its_own_and_nothing_of_older_stores() {
+    fn a_profile_has_a_hash_of_its_own() {
         let plain = config("https://a.test/mcp");
         let with = |name: &str| Config {
             profile: Some(name.to_owned()),
@@ -228,8 +197,6 @@ mod tests {
         };
         assert_ne!(ServerHash::of(&plain), ServerHash::of(&with("work")));
         assert_ne!(ServerHash::of(&with("home")), ServerHash::of(&with("work")));
-        assert_eq!(ServerHash::of_versioned_store(&with("work")), None);
-        assert_eq!(ServerHash::of_oldest_stores(&with("work")), None);
     }
 
     #[test]
@@ -249,19 +216,6 @@ mod tests {
             sorted_object(pairs.into_iter()).unwrap(),
             "{\"\u{1f600}\":\"2\\u0001\\\"\",\"\u{ff61}\":\"1\"}"
         );
-    }
-
-    #[test]
-    fn older_stores_know_fewer_parts() {
-        let mut c = config("https://a.test/mcp");
-        assert_eq!(ServerHash::of_oldest_stores(&c), Some(ServerHash::of(&c)));
-        header(&mut c, "X-A", "1");
-        assert_eq!(ServerHash::of_versioned_store(&c), Some(ServerHash::of(&c)));
-        assert_ne!(ServerHash::of_oldest_stores(&c), Some(ServerHash::of(&c)));
-        c.oauth.resource = Some("https://r.test/".to_owned());
-        assert_eq!(ServerHash::of_oldest_stores(&c), None);
-        param(&mut c, "a", "b");
-        assert_eq!(ServerHash::of_versioned_store(&c), None);
     }
 
     #[test]

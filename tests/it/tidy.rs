@@ -22,7 +22,6 @@ const IO: &[&str] = &[
     "oauth/callback/sibling.rs",
     "store/atomic.rs",
     "store/files.rs",
-    "store/import.rs",
     "store/lease.rs",
     "store/list.rs",
     "transport/mod.rs",

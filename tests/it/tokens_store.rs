@@ -320,22 +320,6 @@ fn a_link_in_the_place_of_a_file_leads_nowhere() {
 }
 
 #[test]
-fn the_store_of_an_older_version_is_taken_over_and_left_as_it_is() {
-    for version in ["mcp-remote-0.1.37", "mcp-remote-deno-0.0.3"] {
-        let site = Site::start(|_| {});
-        site.add_access_token("old-token", "");
-        let home = Arc::new(TempDir::new());
-        let old = home.0.join(".mcp-auth").join(version);
-        std::fs::create_dir_all(&old).unwrap();
-        let file = old.join(format!("{}_tokens.json", store::hash(&site.url())));
-        let text = r#"{"access_token":"old-token","token_type":"Bearer"}"#;
-        std::fs::write(&file, text).unwrap();
-        quietly(&site, &home);
-        assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
-    }
-}
-
-#[test]
 fn a_live_refresh_of_npm_is_waited_for_and_its_tokens_used() {
     let site = Site::start(|_| {});
     let home = npm_store(
