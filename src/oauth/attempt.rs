@@ -13,9 +13,9 @@ use url::Url;
 use super::authorization_code::{self, Request};
 use super::browser::Opened;
 use super::callback::Responder;
-use super::failure::{Failure, Step, of_answer};
+use super::environment::Fetch;
+use super::error::{Failure, Step, of_answer};
 use super::registration::{Client, Origin, Wanted};
-use super::world::Fetch;
 use super::{Authorizer, Discovered, pkce};
 use crate::log::Level;
 use crate::secret::Secret;
@@ -230,9 +230,9 @@ pub(super) const WINDOW: &str = "window_opened_at";
 
 #[cfg(test)]
 mod tests {
-    use super::super::scripted_world::{self, Scripted};
-    use super::super::server_metadata::ServerMetadata;
-    use super::super::world::World;
+    use super::super::discovery::server_metadata::ServerMetadata;
+    use super::super::environment::World;
+    use super::super::scripted_environment::{self, Scripted};
     use super::*;
 
     fn discovered(issuer: &str) -> Discovered {
@@ -250,7 +250,7 @@ mod tests {
     #[test]
     fn a_stored_sign_in_opens_a_window_only_if_none_was_opened_for_it() {
         let world = Scripted::new();
-        let authorizer = scripted_world::authorizer(&world);
+        let authorizer = scripted_environment::authorizer(&world);
         let wanted = Wanted {
             redirect_uri: Some("http://localhost:1/cb"),
             grant: "authorization_code",
@@ -277,7 +277,7 @@ mod tests {
     #[test]
     fn a_window_nobody_came_back_from_is_followed_by_another_only_after_an_hour() {
         let world = Scripted::new();
-        let authorizer = scripted_world::authorizer(&world);
+        let authorizer = scripted_environment::authorizer(&world);
         let wanted = Wanted {
             redirect_uri: Some("http://localhost:1/cb"),
             grant: "authorization_code",

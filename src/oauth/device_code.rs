@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::failure::{Failure, Step, of_answer};
+use super::error::{Failure, Step, of_answer};
 use super::token;
 use crate::error::{Error, Kind};
 use crate::log::clean;
@@ -139,10 +139,10 @@ pub const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
 #[cfg(test)]
 mod tests {
+    use super::super::discovery::server_metadata::{ServerMetadata, read as read_server};
     use super::super::registration::Client;
-    use super::super::server_metadata::{ServerMetadata, read as read_server};
     use super::*;
-    use crate::oauth::scripted_world::Scripted;
+    use crate::oauth::scripted_environment::Scripted;
 
     fn server() -> ServerMetadata {
         let text = r#"{"issuer":"https://as.test","token_endpoint":"https://as.test/t","device_authorization_endpoint":"https://as.test/d"}"#;

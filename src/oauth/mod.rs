@@ -23,32 +23,29 @@ pub mod browser;
 pub mod callback;
 pub mod callback_page;
 pub mod challenge;
-mod client_assertion;
+mod client_auth;
 mod client_credentials;
+mod coordination;
 mod device_code;
-mod discovery;
-pub(crate) mod failure;
-mod held;
-mod issuer;
+pub(crate) mod discovery;
+pub mod environment;
+pub(crate) mod error;
 mod pkce;
 mod refresh;
 mod registration;
 mod renewal;
 mod resource_indicator;
-pub(crate) mod resource_metadata;
 mod revocation;
 mod scope;
 #[cfg(test)]
-mod scripted_world;
-pub(crate) mod server_metadata;
-mod siblings;
+mod scripted_environment;
 mod sign_in;
 pub(crate) mod sign_out;
 #[cfg(test)]
 mod tests;
 pub(crate) mod token;
+mod token_cache;
 mod under_way;
-pub mod world;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
@@ -61,14 +58,15 @@ use crate::log::{Level, clean};
 use crate::secret::Secret;
 use crate::store::{Store, Tokens, UnixMillis};
 use challenge::Challenge;
-use client_assertion::Key;
+use client_auth::Key;
 use discovery::Discovered;
-use failure::{Failure, Step};
+use discovery::server_metadata::ServerMetadata;
+use environment::World;
+use error::{Failure, Step};
 use registration::Client;
 use renewal::Failed;
 use sign_in::StepUp;
 use under_way::Counter;
-use world::World;
 
 /// Gets, keeps and renews the tokens of one server. Shared by all threads.
 pub struct Authorizer {
@@ -284,9 +282,9 @@ impl Authorizer {
         if let Some(endpoint) = &self.config.oauth.token_endpoint {
             return Ok(Discovered {
                 resource: None,
-                server: server_metadata::ServerMetadata {
+                server: ServerMetadata {
                     token_endpoint: Some(endpoint.clone()),
-                    ..server_metadata::ServerMetadata::default()
+                    ..ServerMetadata::default()
                 },
                 authorization_server: endpoint.origin().ascii_serialization(),
             });

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
-use super::world::World;
+use super::environment::World;
 use crate::error::Result;
 use crate::secret::Secret;
 

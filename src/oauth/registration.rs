@@ -15,9 +15,10 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::discovery::Discovered;
-use super::failure::{Failure, Step, fetch, of_answer};
-use super::world::{Content, Fetch, World};
-use super::{issuer, scope};
+use super::discovery::issuer;
+use super::environment::{Content, Fetch, World};
+use super::error::{Failure, Step, fetch, of_answer};
+use super::scope;
 use crate::config::OAuth;
 use crate::error::{Error, Kind};
 use crate::log::clean;
@@ -340,13 +341,13 @@ fn by_hand(error: Error, wanted: Wanted<'_>) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::super::scripted_world;
+    use super::super::scripted_environment;
     use url::Url;
 
     use super::*;
-    use crate::oauth::resource_metadata::ResourceMetadata;
-    use crate::oauth::scripted_world::{Scripted, authorizer};
-    use crate::oauth::server_metadata::ServerMetadata;
+    use crate::oauth::discovery::resource_metadata::ResourceMetadata;
+    use crate::oauth::discovery::server_metadata::ServerMetadata;
+    use crate::oauth::scripted_environment::{Scripted, authorizer};
 
     fn wanted<'a>() -> Wanted<'a> {
         Wanted {
@@ -451,7 +452,7 @@ mod tests {
 
     #[test]
     fn a_client_given_by_hand_stays_with_the_server_it_has_signed_in_at() {
-        let store = scripted_world::authorizer(&Scripted::new()).store;
+        let store = scripted_environment::authorizer(&Scripted::new()).store;
         let mut oauth = OAuth {
             static_client_info: Some(Secret::new(r#"{"client_id":"c","client_secret":"s"}"#)),
             ..OAuth::default()

@@ -10,7 +10,7 @@
 
 use super::authorization_code::is_resource_refused;
 use super::challenge::Challenge;
-use super::failure::{Failure, Step};
+use super::error::{Failure, Step};
 use super::sign_in::life_in_words;
 use super::{Authorizer, Discovered, Recovered, Turn};
 use super::{client_credentials, lock, refresh, registration};
@@ -288,8 +288,8 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::Duration;
 
-    use super::super::scripted_world::{self, Scripted};
-    use super::super::world::{Content, Fetch, World};
+    use super::super::environment::{Content, Fetch, World};
+    use super::super::scripted_environment::{self, Scripted};
     use super::*;
     use crate::secret::Secret;
     use crate::store::ClientInfo;
@@ -301,7 +301,7 @@ mod tests {
     }
 
     fn authorizer_in(world: &Scripted, base: Option<&Path>) -> Authorizer {
-        let authorizer = scripted_world::authorizer_in(world, base);
+        let authorizer = scripted_environment::authorizer_in(world, base);
         let store = &authorizer.store;
         let tokens = Tokens {
             access_token: Secret::new("t0"),

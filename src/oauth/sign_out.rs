@@ -2,7 +2,7 @@
 //!
 //! Spec: RFC 7009.
 
-use super::failure::Step;
+use super::error::Step;
 use super::{Authorizer, registration, revocation};
 
 /// How a sign-out ended.

@@ -14,7 +14,7 @@ use url::Url;
 
 use super::browser::Opened;
 use super::challenge::Challenge;
-use super::world::{Fetch, Fetched, Unanswered, World};
+use super::environment::{Fetch, Fetched, Unanswered, World};
 use super::{Authorizer, Recovered};
 use crate::config::{Config, LogConfig};
 use crate::error::Result;

@@ -13,11 +13,11 @@ use base64::engine::general_purpose::STANDARD;
 use url::Url;
 use url::form_urlencoded::{Serializer, byte_serialize};
 
-use super::client_assertion::{self, Key};
-use super::failure::{Failure, Step, fetch, of_answer};
+use super::client_auth::{self, Key};
+use super::discovery::server_metadata::ServerMetadata;
+use super::environment::{Fetch, Fetched, World};
+use super::error::{Failure, Step, fetch, of_answer};
 use super::registration::{Client, Origin};
-use super::server_metadata::ServerMetadata;
-use super::world::{Fetch, Fetched, World};
 use crate::error::Kind;
 use crate::log::clean;
 use crate::secret::Secret;
@@ -142,10 +142,9 @@ fn authenticated(
         AuthMethod::PrivateKeyJwt => {
             let audience = endpoint.server.issuer.as_deref().unwrap_or(url.as_str());
             if let Some(key) = endpoint.key {
-                let signed =
-                    client_assertion::assertion(endpoint.world, key, &client.id, audience)?;
+                let signed = client_auth::assertion(endpoint.world, key, &client.id, audience)?;
                 body.append_pair("client_id", &client.id);
-                body.append_pair("client_assertion_type", client_assertion::TYPE);
+                body.append_pair("client_assertion_type", client_auth::TYPE);
                 body.append_pair("client_assertion", signed.expose());
             }
         }
@@ -218,13 +217,14 @@ pub(crate) fn read(mut object: crate::store::Object, url: &Url) -> Step<Tokens> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::oauth::scripted_world::Scripted;
+    use crate::oauth::scripted_environment::Scripted;
 
     fn server(methods: &str) -> ServerMetadata {
         let text = format!(
             r#"{{"issuer":"https://as.test","token_endpoint":"https://as.test/token"{methods}}}"#
         );
-        super::super::server_metadata::read(serde_json::from_str(&text).unwrap(), false).unwrap()
+        super::super::discovery::server_metadata::read(serde_json::from_str(&text).unwrap(), false)
+            .unwrap()
     }
 
     fn client(secret: Option<&str>, method: Option<&str>) -> Client {

@@ -25,7 +25,7 @@ use crate::error::{Error, Kind};
 use crate::flow::Budget;
 use crate::log::{Level, Log};
 use crate::oauth::challenge::Challenge;
-use crate::oauth::failure::Failure;
+use crate::oauth::error::Failure;
 use crate::oauth::{Authorizer, Recovered};
 use crate::secret::Secret;
 use crate::url::shown;

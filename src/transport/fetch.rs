@@ -27,7 +27,7 @@ use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::log::{Level, Log};
 use crate::oauth::browser::{self, Opened};
-use crate::oauth::world::{Content, Fetch, Fetched, Unanswered, World};
+use crate::oauth::environment::{Content, Fetch, Fetched, Unanswered, World};
 use crate::secret::Secret;
 use crate::store::UnixMillis;
 use crate::url::{from_network, shown};

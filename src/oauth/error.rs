@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use super::world::{Fetch, Fetched, World};
+use super::environment::{Fetch, Fetched, World};
 use crate::error::{Error, Kind};
 use crate::log::clean;
 use crate::store::{Object, UnixMillis};
@@ -181,8 +181,8 @@ fn with_detail(error: Error, request: &Fetch, answer: &Fetched) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::oauth::scripted_world::Scripted;
-    use crate::oauth::world::Unanswered;
+    use crate::oauth::environment::Unanswered;
+    use crate::oauth::scripted_environment::Scripted;
     use crate::secret::Secret;
     use url::Url;
 

@@ -9,7 +9,7 @@ use url::Url;
 
 use super::Authorizer;
 use super::browser::Opened;
-use super::world::{Fetch, Fetched, Unanswered, World};
+use super::environment::{Fetch, Fetched, Unanswered, World};
 use crate::config::{Config, LogConfig};
 use crate::error::{Error, Kind, Result};
 use crate::log::{Level, Log};

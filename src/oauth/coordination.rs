@@ -13,7 +13,7 @@ use url::Url;
 
 use super::attempt::visiting;
 use super::callback::{Place, is_sibling};
-use super::failure::{Failure, Step};
+use super::error::{Failure, Step};
 use super::sign_in::StepUp;
 use super::{Authorizer, lock, scope};
 use crate::log::Level;

@@ -10,16 +10,19 @@
 
 use url::Url;
 
-use super::failure::{Failure, Step, fetch};
-use super::issuer;
-use super::resource_metadata::{self, ResourceMetadata};
-use super::server_metadata::{self, ServerMetadata};
-use super::world::{Fetch, World};
+use crate::oauth::error::{Failure, Step, fetch};
+pub(crate) mod issuer;
+pub(crate) mod resource_metadata;
+pub(crate) mod server_metadata;
+
 use crate::config::Config;
 use crate::error::{Error, Kind};
 use crate::log::clean;
+use crate::oauth::environment::{Fetch, World};
 use crate::store::{DiscoveryState, Object};
 use crate::url::{from_network, same_origin, shown};
+use resource_metadata::ResourceMetadata;
+use server_metadata::ServerMetadata;
 
 /// What was found.
 #[derive(Debug, Clone, PartialEq)]

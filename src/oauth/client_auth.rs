@@ -15,8 +15,8 @@ use ring::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, RSA_PKCS1_SHA256, RsaKeyPair,
 };
 
+use super::environment::World;
 use super::pkce::random_text;
-use super::world::World;
 use crate::error::{Error, Kind, Result};
 use crate::secret::Secret;
 
@@ -140,7 +140,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::oauth::scripted_world::Scripted;
+    use crate::oauth::scripted_environment::Scripted;
 
     const RSA: &str = include_str!("../../tests/it/fixtures/rsa-key.pem");
     const EC: &str = include_str!("../../tests/it/fixtures/ec-key.pem");
