@@ -11,8 +11,8 @@ use url::Url;
 
 use super::attempt::{Attempt, Shown, WINDOW};
 use super::authorization_code::{self, Response};
+use super::callback::page::Page;
 use super::callback::{Callback, Listener, Responder};
-use super::callback_page::Page;
 use super::coordination::POLL;
 use super::error::{Failure, Step};
 use super::registration::Client;

@@ -21,7 +21,6 @@ mod attempt;
 mod authorization_code;
 pub mod browser;
 pub mod callback;
-pub mod callback_page;
 pub mod challenge;
 mod client_auth;
 mod client_credentials;

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use tiny_http::{HTTPVersion, Header, Method, Response, StatusCode};
 use url::Url;
 
-use crate::oauth::callback_page::{CONTENT_POLICY, Page};
+use super::page::{CONTENT_POLICY, Page};
 
 /// Long enough for a long code and the cookies of every other program on localhost.
 pub const HEAD_LIMIT: usize = 32 * 1024;

@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 use url::Url;
 
 use super::http::{self, Answer, Request};
+use super::page::Page;
 use super::{Callback, Place, Responder, lock, sibling};
-use crate::oauth::callback_page::Page;
 use crate::secret::Secret;
 use crate::store::ServerHash;
 

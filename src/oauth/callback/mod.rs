@@ -13,7 +13,8 @@
 //! Not done here: `state` and `iss` are not compared, nothing is redeemed (`authorization_code.rs`).
 
 mod http;
-mod serving;
+pub mod page;
+mod server;
 mod sibling;
 
 use std::fmt;
@@ -27,11 +28,11 @@ use std::time::Duration;
 use url::Url;
 
 use crate::error::{Error, Kind, Result, plain};
-use crate::oauth::callback_page::Page;
 use crate::secret::Secret;
 use crate::store::ServerHash;
 use http::Answer;
-use serving::Shared;
+use page::Page;
+use server::Shared;
 pub use sibling::is_sibling;
 
 /// Where the listener is to be.
@@ -249,7 +250,7 @@ fn listen(sockets: Vec<TcpListener>, place: &Place, hash: &ServerHash) -> Result
         thread::Builder::new()
             .name("callback".to_owned())
             .spawn(move || {
-                serving::accept(socket, &shared);
+                server::accept(socket, &shared);
                 drop(open);
             })
             .map_err(failed)?;
@@ -265,7 +266,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(any(test, fuzzing))]
 pub(crate) fn read_request(head: &[u8]) -> Option<url::Url> {
     let request = http::parse(head, "localhost", 4000).ok()?;
-    serving::Parameters::read(&request.url);
+    server::Parameters::read(&request.url);
     Some(request.url)
 }
 
