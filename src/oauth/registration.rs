@@ -16,7 +16,7 @@ use url::Url;
 
 use super::discovery::Discovered;
 use super::discovery::issuer;
-use super::environment::{Content, Fetch, World};
+use super::environment::{Content, Environment, Fetch};
 use super::error::{Failure, Step, fetch, of_answer};
 use super::scope;
 use crate::config::OAuth;
@@ -186,7 +186,7 @@ const BOUND: &str = "static_client";
 /// # Errors
 /// If the server does not register clients, or refuses.
 pub fn register(
-    world: &dyn World,
+    env: &dyn Environment,
     oauth: &OAuth,
     store: &Store,
     discovered: &Discovered,
@@ -207,10 +207,10 @@ pub fn register(
     let doing = "registering a client";
     let whole = whole_scope(discovered, wanted);
     let mut request = request_for(whole.as_deref());
-    let mut answer = fetch(world, &request, "the registration endpoint")?;
+    let mut answer = fetch(env, &request, "the registration endpoint")?;
     if answer.status == 400 && whole.as_deref() != wanted.scope {
         request = request_for(wanted.scope);
-        answer = fetch(world, &request, "the registration endpoint")?;
+        answer = fetch(env, &request, "the registration endpoint")?;
     }
     if !(200..300).contains(&answer.status) {
         let failure = of_answer(doing, &request, &answer);
@@ -418,12 +418,12 @@ mod tests {
 
     #[test]
     fn a_client_registers_for_every_scope_of_the_resource_or_for_what_it_asks_for() {
-        let world = Scripted::new();
-        let store = &authorizer(&world).store;
-        world.answer(400, r#"{"error":"invalid_client_metadata"}"#);
-        world.answer(201, r#"{"client_id":"id","scope":"a b"}"#);
-        register(&world, &OAuth::default(), store, &discovered(), wanted()).unwrap();
-        let scopes: Vec<Value> = world
+        let env = Scripted::new();
+        let store = &authorizer(&env).store;
+        env.answer(400, r#"{"error":"invalid_client_metadata"}"#);
+        env.answer(201, r#"{"client_id":"id","scope":"a b"}"#);
+        register(&env, &OAuth::default(), store, &discovered(), wanted()).unwrap();
+        let scopes: Vec<Value> = env
             .sent()
             .iter()
             .map(|sent| match &sent.body {

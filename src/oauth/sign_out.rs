@@ -31,7 +31,7 @@ impl Authorizer {
                 return Ok(SignedOut::Removed);
             }
             let (oauth, store) = (&self.config.oauth, &self.store);
-            let now = self.world.now();
+            let now = self.env.now();
             let Some(client) = registration::known(oauth, store, &discovered, None, now)? else {
                 return Ok(SignedOut::Removed);
             };
