@@ -7,7 +7,8 @@ use url::Url;
 
 use crate::jsonrpc::{Kind, Message, Parsed, RequestId};
 use crate::oauth::challenge::Challenge;
-use crate::oauth::{callback, resource_metadata, server_metadata, token};
+use crate::oauth::discovery::{resource_metadata, server_metadata};
+use crate::oauth::{callback, token};
 use crate::store::{ClientInfo, DiscoveryState, Object, PendingSignIn, ServerNotes, Tokens};
 use crate::transport::http::sse;
 

@@ -13,9 +13,9 @@ use super::attempt::{Attempt, Shown, WINDOW};
 use super::authorization_code::{self, Response};
 use super::callback::page::Page;
 use super::callback::{Callback, Listener, Responder};
-use super::failure::{Failure, Step};
+use super::coordination::POLL;
+use super::error::{Failure, Step};
 use super::registration::Client;
-use super::siblings::POLL;
 use super::under_way::UnderWay;
 use super::{Authorizer, Discovered};
 use crate::log::Level;
@@ -42,9 +42,9 @@ impl Authorizer {
         attempt: &Attempt,
         browser: &mut Option<Responder>,
     ) -> Step<Option<(Tokens, UnderWay<'_>)>> {
-        let mut looked = self.world.now();
+        let mut looked = self.env.now();
         loop {
-            let now = self.world.now();
+            let now = self.env.now();
             // Also if the clock was set back, which would make it last for ever.
             if now.abs_diff(attempt.created_at) >= SIGN_IN_LIFE {
                 let what = "nobody completed the sign-in within ten minutes";
@@ -58,7 +58,7 @@ impl Authorizer {
             }
             let pasted = match visitors.shown {
                 Shown::InBrowser => None,
-                Shown::AsText => self.world.pasted(),
+                Shown::AsText => self.env.pasted(),
             };
             let came = match pasted {
                 Some(line) => self.pasted_came(&line, attempt),
@@ -116,7 +116,7 @@ impl Authorizer {
             verifier
         };
         let Some(verifier) = verifier else {
-            self.world
+            self.env
                 .say(Level::Debug, "a callback with an unknown state was refused");
             callback
                 .responder
@@ -151,7 +151,7 @@ impl Authorizer {
                 "that is not the address of this sign-in; it begins with {} and holds its state",
                 attempt.redirect_uri
             );
-            self.world.say(Level::Warn, &text);
+            self.env.say(Level::Warn, &text);
             return None;
         }
         let response = Response {

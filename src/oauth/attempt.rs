@@ -13,9 +13,9 @@ use url::Url;
 use super::authorization_code::{self, Request};
 use super::browser::Opened;
 use super::callback::Responder;
-use super::failure::{Failure, Step, of_answer};
+use super::environment::Fetch;
+use super::error::{Failure, Step, of_answer};
 use super::registration::{Client, Origin, Wanted};
-use super::world::Fetch;
 use super::{Authorizer, Discovered, pkce};
 use crate::log::Level;
 use crate::secret::Secret;
@@ -56,7 +56,7 @@ impl Authorizer {
                 discovered.server.name()
             )));
         };
-        let now = self.world.now();
+        let now = self.env.now();
         let resource = self.resource(discovered);
         let redirect_uri = wanted.redirect_uri.unwrap_or_default();
         let url_with = |state: &str, verifier: &Secret| {
@@ -83,8 +83,8 @@ impl Authorizer {
         let (state, verifier, created_at) = match pending {
             Some(pending) => (pending.state, pending.verifier, pending.created_at),
             None => (
-                pkce::random_text(&*self.world)?,
-                pkce::verifier(&*self.world)?,
+                pkce::random_text(&*self.env)?,
+                pkce::verifier(&*self.env)?,
                 now,
             ),
         };
@@ -142,7 +142,7 @@ impl Authorizer {
             ..Fetch::document(attempt.url.clone())
         };
         // Whatever else it answers is for the browser, which is not kept waiting by a second try.
-        let Ok(answer) = self.world.fetch(&request) else {
+        let Ok(answer) = self.env.fetch(&request) else {
             return Ok(());
         };
         let failure = of_answer("the sign-in", &request, &answer);
@@ -154,7 +154,7 @@ impl Authorizer {
 
     /// Says the address and opens it, or sends the browser there that is still waiting for its page.
     pub(super) fn show(&self, attempt: &Attempt, browser: Option<Responder>) -> Shown {
-        self.world.show_url(&attempt.url, &visiting(&attempt.url));
+        self.env.show_url(&attempt.url, &visiting(&attempt.url));
         if let Some(browser) = browser {
             browser.redirect(&attempt.url);
             return Shown::InBrowser;
@@ -166,11 +166,11 @@ impl Authorizer {
             return Shown::AsText;
         }
         // Noted before, so that a process that is killed while the window opens does not open another one.
-        let now = self.world.now();
+        let now = self.env.now();
         self.store.update_notes(|notes| {
             notes.more.insert(WINDOW.to_owned(), now.into());
         });
-        match self.world.open_browser(&attempt.url) {
+        match self.env.open_browser(&attempt.url) {
             Opened::Started => Shown::InBrowser,
             Opened::NoBrowser(why) => {
                 self.store.update_notes(|notes| {
@@ -178,7 +178,7 @@ impl Authorizer {
                 });
                 let text =
                     format!("no browser was opened ({why}): please open the address yourself");
-                self.world.say(Level::Info, &text);
+                self.env.say(Level::Info, &text);
                 self.ask_to_paste()
             }
         }
@@ -186,29 +186,29 @@ impl Authorizer {
 
     /// A browser on another machine cannot come back to us: the person brings what it was sent.
     fn ask_to_paste(&self) -> Shown {
-        if self.world.is_by_hand() {
+        if self.env.is_by_hand() {
             let text = "if that browser is on another machine, paste the address it ends up at here (the page itself will not load)";
-            self.world.say(Level::Info, text);
+            self.env.say(Level::Info, text);
         }
         Shown::AsText
     }
 
     fn may_open_window(&self, attempt: &Attempt) -> bool {
-        if self.world.is_by_hand() {
+        if self.env.is_by_hand() {
             return true;
         }
         let opened = self.store.notes().more.get(WINDOW).and_then(Value::as_u64);
         // A process that ended early may have stored the sign-in and opened nothing.
         if attempt.is_resumed && opened.is_some_and(|at| at >= attempt.created_at) {
-            self.world.say(
+            self.env.say(
                 Level::Info,
                 "a sign-in is under way: please finish it in the browser tab that is open already",
             );
             return false;
         }
-        let recently = opened.is_some_and(|at| at.abs_diff(self.world.now()) < WINDOW_TIME);
+        let recently = opened.is_some_and(|at| at.abs_diff(self.env.now()) < WINDOW_TIME);
         if recently {
-            self.world.say(
+            self.env.say(
                 Level::Info,
                 "a browser was opened within the last hour and nobody came back from it: please open the address yourself",
             );
@@ -230,9 +230,9 @@ pub(super) const WINDOW: &str = "window_opened_at";
 
 #[cfg(test)]
 mod tests {
-    use super::super::scripted_world::{self, Scripted};
-    use super::super::server_metadata::ServerMetadata;
-    use super::super::world::World;
+    use super::super::discovery::server_metadata::ServerMetadata;
+    use super::super::environment::Environment;
+    use super::super::scripted_environment::{self, Scripted};
     use super::*;
 
     fn discovered(issuer: &str) -> Discovered {
@@ -249,8 +249,8 @@ mod tests {
 
     #[test]
     fn a_stored_sign_in_opens_a_window_only_if_none_was_opened_for_it() {
-        let world = Scripted::new();
-        let authorizer = scripted_world::authorizer(&world);
+        let env = Scripted::new();
+        let authorizer = scripted_environment::authorizer(&env);
         let wanted = Wanted {
             redirect_uri: Some("http://localhost:1/cb"),
             grant: "authorization_code",
@@ -262,22 +262,22 @@ mod tests {
             authorizer.attempt(&discovered, &client, wanted, 1).unwrap()
         };
         assert!(!begin("https://as.test").is_resumed);
-        world.sleep(std::time::Duration::from_secs(1));
+        env.sleep(std::time::Duration::from_secs(1));
         let again = begin("https://as.test");
         assert!(again.is_resumed && authorizer.may_open_window(&again));
         authorizer.store.update_notes(|notes| {
-            notes.more.insert(WINDOW.to_owned(), world.now().into());
+            notes.more.insert(WINDOW.to_owned(), env.now().into());
         });
         assert!(!authorizer.may_open_window(&begin("https://as.test")));
         // Another server with the same authorization endpoint must not get the code.
-        world.sleep(std::time::Duration::from_secs(1));
+        env.sleep(std::time::Duration::from_secs(1));
         assert!(!begin("https://evil.test").is_resumed);
     }
 
     #[test]
     fn a_window_nobody_came_back_from_is_followed_by_another_only_after_an_hour() {
-        let world = Scripted::new();
-        let authorizer = scripted_world::authorizer(&world);
+        let env = Scripted::new();
+        let authorizer = scripted_environment::authorizer(&env);
         let wanted = Wanted {
             redirect_uri: Some("http://localhost:1/cb"),
             grant: "authorization_code",
@@ -289,14 +289,14 @@ mod tests {
             authorizer.attempt(&discovered, &client, wanted, 1).unwrap()
         };
         authorizer.store.update_notes(|notes| {
-            notes.more.insert(WINDOW.to_owned(), world.now().into());
+            notes.more.insert(WINDOW.to_owned(), env.now().into());
         });
         // The stored sign-in has run out; the hour has not.
-        world.sleep(std::time::Duration::from_secs(3_590));
+        env.sleep(std::time::Duration::from_secs(3_590));
         let early = begin();
         assert!(!early.is_resumed && !authorizer.may_open_window(&early));
         authorizer.store.remove_pending_sign_in();
-        world.sleep(std::time::Duration::from_secs(11));
+        env.sleep(std::time::Duration::from_secs(11));
         assert!(authorizer.may_open_window(&begin()));
     }
 }

@@ -6,8 +6,9 @@
 
 use url::Url;
 
-use super::failure::{Failure, Step, refusal};
-use super::{issuer, pkce, resource_indicator, scope, token};
+use super::discovery::issuer;
+use super::error::{Failure, Step, refusal};
+use super::{pkce, resource_indicator, scope, token};
 use crate::error::{Error, Kind};
 use crate::secret::Secret;
 use crate::store::Tokens;

@@ -6,7 +6,7 @@
 //! Flags: `--client-credentials`, `--token-endpoint`.
 //! Spec: RFC 6749 4.4; RFC 7523 2.2; MCP 2026-07-28 extension "OAuth Client Credentials".
 
-use super::failure::Step;
+use super::error::Step;
 use super::token;
 use crate::store::Tokens;
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::failure::{Failure, Step, of_answer};
+use super::error::{Failure, Step, of_answer};
 use super::token;
 use crate::error::{Error, Kind};
 use crate::log::clean;
@@ -104,7 +104,7 @@ pub fn wait(
     resource: Option<&str>,
     is_done: impl Fn() -> bool,
 ) -> Step<Option<Tokens>> {
-    let until = endpoint.world.now().saturating_add(issued.life);
+    let until = endpoint.env.now().saturating_add(issued.life);
     let mut interval = issued.interval;
     let mut form = vec![
         ("grant_type", GRANT),
@@ -112,11 +112,11 @@ pub fn wait(
     ];
     form.extend(resource.map(|resource| ("resource", resource)));
     loop {
-        endpoint.world.sleep(interval);
+        endpoint.env.sleep(interval);
         if is_done() {
             return Ok(None);
         }
-        if endpoint.world.now() >= until {
+        if endpoint.env.now() >= until {
             return Err(Failure::new("the device code was not confirmed in time"));
         }
         match token::request(endpoint, &form, "signing in with the device code") {
@@ -139,10 +139,10 @@ pub const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
 #[cfg(test)]
 mod tests {
+    use super::super::discovery::server_metadata::{ServerMetadata, read as read_server};
     use super::super::registration::Client;
-    use super::super::server_metadata::{ServerMetadata, read as read_server};
     use super::*;
-    use crate::oauth::scripted_world::Scripted;
+    use crate::oauth::scripted_environment::Scripted;
 
     fn server() -> ServerMetadata {
         let text = r#"{"issuer":"https://as.test","token_endpoint":"https://as.test/t","device_authorization_endpoint":"https://as.test/d"}"#;
@@ -150,12 +150,12 @@ mod tests {
     }
 
     fn endpoint<'a>(
-        world: &'a Scripted,
+        env: &'a Scripted,
         server: &'a ServerMetadata,
         client: &'a Client,
     ) -> token::Endpoint<'a> {
         token::Endpoint {
-            world,
+            env,
             server,
             client,
             key: None,
@@ -165,33 +165,33 @@ mod tests {
 
     #[test]
     fn the_server_is_asked_until_the_code_is_confirmed_and_slower_when_it_says_so() {
-        let (world, server, client) = (Scripted::new(), server(), Client::default());
-        world.answer(200, r#"{"device_code":"d","user_code":"AB-CD","verification_uri":"https://as.test/go","interval":2}"#);
+        let (env, server, client) = (Scripted::new(), server(), Client::default());
+        env.answer(200, r#"{"device_code":"d","user_code":"AB-CD","verification_uri":"https://as.test/go","interval":2}"#);
         for code in [
             "authorization_pending",
             "slow_down",
             "authorization_pending",
         ] {
-            world.answer(400, &format!(r#"{{"error":"{code}"}}"#));
+            env.answer(400, &format!(r#"{{"error":"{code}"}}"#));
         }
-        world.answer(200, r#"{"access_token":"t","token_type":"Bearer"}"#);
-        let endpoint = endpoint(&world, &server, &client);
+        env.answer(200, r#"{"access_token":"t","token_type":"Bearer"}"#);
+        let endpoint = endpoint(&env, &server, &client);
         let issued = begin(endpoint, None, None, false).unwrap();
         assert!(issued.text.contains("https://as.test/go") && issued.text.contains("AB-CD"));
         assert!(wait(endpoint, &issued, None, || false).is_ok());
-        assert_eq!(world.slept(), [2, 2, 7, 7].map(Duration::from_secs));
+        assert_eq!(env.slept(), [2, 2, 7, 7].map(Duration::from_secs));
         let done = wait(endpoint, &issued, None, || true).unwrap();
-        assert!(done.is_none() && world.sent().len() == 5);
+        assert!(done.is_none() && env.sent().len() == 5);
     }
 
     #[test]
     fn a_code_that_nobody_confirms_ends_in_time() {
-        let (world, server, client) = (Scripted::new(), server(), Client::default());
-        world.answer(200, r#"{"device_code":"d","user_code":"A","verification_uri":"https://as.test/go","expires_in":12}"#);
+        let (env, server, client) = (Scripted::new(), server(), Client::default());
+        env.answer(200, r#"{"device_code":"d","user_code":"A","verification_uri":"https://as.test/go","expires_in":12}"#);
         for _ in 0..3 {
-            world.answer(400, r#"{"error":"authorization_pending"}"#);
+            env.answer(400, r#"{"error":"authorization_pending"}"#);
         }
-        let endpoint = endpoint(&world, &server, &client);
+        let endpoint = endpoint(&env, &server, &client);
         let issued = begin(endpoint, None, None, false).unwrap();
         let failure = wait(endpoint, &issued, None, || false).unwrap_err();
         assert!(failure.error().what().contains("not confirmed in time"));
@@ -204,10 +204,10 @@ mod tests {
             r#"{"device_code":"d","user_code":"A"}"#,
             r#"{"device_code":"d","user_code":"A","verification_uri":"javascript:x"}"#,
         ] {
-            let (world, server, client) = (Scripted::new(), server(), Client::default());
-            world.answer(200, bad);
+            let (env, server, client) = (Scripted::new(), server(), Client::default());
+            env.answer(200, bad);
             assert!(
-                begin(endpoint(&world, &server, &client), None, None, false).is_err(),
+                begin(endpoint(&env, &server, &client), None, None, false).is_err(),
                 "{bad}"
             );
         }

@@ -22,32 +22,29 @@ mod authorization_code;
 pub mod browser;
 pub mod callback;
 pub mod challenge;
-mod client_assertion;
+mod client_auth;
 mod client_credentials;
+mod coordination;
 mod device_code;
-mod discovery;
-pub(crate) mod failure;
-mod held;
-mod issuer;
+pub(crate) mod discovery;
+pub mod environment;
+pub(crate) mod error;
 mod pkce;
 mod refresh;
 mod registration;
 mod renewal;
 mod resource_indicator;
-pub(crate) mod resource_metadata;
 mod revocation;
 mod scope;
 #[cfg(test)]
-mod scripted_world;
-pub(crate) mod server_metadata;
-mod siblings;
+mod scripted_environment;
 mod sign_in;
 pub(crate) mod sign_out;
 #[cfg(test)]
 mod tests;
 pub(crate) mod token;
+mod token_cache;
 mod under_way;
-pub mod world;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
@@ -60,18 +57,19 @@ use crate::log::{Level, clean};
 use crate::secret::Secret;
 use crate::store::{Store, Tokens, UnixMillis};
 use challenge::Challenge;
-use client_assertion::Key;
+use client_auth::Key;
 use discovery::Discovered;
-use failure::{Failure, Step};
+use discovery::server_metadata::ServerMetadata;
+use environment::Environment;
+use error::{Failure, Step};
 use registration::Client;
 use renewal::Failed;
 use sign_in::StepUp;
 use under_way::Counter;
-use world::World;
 
 /// Gets, keeps and renews the tokens of one server. Shared by all threads.
 pub struct Authorizer {
-    world: Box<dyn World>,
+    env: Box<dyn Environment>,
     config: Config,
     store: Arc<Store>,
     key: Option<Key>,
@@ -128,7 +126,7 @@ impl Authorizer {
     /// # Errors
     /// If the key of `--client-assertion-key` cannot be used, or `--static-oauth-client-info` holds no client.
     pub fn new(
-        world: Box<dyn World>,
+        env: Box<dyn Environment>,
         config: &Config,
         store: Arc<Store>,
         key: Option<&Secret>,
@@ -146,7 +144,7 @@ impl Authorizer {
                 .with_hint("add --static-oauth-client-info '{\"client_id\":\"…\"}'"));
         }
         Ok(Authorizer {
-            world,
+            env,
             config: config.clone(),
             store,
             key,
@@ -167,7 +165,7 @@ impl Authorizer {
     /// A renewal that fails leaves the old token: the server decides what it is worth.
     pub fn bearer(&self) -> Option<Secret> {
         let tokens = self.tokens()?;
-        let now = self.world.now();
+        let now = self.env.now();
         let can_renew = tokens.refresh_token.is_some() || self.config.oauth.client_credentials;
         let ends_soon = can_renew && self.ends_soon(&tokens, now);
         // As long as it lasts, nobody waits for a refresh that somebody else is at.
@@ -176,7 +174,7 @@ impl Authorizer {
             match self.renew(&tokens, None) {
                 Ok(Recovered::Again) => return self.bearer_of(&self.fresh_tokens()?),
                 Ok(Recovered::NeedsSignIn) => {}
-                Err(failure) => self.world.say(
+                Err(failure) => self.env.say(
                     Level::Debug,
                     &format!("not refreshed: {}", failure.error().what()),
                 ),
@@ -227,7 +225,7 @@ impl Authorizer {
 
     /// Whether a person has been asked for this scope already, not long ago: the server will not be content the next time.
     fn was_in_vain(&self, challenge: &Challenge) -> bool {
-        let now = self.world.now();
+        let now = self.env.now();
         let wanted = challenge.scope.as_deref().unwrap_or_default();
         let cached = lock(&self.cached);
         cached.stepped_up.as_ref().is_some_and(|(asked, at)| {
@@ -247,7 +245,7 @@ impl Authorizer {
         client: &'a Client,
     ) -> token::Endpoint<'a> {
         token::Endpoint {
-            world: &*self.world,
+            env: &*self.env,
             server: &discovered.server,
             client,
             key: self.key.as_ref(),
@@ -283,9 +281,9 @@ impl Authorizer {
         if let Some(endpoint) = &self.config.oauth.token_endpoint {
             return Ok(Discovered {
                 resource: None,
-                server: server_metadata::ServerMetadata {
+                server: ServerMetadata {
                     token_endpoint: Some(endpoint.clone()),
-                    ..server_metadata::ServerMetadata::default()
+                    ..ServerMetadata::default()
                 },
                 authorization_server: endpoint.origin().ascii_serialization(),
             });
@@ -293,7 +291,7 @@ impl Authorizer {
         let notes = self.store.notes();
         let known = notes.more.get(TOLD).and_then(Value::as_str);
         let known = known.and_then(|text| Url::parse(text).ok());
-        let discovered = discovery::discover(&*self.world, &self.config, told.or(known.as_ref()))?;
+        let discovered = discovery::discover(&*self.env, &self.config, told.or(known.as_ref()))?;
         if let Some(told) = told {
             self.store.update_notes(|notes| {
                 notes.more.insert(TOLD.to_owned(), told.as_str().into());

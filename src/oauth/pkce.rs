@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
-use super::world::World;
+use super::environment::Environment;
 use crate::error::Result;
 use crate::secret::Secret;
 
@@ -14,17 +14,17 @@ use crate::secret::Secret;
 ///
 /// # Errors
 /// If the operating system has no random bytes.
-pub fn verifier(world: &dyn World) -> Result<Secret> {
-    random_text(world).map(Secret::new)
+pub fn verifier(env: &dyn Environment) -> Result<Secret> {
+    random_text(env).map(Secret::new)
 }
 
 /// 32 random bytes, fit for a URL and a file name.
 ///
 /// # Errors
 /// If the operating system has no random bytes.
-pub fn random_text(world: &dyn World) -> Result<String> {
+pub fn random_text(env: &dyn Environment) -> Result<String> {
     let mut bytes = [0; 32];
-    world.random(&mut bytes)?;
+    env.random(&mut bytes)?;
     Ok(URL_SAFE_NO_PAD.encode(bytes))
 }
 

@@ -8,7 +8,7 @@
 //! Spec: RFC 6749 6; RFC 9700 4.14.2 (rotation).
 //! Not done here: who may refresh at a time (`mod.rs`, `store/lease.rs`).
 
-use super::failure::{Failure, Step};
+use super::error::{Failure, Step};
 use super::token;
 use crate::store::{Tokens, UnixMillis};
 

@@ -15,9 +15,10 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::discovery::Discovered;
-use super::failure::{Failure, Step, fetch, of_answer};
-use super::world::{Content, Fetch, World};
-use super::{issuer, scope};
+use super::discovery::issuer;
+use super::environment::{Content, Environment, Fetch};
+use super::error::{Failure, Step, fetch, of_answer};
+use super::scope;
 use crate::config::OAuth;
 use crate::error::{Error, Kind};
 use crate::log::clean;
@@ -185,7 +186,7 @@ const BOUND: &str = "static_client";
 /// # Errors
 /// If the server does not register clients, or refuses.
 pub fn register(
-    world: &dyn World,
+    env: &dyn Environment,
     oauth: &OAuth,
     store: &Store,
     discovered: &Discovered,
@@ -206,10 +207,10 @@ pub fn register(
     let doing = "registering a client";
     let whole = whole_scope(discovered, wanted);
     let mut request = request_for(whole.as_deref());
-    let mut answer = fetch(world, &request, "the registration endpoint")?;
+    let mut answer = fetch(env, &request, "the registration endpoint")?;
     if answer.status == 400 && whole.as_deref() != wanted.scope {
         request = request_for(wanted.scope);
-        answer = fetch(world, &request, "the registration endpoint")?;
+        answer = fetch(env, &request, "the registration endpoint")?;
     }
     if !(200..300).contains(&answer.status) {
         let failure = of_answer(doing, &request, &answer);
@@ -340,13 +341,13 @@ fn by_hand(error: Error, wanted: Wanted<'_>) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::super::scripted_world;
+    use super::super::scripted_environment;
     use url::Url;
 
     use super::*;
-    use crate::oauth::resource_metadata::ResourceMetadata;
-    use crate::oauth::scripted_world::{Scripted, authorizer};
-    use crate::oauth::server_metadata::ServerMetadata;
+    use crate::oauth::discovery::resource_metadata::ResourceMetadata;
+    use crate::oauth::discovery::server_metadata::ServerMetadata;
+    use crate::oauth::scripted_environment::{Scripted, authorizer};
 
     fn wanted<'a>() -> Wanted<'a> {
         Wanted {
@@ -417,12 +418,12 @@ mod tests {
 
     #[test]
     fn a_client_registers_for_every_scope_of_the_resource_or_for_what_it_asks_for() {
-        let world = Scripted::new();
-        let store = &authorizer(&world).store;
-        world.answer(400, r#"{"error":"invalid_client_metadata"}"#);
-        world.answer(201, r#"{"client_id":"id","scope":"a b"}"#);
-        register(&world, &OAuth::default(), store, &discovered(), wanted()).unwrap();
-        let scopes: Vec<Value> = world
+        let env = Scripted::new();
+        let store = &authorizer(&env).store;
+        env.answer(400, r#"{"error":"invalid_client_metadata"}"#);
+        env.answer(201, r#"{"client_id":"id","scope":"a b"}"#);
+        register(&env, &OAuth::default(), store, &discovered(), wanted()).unwrap();
+        let scopes: Vec<Value> = env
             .sent()
             .iter()
             .map(|sent| match &sent.body {
@@ -451,7 +452,7 @@ mod tests {
 
     #[test]
     fn a_client_given_by_hand_stays_with_the_server_it_has_signed_in_at() {
-        let store = scripted_world::authorizer(&Scripted::new()).store;
+        let store = scripted_environment::authorizer(&Scripted::new()).store;
         let mut oauth = OAuth {
             static_client_info: Some(Secret::new(r#"{"client_id":"c","client_secret":"s"}"#)),
             ..OAuth::default()

@@ -10,7 +10,7 @@
 
 use super::authorization_code::is_resource_refused;
 use super::challenge::Challenge;
-use super::failure::{Failure, Step};
+use super::error::{Failure, Step};
 use super::sign_in::life_in_words;
 use super::{Authorizer, Discovered, Recovered, Turn};
 use super::{client_credentials, lock, refresh, registration};
@@ -34,7 +34,7 @@ impl Authorizer {
     /// If that failed for a reason that may pass.
     pub(super) fn renew(&self, used: &Tokens, challenge: Option<&Challenge>) -> Step<Recovered> {
         let mut turn = lock(&self.turn);
-        let now = self.world.now();
+        let now = self.env.now();
         if let Some(failed) = &turn.failed
             && failed.at.abs_diff(now) < failed.pause
         {
@@ -63,7 +63,7 @@ impl Authorizer {
         turn.failed = Some(Failed {
             error: error.again(),
             is_passing,
-            at: self.world.now(),
+            at: self.env.now(),
             pause: pause_after(turn.failed.as_ref(), error),
         });
         // The endpoints may have moved.
@@ -152,7 +152,7 @@ impl Authorizer {
         }
         let discovered = self.discovered(turn, challenge)?;
         if !current.may_be_from(discovered.issuer()) {
-            self.world.say(
+            self.env.say(
                 Level::Info,
                 "the server uses another authorization server now: a new sign-in is needed",
             );
@@ -160,7 +160,7 @@ impl Authorizer {
             return Ok(Recovered::NeedsSignIn);
         }
         let (oauth, store) = (&self.config.oauth, &self.store);
-        let now = self.world.now();
+        let now = self.env.now();
         let Some(client) = registration::known(oauth, store, &discovered, None, now)? else {
             turn.hopeless = Some(current.access_token);
             return Ok(Recovered::NeedsSignIn);
@@ -180,7 +180,7 @@ impl Authorizer {
             Err(Failure::Refused(_, error)) => {
                 // It will not get better, but what is stored is not known to be worthless.
                 let text = format!("{}: a new sign-in is needed", error.what());
-                self.world.say(Level::Info, &text);
+                self.env.say(Level::Info, &text);
                 turn.hopeless = Some(current.access_token);
                 turn.discovered = None;
                 return Ok(Recovered::NeedsSignIn);
@@ -204,8 +204,8 @@ impl Authorizer {
             false => "refreshed",
         };
         let life = life_in_words(&tokens);
-        self.world.found("sign-in", &format!("{how}: {life}"));
-        let now = self.world.now();
+        self.env.found("sign-in", &format!("{how}: {life}"));
+        let now = self.env.now();
         turn.renewed = Some((tokens.access_token, now));
         turn.renewals.push(now);
         turn.discovered = Some(discovered);
@@ -232,7 +232,7 @@ impl Authorizer {
     /// The authorization server has ended it: what it does not accept any more is removed.
     fn sign_in_is_over(&self, failure: &Failure, replaceable: bool) {
         let text = format!("{}: a new sign-in is needed", failure.error().what());
-        self.world.say(Level::Info, &text);
+        self.env.say(Level::Info, &text);
         self.store.remove_tokens();
         if failure.is_unknown_client() && replaceable {
             self.store.remove_client_info();
@@ -241,7 +241,7 @@ impl Authorizer {
     }
 
     fn credentials(&self, discovered: &Discovered, scope: Option<&str>) -> Step<Tokens> {
-        let now = self.world.now();
+        let now = self.env.now();
         let (oauth, store) = (&self.config.oauth, &self.store);
         let known = registration::known(oauth, store, discovered, None, now)?;
         let proves = |client: &registration::Client| client.secret.is_some() || self.key.is_some();
@@ -288,20 +288,20 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::Duration;
 
-    use super::super::scripted_world::{self, Scripted};
-    use super::super::world::{Content, Fetch, World};
+    use super::super::environment::{Content, Environment, Fetch};
+    use super::super::scripted_environment::{self, Scripted};
     use super::*;
     use crate::secret::Secret;
     use crate::store::ClientInfo;
     use crate::store::test_dir::TestDir;
 
     /// An authorizer whose tokens ended long ago, with a registration; its metadata is laid down as answers.
-    fn authorizer(world: &Scripted) -> Authorizer {
-        authorizer_in(world, None)
+    fn authorizer(env: &Scripted) -> Authorizer {
+        authorizer_in(env, None)
     }
 
-    fn authorizer_in(world: &Scripted, base: Option<&Path>) -> Authorizer {
-        let authorizer = scripted_world::authorizer_in(world, base);
+    fn authorizer_in(env: &Scripted, base: Option<&Path>) -> Authorizer {
+        let authorizer = scripted_environment::authorizer_in(env, base);
         let store = &authorizer.store;
         let tokens = Tokens {
             access_token: Secret::new("t0"),
@@ -311,19 +311,19 @@ mod tests {
             expires_at: Some(1),
             ..Tokens::default()
         };
-        store.save_tokens(tokens, world.now());
+        store.save_tokens(tokens, env.now());
         store.save_client_info(&ClientInfo {
             client_id: "c".to_owned(),
             redirect_uris: vec!["http://localhost:1/oauth/callback".to_owned()],
             ..ClientInfo::default()
         });
-        discovery(world);
+        discovery(env);
         authorizer
     }
 
-    fn discovery(world: &Scripted) {
-        world.answer(200, r#"{"resource":"https://a.test/mcp"}"#);
-        world.answer(
+    fn discovery(env: &Scripted) {
+        env.answer(200, r#"{"resource":"https://a.test/mcp"}"#);
+        env.answer(
             200,
             r#"{"issuer":"https://a.test","token_endpoint":"https://a.test/token"}"#,
         );
@@ -334,8 +334,8 @@ mod tests {
         authorizer.recover(used.as_ref(), &Challenge::default())
     }
 
-    fn forms(world: &Scripted) -> Vec<String> {
-        let sent = world.sent();
+    fn forms(env: &Scripted) -> Vec<String> {
+        let sent = env.sent();
         let form = |fetch: &Fetch| match &fetch.body {
             Content::Form(form) => Some(form.expose().to_owned()),
             _ => None,
@@ -345,29 +345,29 @@ mod tests {
 
     #[test]
     fn a_token_that_lives_for_seconds_is_refreshed_each_time_and_asks_nobody() {
-        let world = Scripted::new();
-        let authorizer = authorizer(&world);
+        let env = Scripted::new();
+        let authorizer = authorizer(&env);
         for round in 1..=3 {
-            world.answer(
+            env.answer(
                 200,
                 &format!(r#"{{"access_token":"t{round}","token_type":"bearer","expires_in":5}}"#),
             );
             assert!(matches!(refused(&authorizer), Ok(Recovered::Again)));
             // The server may end it a little before we expect that.
-            world.sleep(Duration::from_millis([6_000, 4_800, 0][round - 1]));
+            env.sleep(Duration::from_millis([6_000, 4_800, 0][round - 1]));
         }
     }
 
     #[test]
     fn client_credentials_ahead_of_time_ask_for_the_scope_they_had() {
-        let world = Scripted::new();
-        let mut authorizer = authorizer(&world);
+        let env = Scripted::new();
+        let mut authorizer = authorizer(&env);
         let info = r#"{"client_id":"c","client_secret":"s"}"#;
         authorizer.config.oauth.client_credentials = true;
         authorizer.config.oauth.static_client_info = Some(Secret::new(info));
-        world.answer(200, r#"{"access_token":"t1","token_type":"bearer"}"#);
+        env.answer(200, r#"{"access_token":"t1","token_type":"bearer"}"#);
         assert_eq!(authorizer.bearer(), Some(Secret::new("t1")));
-        assert!(forms(&world)[0].contains("scope=a"));
+        assert!(forms(&env)[0].contains("scope=a"));
         assert_eq!(
             authorizer.store.tokens().unwrap().scope.as_deref(),
             Some("a")
@@ -376,9 +376,9 @@ mod tests {
 
     #[test]
     fn a_token_that_is_refused_although_it_was_just_renewed_needs_a_person() {
-        let world = Scripted::new();
-        let authorizer = authorizer(&world);
-        world.answer(
+        let env = Scripted::new();
+        let authorizer = authorizer(&env);
+        env.answer(
             200,
             r#"{"access_token":"t1","token_type":"bearer","expires_in":3600}"#,
         );
@@ -388,42 +388,42 @@ mod tests {
 
     #[test]
     fn a_refusal_by_an_unusual_code_needs_a_person_and_discards_nothing() {
-        let world = Scripted::new();
-        let authorizer = authorizer(&world);
-        world.answer(400, r#"{"error":"unsupported_grant_type"}"#);
+        let env = Scripted::new();
+        let authorizer = authorizer(&env);
+        env.answer(400, r#"{"error":"unsupported_grant_type"}"#);
         for _ in 0..3 {
             assert!(matches!(refused(&authorizer), Ok(Recovered::NeedsSignIn)));
         }
-        assert_eq!(forms(&world).len(), 1);
+        assert_eq!(forms(&env).len(), 1);
         assert!(authorizer.store.tokens().is_some());
     }
 
     #[test]
     fn a_dead_grant_is_found_dead_once() {
-        let world = Scripted::new();
-        let authorizer = authorizer(&world);
+        let env = Scripted::new();
+        let authorizer = authorizer(&env);
         let tokens = authorizer.store.tokens().unwrap();
-        world.answer(400, r#"{"error":"invalid_grant"}"#);
+        env.answer(400, r#"{"error":"invalid_grant"}"#);
         for _ in 0..10 {
             let renewed = authorizer.renew(&tokens, None);
             assert!(matches!(renewed, Ok(Recovered::NeedsSignIn)));
         }
-        assert_eq!(world.sent().len(), 3);
+        assert_eq!(env.sent().len(), 3);
         assert!(authorizer.store.tokens().is_none());
     }
 
     #[test]
     fn a_scope_or_a_resource_that_is_refused_is_left_out() {
-        let world = Scripted::new();
-        let authorizer = authorizer(&world);
-        world.answer(400, r#"{"error":"invalid_scope"}"#);
-        world.answer(
+        let env = Scripted::new();
+        let authorizer = authorizer(&env);
+        env.answer(400, r#"{"error":"invalid_scope"}"#);
+        env.answer(
             400,
             r#"{"error":"invalid_target","error_description":"AADSTS9010010: no"}"#,
         );
-        world.answer(200, r#"{"access_token":"t1","token_type":"bearer"}"#);
+        env.answer(200, r#"{"access_token":"t1","token_type":"bearer"}"#);
         assert!(matches!(refused(&authorizer), Ok(Recovered::Again)));
-        let forms = forms(&world);
+        let forms = forms(&env);
         assert!(forms[0].contains("scope=a") && forms[0].contains("resource="));
         assert!(!forms[1].contains("scope=") && forms[1].contains("resource="));
         assert!(!forms[2].contains("resource="));
@@ -432,10 +432,10 @@ mod tests {
 
     #[test]
     fn the_lease_is_renewed_before_each_request_for_tokens() {
-        let (world, dir) = (Scripted::new(), TestDir::new());
-        let authorizer = authorizer_in(&world, Some(dir.path()));
-        world.answer(400, r#"{"error":"invalid_scope"}"#);
-        world.answer(200, r#"{"access_token":"t1","token_type":"bearer"}"#);
+        let (env, dir) = (Scripted::new(), TestDir::new());
+        let authorizer = authorizer_in(&env, Some(dir.path()));
+        env.answer(400, r#"{"error":"invalid_scope"}"#);
+        env.answer(200, r#"{"access_token":"t1","token_type":"bearer"}"#);
         let name = format!("{}_refresh_in_progress.json", authorizer.store.hash());
         let path = dir.path().join("mcp-remote-v1").join(name);
         let read = |path: &Path| -> serde_json::Value {
@@ -443,14 +443,14 @@ mod tests {
         };
         // The first answer takes longer than a lease lasts.
         let first = path.clone();
-        world.before_answer(3, move || {
+        env.before_answer(3, move || {
             let mut lease = read(&first);
             lease["at"] = 1.into();
             std::fs::write(&first, lease.to_string()).unwrap();
         });
         let at = Arc::new(AtomicU64::new(0));
         let seen = Arc::clone(&at);
-        world.before_answer(4, move || {
+        env.before_answer(4, move || {
             seen.store(read(&path)["at"].as_u64().unwrap(), Ordering::SeqCst);
         });
         assert!(matches!(refused(&authorizer), Ok(Recovered::Again)));
@@ -459,27 +459,27 @@ mod tests {
 
     #[test]
     fn a_token_endpoint_in_trouble_is_left_alone_for_longer_each_time() {
-        let world = Scripted::new();
-        let authorizer = authorizer(&world);
+        let env = Scripted::new();
+        let authorizer = authorizer(&env);
         let passing = || matches!(refused(&authorizer), Err(Failure::Passing(_)));
-        world.answer_with(503, Some(Duration::from_secs(60)), "");
+        env.answer_with(503, Some(Duration::from_secs(60)), "");
         assert!(passing() && passing());
-        assert_eq!(world.sent().len(), 3);
-        world.sleep(Duration::from_secs(59));
+        assert_eq!(env.sent().len(), 3);
+        env.sleep(Duration::from_secs(59));
         assert!(passing());
-        world.sleep(Duration::from_secs(2));
-        discovery(&world);
-        world.answer(200, r#"{"access_token":"t1","token_type":"bearer"}"#);
+        env.sleep(Duration::from_secs(2));
+        discovery(&env);
+        env.answer(200, r#"{"access_token":"t1","token_type":"bearer"}"#);
         assert!(matches!(refused(&authorizer), Ok(Recovered::Again)));
     }
 
     #[test]
     fn tokens_of_a_sign_in_that_ended_meanwhile_are_not_overwritten() {
-        let world = Scripted::new();
-        let authorizer = authorizer(&world);
-        world.answer(200, r#"{"access_token":"t1","token_type":"bearer"}"#);
+        let env = Scripted::new();
+        let authorizer = authorizer(&env);
+        env.answer(200, r#"{"access_token":"t1","token_type":"bearer"}"#);
         let store = Arc::clone(&authorizer.store);
-        world.before_answer(3, move || {
+        env.before_answer(3, move || {
             let tokens = Tokens {
                 access_token: Secret::new("wide"),
                 token_type: "Bearer".to_owned(),

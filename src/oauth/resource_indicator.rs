@@ -8,7 +8,7 @@
 //! Flags: `--resource`, `--disable-resource-parameter`.
 //! Spec: RFC 8707 2; MCP 2026-07-28 basic/authorization (Resource Parameter Implementation).
 
-use super::resource_metadata::ResourceMetadata;
+use super::discovery::resource_metadata::ResourceMetadata;
 use crate::config::OAuth;
 
 /// The value of the parameter, if it is sent.

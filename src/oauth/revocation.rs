@@ -4,7 +4,7 @@
 //!
 //! Spec: RFC 7009 2.
 
-use super::failure::{Step, of_answer};
+use super::error::{Step, of_answer};
 use super::token;
 use crate::store::Tokens;
 

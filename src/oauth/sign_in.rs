@@ -15,9 +15,9 @@ use super::arrival::Visitors;
 use super::authorization_code;
 use super::callback::{Bound, Listener, Responder};
 use super::challenge::Challenge;
-use super::failure::{Failure, Step};
+use super::coordination::FAILED;
+use super::error::{Failure, Step};
 use super::registration::{self, Client, Origin, Wanted};
-use super::siblings::FAILED;
 use super::{Authorizer, Discovered, device_code, lock, scope};
 use crate::error::{Error, Kind, Result};
 use crate::log::{Level, clean};
@@ -34,13 +34,13 @@ pub(super) struct StepUp {
 
 impl Authorizer {
     /// Signs a person in, or a program with client credentials; this can take minutes. That there are new tokens is told
-    /// to the world, before it is told to the person.
+    /// to the env, before it is told to the person.
     ///
     /// # Errors
     /// If it failed, was declined, or nobody came.
     pub fn sign_in(&self, challenge: &Challenge) -> Result<()> {
         self.brake()?;
-        self.world.found("challenge", &in_words(challenge));
+        self.env.found("challenge", &in_words(challenge));
         let step_up = challenge.is_insufficient_scope().then(|| StepUp {
             before: self.store.tokens().and_then(|tokens| tokens.scope),
             needed: challenge.scope.clone().unwrap_or_default(),
@@ -49,10 +49,10 @@ impl Authorizer {
         let done = if self.config.oauth.client_credentials {
             let used = self.store.tokens().unwrap_or_default();
             let renewed = self.renew(&used, Some(challenge)).map(drop);
-            renewed.inspect(|()| self.world.signed_in())
+            renewed.inspect(|()| self.env.signed_in())
         } else if self.config.oauth.device_code {
             let confirmed = self.with_device_code(challenge);
-            confirmed.inspect(|()| self.world.signed_in())
+            confirmed.inspect(|()| self.env.signed_in())
         } else {
             self.with_browser(challenge)
         };
@@ -61,7 +61,7 @@ impl Authorizer {
 
     /// Ends what looks like a loop (npm: 5 in 30 s).
     fn brake(&self) -> Result<()> {
-        let now = self.world.now();
+        let now = self.env.now();
         let mut sign_ins = lock(&self.sign_ins);
         sign_ins.retain(|at| at.abs_diff(now) < BRAKE_TIME);
         if sign_ins.len() >= BRAKE_COUNT {
@@ -100,7 +100,7 @@ impl Authorizer {
                 Err(failure) => return Err(failure),
             }
         };
-        self.world.show_url(&issued.url, &issued.text);
+        self.env.show_url(&issued.url, &issued.text);
         let endpoint = self.endpoint(&discovered, &client);
         let resource = self.resource(&discovered);
         let is_done = || self.has_news();
@@ -114,7 +114,7 @@ impl Authorizer {
 
     fn with_browser(&self, challenge: &Challenge) -> Step<()> {
         let mut place = self.place();
-        let begun = self.world.now();
+        let begun = self.env.now();
         loop {
             match Listener::bind(&place, self.store.hash())? {
                 Bound::Listening(listener) => {
@@ -122,13 +122,13 @@ impl Authorizer {
                     // The port is free for a step-up, and requests can leave, before anybody reads that all is well.
                     drop(listener);
                     let browser = done?;
-                    self.world.signed_in();
+                    self.env.signed_in();
                     self.answer_browser(browser, None);
                     return Ok(());
                 }
                 Bound::SiblingAt(port) => {
                     if self.follow(port, begun)? {
-                        self.world.signed_in();
+                        self.env.signed_in();
                         return Ok(());
                     }
                     if self.has_failed_since(begun) {
@@ -156,7 +156,7 @@ impl Authorizer {
         if discovered.server.lacks_s256() {
             let what =
                 "the authorization server does not offer PKCE with S256 (--accept-missing-s256)";
-            self.world.found("warning", what);
+            self.env.found("warning", what);
         }
         let scope = self.asked_scope(&discovered, challenge);
         let oauth = &self.config.oauth;
@@ -211,7 +211,7 @@ impl Authorizer {
                     .update_notes(|notes| notes.omit_resource = Some(true));
             } else {
                 if browser.is_some() {
-                    let now = self.world.now();
+                    let now = self.env.now();
                     self.store.update_notes(|notes| {
                         notes.more.insert(FAILED.to_owned(), now.into());
                     });
@@ -234,11 +234,11 @@ impl Authorizer {
 
     fn client(&self, discovered: &Discovered, wanted: Wanted<'_>) -> Step<Client> {
         let (oauth, store) = (&self.config.oauth, &self.store);
-        let now = self.world.now();
+        let now = self.env.now();
         let client = match registration::known(oauth, store, discovered, wanted.redirect_uri, now)?
         {
             Some(client) => client,
-            None => registration::register(&*self.world, oauth, store, discovered, wanted)?,
+            None => registration::register(&*self.env, oauth, store, discovered, wanted)?,
         };
         let origin = match client.origin {
             Origin::Static => "as given with --static-oauth-client-info",
@@ -246,7 +246,7 @@ impl Authorizer {
             Origin::Stored => "made earlier",
             Origin::Fresh => "made now",
         };
-        self.world.found("registration", origin);
+        self.env.found("registration", origin);
         Ok(client)
     }
 
@@ -281,11 +281,11 @@ impl Authorizer {
         let tokens = self.keep(tokens, Some(discovered.issuer()));
         if challenge.is_insufficient_scope() {
             let asked = asked.unwrap_or_default().to_owned();
-            lock(&self.cached).stepped_up = Some((asked, self.world.now()));
+            lock(&self.cached).stepped_up = Some((asked, self.env.now()));
         }
         lock(&self.turn).discovered = Some(discovered.clone());
-        self.world.say(Level::Info, "signed in");
-        self.world.found("sign-in", &life_in_words(&tokens));
+        self.env.say(Level::Info, "signed in");
+        self.env.found("sign-in", &life_in_words(&tokens));
     }
 }
 

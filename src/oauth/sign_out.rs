@@ -2,7 +2,7 @@
 //!
 //! Spec: RFC 7009.
 
-use super::failure::Step;
+use super::error::Step;
 use super::{Authorizer, registration, revocation};
 
 /// How a sign-out ended.
@@ -31,7 +31,7 @@ impl Authorizer {
                 return Ok(SignedOut::Removed);
             }
             let (oauth, store) = (&self.config.oauth, &self.store);
-            let now = self.world.now();
+            let now = self.env.now();
             let Some(client) = registration::known(oauth, store, &discovered, None, now)? else {
                 return Ok(SignedOut::Removed);
             };

@@ -14,7 +14,7 @@ use url::Url;
 
 use super::browser::Opened;
 use super::challenge::Challenge;
-use super::world::{Fetch, Fetched, Unanswered, World};
+use super::environment::{Environment, Fetch, Fetched, Unanswered};
 use super::{Authorizer, Recovered};
 use crate::config::{Config, LogConfig};
 use crate::error::Result;
@@ -43,7 +43,7 @@ impl Willing {
     }
 }
 
-impl World for Willing {
+impl Environment for Willing {
     fn fetch(&self, fetch: &Fetch) -> std::result::Result<Fetched, Unanswered> {
         let (status, body) = match fetch.url.path() {
             "/.well-known/oauth-protected-resource/mcp" => (
@@ -126,8 +126,8 @@ fn start(place: &Path) -> (Arc<Store>, Authorizer) {
     };
     let log = Arc::new(Log::open(to_file).unwrap());
     let store = Arc::new(Store::for_config(&config, log));
-    let world = Box::new(Willing::new());
-    let authorizer = Authorizer::new(world, &config, Arc::clone(&store), None).unwrap();
+    let env = Box::new(Willing::new());
+    let authorizer = Authorizer::new(env, &config, Arc::clone(&store), None).unwrap();
     (store, authorizer)
 }
 
@@ -225,7 +225,7 @@ fn goes_on(place: &Path) {
     });
     assert!(matches!(lease, LeaseOutcome::Held(_)) && looks == 1);
     drop(lease);
-    authorizer.world.sleep(Duration::from_secs(700));
+    authorizer.env.sleep(Duration::from_secs(700));
     refresh(&authorizer, &tokens);
     let names = names_in(&place.join("mcp-remote-v1"));
     let names: Vec<&str> = names.iter().map(|name| &name[33..]).collect();
@@ -238,7 +238,7 @@ fn goes_on(place: &Path) {
 fn signed_in(place: &Path) {
     let (store, authorizer) = start(place);
     store.save_client_info(&client());
-    store.save_tokens(old_tokens(), authorizer.world.now());
+    store.save_tokens(old_tokens(), authorizer.env.now());
 }
 
 #[test]
@@ -262,7 +262,7 @@ fn a_sign_in_killed_at_any_change_leaves_the_old_or_the_new_tokens_and_can_be_ma
         let pairs = [("t0", Some("r0")), ("t1", Some("r1"))];
         assert!(pairs.contains(&pair(&tokens)));
         if pair(&tokens) == pairs[0] {
-            authorizer.world.sleep(Duration::from_secs(3600));
+            authorizer.env.sleep(Duration::from_secs(3600));
             authorizer.sign_in(&more_scope()).unwrap();
             assert_eq!(pair(&store.tokens().unwrap()), pairs[1]);
         }

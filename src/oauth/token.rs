@@ -13,11 +13,11 @@ use base64::engine::general_purpose::STANDARD;
 use url::Url;
 use url::form_urlencoded::{Serializer, byte_serialize};
 
-use super::client_assertion::{self, Key};
-use super::failure::{Failure, Step, fetch, of_answer};
+use super::client_auth::{self, Key};
+use super::discovery::server_metadata::ServerMetadata;
+use super::environment::{Environment, Fetch, Fetched};
+use super::error::{Failure, Step, fetch, of_answer};
 use super::registration::{Client, Origin};
-use super::server_metadata::ServerMetadata;
-use super::world::{Fetch, Fetched, World};
 use crate::error::Kind;
 use crate::log::clean;
 use crate::secret::Secret;
@@ -41,7 +41,7 @@ pub enum AuthMethod {
 #[derive(Clone, Copy)]
 pub struct Endpoint<'a> {
     /// The outside.
-    pub world: &'a dyn World,
+    pub env: &'a dyn Environment,
     /// The authorization server.
     pub server: &'a ServerMetadata,
     /// The client.
@@ -96,7 +96,7 @@ pub fn post(
 ) -> Step<(Fetch, Fetched)> {
     let method = method(endpoint);
     let request = authenticated(endpoint, &url, form, method, true)?;
-    let answer = fetch(endpoint.world, &request, "the token endpoint")?;
+    let answer = fetch(endpoint.env, &request, "the token endpoint")?;
     let refused =
         |answer: &Fetched| of_answer(doing, &request, answer).code() == Some("invalid_client");
     if method == AuthMethod::Basic
@@ -105,7 +105,7 @@ pub fn post(
         && refused(&answer)
     {
         let plain = authenticated(endpoint, &url, form, method, false)?;
-        let answer = fetch(endpoint.world, &plain, "the token endpoint")?;
+        let answer = fetch(endpoint.env, &plain, "the token endpoint")?;
         return Ok((plain, answer));
     }
     Ok((request, answer))
@@ -142,10 +142,9 @@ fn authenticated(
         AuthMethod::PrivateKeyJwt => {
             let audience = endpoint.server.issuer.as_deref().unwrap_or(url.as_str());
             if let Some(key) = endpoint.key {
-                let signed =
-                    client_assertion::assertion(endpoint.world, key, &client.id, audience)?;
+                let signed = client_auth::assertion(endpoint.env, key, &client.id, audience)?;
                 body.append_pair("client_id", &client.id);
-                body.append_pair("client_assertion_type", client_assertion::TYPE);
+                body.append_pair("client_assertion_type", client_auth::TYPE);
                 body.append_pair("client_assertion", signed.expose());
             }
         }
@@ -218,13 +217,14 @@ pub(crate) fn read(mut object: crate::store::Object, url: &Url) -> Step<Tokens> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::oauth::scripted_world::Scripted;
+    use crate::oauth::scripted_environment::Scripted;
 
     fn server(methods: &str) -> ServerMetadata {
         let text = format!(
             r#"{{"issuer":"https://as.test","token_endpoint":"https://as.test/token"{methods}}}"#
         );
-        super::super::server_metadata::read(serde_json::from_str(&text).unwrap(), false).unwrap()
+        super::super::discovery::server_metadata::read(serde_json::from_str(&text).unwrap(), false)
+            .unwrap()
     }
 
     fn client(secret: Option<&str>, method: Option<&str>) -> Client {
@@ -236,9 +236,9 @@ mod tests {
         }
     }
 
-    fn ask(world: &Scripted, server: &ServerMetadata, client: &Client) -> Step<Tokens> {
+    fn ask(env: &Scripted, server: &ServerMetadata, client: &Client) -> Step<Tokens> {
         let endpoint = Endpoint {
-            world,
+            env,
             server,
             client,
             key: None,
@@ -270,9 +270,9 @@ mod tests {
             (listed(r#"["none"]"#), None, AuthMethod::None),
             (listed(r#"["tls_client_auth"]"#), None, AuthMethod::Basic),
         ] {
-            let (world, client) = (Scripted::new(), client(Some("s"), method));
+            let (env, client) = (Scripted::new(), client(Some("s"), method));
             let endpoint = Endpoint {
-                world: &world,
+                env: &env,
                 server: &server,
                 client: &client,
                 key: None,
@@ -284,12 +284,12 @@ mod tests {
 
     #[test]
     fn basic_is_form_encoded_and_plain_on_a_second_try() {
-        let world = Scripted::new();
-        world.answer(401, r#"{"error":"invalid_client"}"#);
-        world.answer(200, r#"{"access_token":"t","token_type":"bearer"}"#);
+        let env = Scripted::new();
+        env.answer(401, r#"{"error":"invalid_client"}"#);
+        env.answer(200, r#"{"access_token":"t","token_type":"bearer"}"#);
         let client = client(Some("p ss%"), Some("client_secret_basic"));
-        assert!(ask(&world, &server(""), &client).is_ok());
-        let sent = world.sent();
+        assert!(ask(&env, &server(""), &client).is_ok());
+        let sent = env.sent();
         let header = |at: usize| {
             let text = sent[at].authorization.as_ref().unwrap().expose();
             String::from_utf8(
@@ -314,51 +314,51 @@ mod tests {
             "<html>",
             "[]",
         ] {
-            let world = Scripted::new();
-            world.answer(200, bad);
+            let env = Scripted::new();
+            env.answer(200, bad);
             assert!(
-                ask(&world, &server(""), &client(None, None)).is_err(),
+                ask(&env, &server(""), &client(None, None)).is_err(),
                 "{bad}"
             );
         }
-        let world = Scripted::new();
-        world.answer(200, r#"{"access_token":"t","expires_in":"60"}"#);
-        let tokens = ask(&world, &server(""), &client(None, None)).unwrap();
+        let env = Scripted::new();
+        env.answer(200, r#"{"access_token":"t","expires_in":"60"}"#);
+        let tokens = ask(&env, &server(""), &client(None, None)).unwrap();
         assert_eq!(tokens.expires_in, Some(60));
     }
 
     #[test]
     fn a_server_in_trouble_is_asked_again_and_a_refusal_is_final() {
-        let world = Scripted::new();
-        world.answer(503, "busy");
-        world.answer(500, "");
-        world.answer(200, r#"{"access_token":"t","token_type":"bearer"}"#);
-        assert!(ask(&world, &server(""), &client(None, None)).is_ok());
-        let world = Scripted::new();
+        let env = Scripted::new();
+        env.answer(503, "busy");
+        env.answer(500, "");
+        env.answer(200, r#"{"access_token":"t","token_type":"bearer"}"#);
+        assert!(ask(&env, &server(""), &client(None, None)).is_ok());
+        let env = Scripted::new();
         for _ in 0..3 {
-            world.answer(503, "busy");
+            env.answer(503, "busy");
         }
-        let failure = ask(&world, &server(""), &client(None, None)).unwrap_err();
+        let failure = ask(&env, &server(""), &client(None, None)).unwrap_err();
         assert!(matches!(failure, Failure::Passing(_)), "{failure:?}");
-        let world = Scripted::new();
-        world.answer(
+        let env = Scripted::new();
+        env.answer(
             400,
             r#"{"error":"invalid_grant","error_description":"used\n<b>"}"#,
         );
-        let failure = ask(&world, &server(""), &client(None, None)).unwrap_err();
+        let failure = ask(&env, &server(""), &client(None, None)).unwrap_err();
         assert_eq!(failure.code(), Some("invalid_grant"));
         assert_eq!(
             failure.error().what(),
             "asking was refused: invalid_grant (used <b>)"
         );
-        assert_eq!(world.sent().len(), 1);
+        assert_eq!(env.sent().len(), 1);
     }
 
     #[test]
     fn an_error_in_a_200_is_an_error() {
-        let world = Scripted::new();
-        world.answer(200, r#"{"error":"bad_verification_code"}"#);
-        let failure = ask(&world, &server(""), &client(None, None)).unwrap_err();
+        let env = Scripted::new();
+        env.answer(200, r#"{"error":"bad_verification_code"}"#);
+        let failure = ask(&env, &server(""), &client(None, None)).unwrap_err();
         assert_eq!(failure.code(), Some("bad_verification_code"));
     }
 }

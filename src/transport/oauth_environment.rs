@@ -22,7 +22,7 @@ use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::log::{Level, Log};
 use crate::oauth::browser::{self, Opened};
-use crate::oauth::world::{Content, Fetch, Fetched, Unanswered, World};
+use crate::oauth::environment::{Content, Environment, Fetch, Fetched, Unanswered};
 use crate::secret::Secret;
 use crate::store::UnixMillis;
 use crate::transport::event_loop::Inbox;
@@ -89,7 +89,7 @@ const BODY_LIMIT: u64 = 1024 * 1024;
 const TIME_LIMIT: Duration = Duration::from_secs(10);
 const HOPS: usize = 5;
 
-impl World for Outside {
+impl Environment for Outside {
     fn fetch(&self, fetch: &Fetch) -> std::result::Result<Fetched, Unanswered> {
         let mut url = fetch.url.clone();
         for _ in 0..=HOPS {

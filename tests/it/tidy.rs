@@ -55,7 +55,7 @@ const TEST_ONLY: &[&str] = &[
     "tests.rs",
     "test_dir.rs",
     "crash.rs",
-    "scripted_world.rs",
+    "scripted_environment.rs",
     "random.rs",
 ];
 

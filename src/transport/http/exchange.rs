@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::error::{Error, Kind};
 use crate::log::{Level, Log};
 use crate::oauth::challenge::Challenge;
-use crate::oauth::failure::Failure;
+use crate::oauth::error::Failure;
 use crate::oauth::{Authorizer, Recovered};
 use crate::secret::Secret;
 use crate::transport::backpressure::Budget;

@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use super::world::{Fetch, Fetched, World};
+use super::environment::{Environment, Fetch, Fetched};
 use crate::error::{Error, Kind};
 use crate::log::clean;
 use crate::store::{Object, UnixMillis};
@@ -82,15 +82,15 @@ pub fn is_passing(status: u16) -> bool {
 ///
 /// # Errors
 /// If it did not pass. An answer with any other status is no error here.
-pub fn fetch(world: &dyn World, request: &Fetch, what: &str) -> Step<Fetched> {
+pub fn fetch(env: &dyn Environment, request: &Fetch, what: &str) -> Step<Fetched> {
     let mut pause = FIRST_PAUSE;
     let mut tries = 0;
-    let began = world.now();
+    let began = env.now();
     let is_spent = |may_have_arrived| may_have_arrived && request.is_good_for_once();
     let answer = loop {
         tries += 1;
-        let fetched = world.fetch(request);
-        let is_early = world.now().saturating_sub(began) <= LAST_TRY;
+        let fetched = env.fetch(request);
+        let is_early = env.now().saturating_sub(began) <= LAST_TRY;
         let again = tries <= RETRIES && is_early;
         let wait = match fetched {
             Ok(answer) if !is_passing(answer.status) => return Ok(answer),
@@ -106,7 +106,7 @@ pub fn fetch(world: &dyn World, request: &Fetch, what: &str) -> Step<Fetched> {
                 }
             }
         };
-        world.sleep(wait);
+        env.sleep(wait);
         pause *= 2;
     };
     let error = Error::new(
@@ -181,19 +181,19 @@ fn with_detail(error: Error, request: &Fetch, answer: &Fetched) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::oauth::scripted_world::Scripted;
-    use crate::oauth::world::Unanswered;
+    use crate::oauth::environment::Unanswered;
+    use crate::oauth::scripted_environment::Scripted;
     use crate::secret::Secret;
     use url::Url;
 
     #[test]
     fn a_server_that_asks_for_a_long_pause_is_not_asked_again() {
-        let world = Scripted::new();
-        world.answer_with(429, Some(Duration::from_secs(60)), "");
+        let env = Scripted::new();
+        env.answer_with(429, Some(Duration::from_secs(60)), "");
         let request = Fetch::document(Url::parse("https://a.test/").unwrap());
-        let failure = fetch(&world, &request, "it").unwrap_err();
+        let failure = fetch(&env, &request, "it").unwrap_err();
         assert!(matches!(failure, Failure::Passing(_)), "{failure:?}");
-        assert_eq!((world.sent().len(), world.slept().len()), (1, 0));
+        assert_eq!((env.sent().len(), env.slept().len()), (1, 0));
     }
 
     fn form(text: &str) -> Fetch {
@@ -215,35 +215,35 @@ mod tests {
             ("grant_type=refresh_token&refresh_token=x", false, 2),
             ("grant_type=client_credentials&client_id=code", true, 2),
         ] {
-            let world = Scripted::new();
-            world.lose(lost(may_have_arrived));
-            world.answer(200, "{}");
-            let fetched = fetch(&world, &form(text), "it");
+            let env = Scripted::new();
+            env.lose(lost(may_have_arrived));
+            env.answer(200, "{}");
+            let fetched = fetch(&env, &form(text), "it");
             assert_eq!(
-                (fetched.is_ok(), world.sent().len()),
+                (fetched.is_ok(), env.sent().len()),
                 (sent == 2, sent),
                 "{text}"
             );
         }
         for (status, sent) in [(504, 1), (503, 2)] {
-            let world = Scripted::new();
-            world.answer(status, "");
-            world.answer(200, "{}");
-            let fetched = fetch(&world, &form("refresh_token=x"), "it");
-            assert_eq!((fetched.is_ok(), world.sent().len()), (sent == 2, sent));
+            let env = Scripted::new();
+            env.answer(status, "");
+            env.answer(200, "{}");
+            let fetched = fetch(&env, &form("refresh_token=x"), "it");
+            assert_eq!((fetched.is_ok(), env.sent().len()), (sent == 2, sent));
         }
     }
 
     #[test]
     fn tries_end_before_a_lease_does() {
-        let world = Scripted::new();
-        world.takes(Duration::from_secs(9));
+        let env = Scripted::new();
+        env.takes(Duration::from_secs(9));
         for _ in 0..3 {
-            world.answer(503, "");
+            env.answer(503, "");
         }
-        let began = world.now();
-        assert!(fetch(&world, &form("refresh_token=x"), "it").is_err());
-        assert_eq!(world.sent().len(), 2);
-        assert!(world.now() - began < 30_000);
+        let began = env.now();
+        assert!(fetch(&env, &form("refresh_token=x"), "it").is_err());
+        assert_eq!(env.sent().len(), 2);
+        assert!(env.now() - began < 30_000);
     }
 }

@@ -1,4 +1,4 @@
-//! A world for tests: answers in the order they were laid down, a clock that moves when somebody sleeps.
+//! A env for tests: answers in the order they were laid down, a clock that moves when somebody sleeps.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -9,7 +9,7 @@ use url::Url;
 
 use super::Authorizer;
 use super::browser::Opened;
-use super::world::{Fetch, Fetched, Unanswered, World};
+use super::environment::{Environment, Fetch, Fetched, Unanswered};
 use crate::config::{Config, LogConfig};
 use crate::error::{Error, Kind, Result};
 use crate::log::{Level, Log};
@@ -80,12 +80,12 @@ impl Scripted {
 }
 
 /// An authorizer for https://a.test/mcp that keeps everything in memory.
-pub(crate) fn authorizer(world: &Scripted) -> Authorizer {
-    authorizer_in(world, None)
+pub(crate) fn authorizer(env: &Scripted) -> Authorizer {
+    authorizer_in(env, None)
 }
 
 /// The same with its store below this directory.
-pub(crate) fn authorizer_in(world: &Scripted, base: Option<&Path>) -> Authorizer {
+pub(crate) fn authorizer_in(env: &Scripted, base: Option<&Path>) -> Authorizer {
     let config = Config::new(Url::parse("https://a.test/mcp").unwrap());
     let hash = ServerHash::parse("94baabe3c3fadb285b26c035e4e86046").unwrap();
     let silent = LogConfig {
@@ -97,10 +97,10 @@ pub(crate) fn authorizer_in(world: &Scripted, base: Option<&Path>) -> Authorizer
         &hash,
         Arc::new(Log::open(silent).unwrap()),
     );
-    Authorizer::new(Box::new(world.clone()), &config, Arc::new(store), None).unwrap()
+    Authorizer::new(Box::new(env.clone()), &config, Arc::new(store), None).unwrap()
 }
 
-impl World for Scripted {
+impl Environment for Scripted {
     fn fetch(&self, fetch: &Fetch) -> std::result::Result<Fetched, Unanswered> {
         let mut state = self.0.lock().unwrap();
         state.fetched += 1;

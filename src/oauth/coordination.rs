@@ -13,7 +13,7 @@ use url::Url;
 
 use super::attempt::visiting;
 use super::callback::{Place, is_sibling};
-use super::failure::{Failure, Step};
+use super::error::{Failure, Step};
 use super::sign_in::StepUp;
 use super::{Authorizer, lock, scope};
 use crate::log::Level;
@@ -50,7 +50,7 @@ impl Authorizer {
     /// Waits for the tokens of the instance that leads; false if it is gone.
     pub(super) fn follow(&self, port: u16, begun: UnixMillis) -> Step<bool> {
         let patience = millis(self.config.oauth.auth_timeout.max(LEAST_PATIENCE));
-        self.world.say(
+        self.env.say(
             Level::Info,
             "another instance is signing in to this server; waiting for it",
         );
@@ -60,7 +60,7 @@ impl Authorizer {
             if self.has_news() {
                 return Ok(true);
             }
-            let now = self.world.now();
+            let now = self.env.now();
             if now.abs_diff(begun) >= patience {
                 let what = "another instance has not completed its sign-in in time";
                 return Err(Failure::new(what));
@@ -68,7 +68,7 @@ impl Authorizer {
             if let Some(pending) = self.store.pending_sign_in(now).filter(|_| !told)
                 && let Ok(url) = Url::parse(&pending.authorization_url)
             {
-                self.world.show_url(&url, &visiting(&url));
+                self.env.show_url(&url, &visiting(&url));
                 told = true;
             }
             missed = if is_sibling(port, self.store.hash()) {
@@ -80,14 +80,14 @@ impl Authorizer {
                 // It may have stored its tokens just before it left.
                 return Ok(self.has_news());
             }
-            self.world.sleep(POLL);
+            self.env.sleep(POLL);
         }
     }
 
     /// Whether a person came back to another instance and it failed.
     pub(super) fn has_failed_since(&self, begun: UnixMillis) -> bool {
         let failed = self.store.notes().more.get(FAILED).and_then(Value::as_u64);
-        failed.is_some_and(|at| at >= begun && at <= self.world.now())
+        failed.is_some_and(|at| at >= begun && at <= self.env.now())
     }
 
     /// Whether there are usable tokens that the server has not refused.
@@ -100,7 +100,7 @@ impl Authorizer {
                 tokens.scope != step_up.before
                     || scope::holds_all(tokens.scope.as_deref(), &step_up.needed)
             };
-            tokens.is_usable(self.world.now())
+            tokens.is_usable(self.env.now())
                 && Some(&tokens.access_token) != cached.refused.as_ref()
                 && cached.step_up.as_ref().is_none_or(is_wider)
         })

@@ -1,4 +1,4 @@
-//! `World`: what the flow needs from outside, so that tests can replace it.
+//! `Environment`: what the flow needs from outside, so that tests can replace it.
 //!
 //! The flow is straight-line code that calls it; the real one is `transport/fetch.rs`.
 //!
@@ -15,7 +15,7 @@ use crate::secret::Secret;
 use crate::store::{Object, UnixMillis};
 
 /// The outside.
-pub trait World: Send + Sync {
+pub trait Environment: Send + Sync {
     /// One HTTP request, bounded to 1 MiB and 10 s.
     ///
     /// # Errors

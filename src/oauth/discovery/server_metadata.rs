@@ -11,9 +11,9 @@
 use serde_json::Value;
 use url::Url;
 
-use super::failure::{Failure, Step};
 use super::resource_metadata::{inserted, texts};
 use crate::error::{Error, Kind};
+use crate::oauth::error::{Failure, Step};
 use crate::store::Object;
 use crate::url::from_network;
 

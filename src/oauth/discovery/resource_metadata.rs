@@ -9,8 +9,8 @@
 
 use url::Url;
 
-use super::failure::{Failure, Step};
 use crate::log::clean;
+use crate::oauth::error::{Failure, Step};
 use crate::store::Object;
 use crate::url::{from_network, same_origin, shown};
 

@@ -7,8 +7,8 @@
 //! Flags: `--accept-issuer`.
 //! Spec: RFC 8414 3.3, RFC 9207 2.4; MCP 2026-07-28 basic/authorization (Authorization Response Validation).
 
-use super::failure::{Failure, Step};
 use crate::log::clean;
+use crate::oauth::error::{Failure, Step};
 
 /// Whether two issuers are the same.
 pub fn same(a: &str, b: &str) -> bool {

@@ -14,7 +14,7 @@ use crate::store::{Tokens, UnixMillis, id_token};
 impl Authorizer {
     /// The server accepted a request that carried this.
     pub(crate) fn accepted(&self, used: &Secret) {
-        let now = self.world.now();
+        let now = self.env.now();
         let mut cached = lock(&self.cached);
         if cached.accepted.as_ref() != Some(used) {
             cached.accepted = Some(used.clone());
@@ -31,7 +31,7 @@ impl Authorizer {
 
     /// The tokens as they were at most a second ago.
     pub(super) fn tokens(&self) -> Option<Tokens> {
-        let now = self.world.now();
+        let now = self.env.now();
         let mut cached = lock(&self.cached);
         if cached.read_at.is_none_or(|at| at.abs_diff(now) >= REREAD) {
             cached.tokens = self.store.tokens();
@@ -54,7 +54,7 @@ impl Authorizer {
             }
             let mut cached = lock(&self.cached);
             if !std::mem::replace(&mut cached.warned_of_id_token, true) {
-                self.world.say(
+                self.env.say(
                     Level::Warn,
                     "--use-id-token: the authorization server gave no id token; the access token is sent",
                 );
@@ -75,7 +75,7 @@ impl Authorizer {
 
     /// Whether these tokens were renewed by us a moment ago, and have not come to their end since.
     pub(super) fn was_renewed(&self, tokens: &Tokens) -> bool {
-        let now = self.world.now();
+        let now = self.env.now();
         let moment = match self.ends_soon(tokens, now) {
             true => LEAST_LIFE,
             false => JUST_RENEWED,
@@ -92,10 +92,10 @@ impl Authorizer {
             issuer: issuer.map(str::to_owned).or(tokens.issuer),
             ..tokens
         };
-        let tokens = self.store.save_tokens(tokens, self.world.now());
+        let tokens = self.store.save_tokens(tokens, self.env.now());
         let mut cached = lock(&self.cached);
         cached.tokens = Some(tokens.clone());
-        cached.read_at = Some(self.world.now());
+        cached.read_at = Some(self.env.now());
         cached.refused = None;
         tokens
     }

@@ -10,16 +10,19 @@
 
 use url::Url;
 
-use super::failure::{Failure, Step, fetch};
-use super::issuer;
-use super::resource_metadata::{self, ResourceMetadata};
-use super::server_metadata::{self, ServerMetadata};
-use super::world::{Fetch, World};
+use crate::oauth::error::{Failure, Step, fetch};
+pub(crate) mod issuer;
+pub(crate) mod resource_metadata;
+pub(crate) mod server_metadata;
+
 use crate::config::Config;
 use crate::error::{Error, Kind};
 use crate::log::clean;
+use crate::oauth::environment::{Environment, Fetch};
 use crate::store::{DiscoveryState, Object};
 use crate::url::{from_network, same_origin, shown};
+use resource_metadata::ResourceMetadata;
+use server_metadata::ServerMetadata;
 
 /// What was found.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,8 +64,8 @@ impl Discovered {
 ///
 /// # Errors
 /// If a document is wrong, or nothing is to be found.
-pub fn discover(world: &dyn World, config: &Config, told: Option<&Url>) -> Step<Discovered> {
-    let resource = find_resource(world, config, told)?;
+pub fn discover(env: &dyn Environment, config: &Config, told: Option<&Url>) -> Step<Discovered> {
+    let resource = find_resource(env, config, told)?;
     let named = resource
         .as_ref()
         .and_then(|(_, metadata)| metadata.authorization_server.clone());
@@ -71,13 +74,13 @@ pub fn discover(world: &dyn World, config: &Config, told: Option<&Url>) -> Step<
     let issuer_url = Url::parse(&authorization_server)
         .map_err(|e| Failure::new(format!("the authorization server has no address: {e}")))?;
     match &resource {
-        Some((place, _)) => world.found("resource metadata", &shown(place)),
-        None => world.found("resource metadata", "none (a 2025-03-26 server)"),
+        Some((place, _)) => env.found("resource metadata", &shown(place)),
+        None => env.found("resource metadata", "none (a 2025-03-26 server)"),
     }
-    let server = find_server(world, config, &authorization_server, &issuer_url)?;
+    let server = find_server(env, config, &authorization_server, &issuer_url)?;
     match &server.issuer {
-        Some(issuer) => world.found("server metadata", &clean(issuer, 200)),
-        None => world.found("server metadata", "none (a 2025-03-26 server)"),
+        Some(issuer) => env.found("server metadata", &clean(issuer, 200)),
+        None => env.found("server metadata", "none (a 2025-03-26 server)"),
     }
     Ok(Discovered {
         resource,
@@ -87,7 +90,7 @@ pub fn discover(world: &dyn World, config: &Config, told: Option<&Url>) -> Step<
 }
 
 fn find_resource(
-    world: &dyn World,
+    env: &dyn Environment,
     config: &Config,
     told: Option<&Url>,
 ) -> Step<Option<(Url, ResourceMetadata)>> {
@@ -107,7 +110,7 @@ fn find_resource(
     }
     let any = config.oauth.resource.is_some() || config.oauth.disable_resource;
     for place in places {
-        if let Some(document) = document(world, &place, "resource metadata")? {
+        if let Some(document) = document(env, &place, "resource metadata")? {
             let metadata =
                 resource_metadata::read(&document, &place, &config.server, any, config.allow_http)?;
             return Ok(Some((place, metadata)));
@@ -117,7 +120,7 @@ fn find_resource(
 }
 
 fn find_server(
-    world: &dyn World,
+    env: &dyn Environment,
     config: &Config,
     issuer_text: &str,
     issuer_url: &Url,
@@ -125,7 +128,7 @@ fn find_server(
     let places = server_metadata::well_known(issuer_url);
     let mut in_trouble = None;
     for place in &places {
-        let document = match document(world, place, "authorization server metadata") {
+        let document = match document(env, place, "authorization server metadata") {
             // Some answer so where they have nothing. A server that does not answer at all is away in every place.
             Err(Failure::Passing(error)) if error.kind() == Kind::SignIn => {
                 in_trouble.get_or_insert(error);
@@ -140,7 +143,7 @@ fn find_server(
             issuer::check_metadata(issuer_text, stated, accepted)?;
             if stated.is_some_and(|stated| !issuer::same(issuer_text, stated)) {
                 let what = "the metadata names another issuer than it was looked for under (--accept-issuer)";
-                world.found("warning", what);
+                env.found("warning", what);
             }
             return Ok(metadata);
         }
@@ -162,8 +165,8 @@ fn find_server(
     Err(Failure::Final(error))
 }
 
-fn document(world: &dyn World, place: &Url, what: &str) -> Step<Option<Object>> {
-    let answer = fetch(world, &Fetch::document(place.clone()), what)?;
+fn document(env: &dyn Environment, place: &Url, what: &str) -> Step<Option<Object>> {
+    let answer = fetch(env, &Fetch::document(place.clone()), what)?;
     if answer.status != 200 {
         return Ok(None);
     }

@@ -15,8 +15,8 @@ use ring::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, RSA_PKCS1_SHA256, RsaKeyPair,
 };
 
+use super::environment::Environment;
 use super::pkce::random_text;
-use super::world::World;
 use crate::error::{Error, Kind, Result};
 use crate::secret::Secret;
 
@@ -93,8 +93,13 @@ impl Key {
 ///
 /// # Errors
 /// If the key cannot sign or there are no random bytes.
-pub fn assertion(world: &dyn World, key: &Key, client_id: &str, audience: &str) -> Result<Secret> {
-    let now = world.now() / 1000;
+pub fn assertion(
+    env: &dyn Environment,
+    key: &Key,
+    client_id: &str,
+    audience: &str,
+) -> Result<Secret> {
+    let now = env.now() / 1000;
     let header = serde_json::json!({"alg": key.algorithm(), "typ": "JWT"});
     let claims = serde_json::json!({
         "iss": client_id,
@@ -102,7 +107,7 @@ pub fn assertion(world: &dyn World, key: &Key, client_id: &str, audience: &str) 
         "aud": audience,
         "iat": now,
         "exp": now + 300,
-        "jti": random_text(world)?,
+        "jti": random_text(env)?,
     });
     let part = |value: serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let text = format!("{}.{}", part(header), part(claims));
@@ -140,7 +145,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::oauth::scripted_world::Scripted;
+    use crate::oauth::scripted_environment::Scripted;
 
     const RSA: &str = include_str!("../../tests/it/fixtures/rsa-key.pem");
     const EC: &str = include_str!("../../tests/it/fixtures/ec-key.pem");
