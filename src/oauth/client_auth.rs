@@ -15,8 +15,7 @@ use ring::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, RSA_PKCS1_SHA256, RsaKeyPair,
 };
 
-use super::environment::Environment;
-use super::pkce::random_text;
+use super::environment::{Environment, random_text};
 use crate::error::{Error, Kind, Result};
 use crate::secret::Secret;
 

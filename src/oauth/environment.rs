@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use url::Url;
 
 use super::browser::Opened;
@@ -46,7 +48,17 @@ pub trait Environment: Send + Sync {
     fn pasted(&self) -> Option<String>;
 }
 
-/// Why a request has no answer.
+/// 32 random bytes as 43 characters that fit a URL, a file name and a PKCE verifier (RFC 7636 4.1).
+///
+/// # Errors
+/// If the operating system has no random bytes.
+pub fn random_text(env: &dyn Environment) -> Result<String> {
+    let mut bytes = [0; 32];
+    env.random(&mut bytes)?;
+    Ok(URL_SAFE_NO_PAD.encode(bytes))
+}
+
+/// Why a request has no response.
 #[derive(Debug)]
 pub struct Unanswered {
     /// The reason.

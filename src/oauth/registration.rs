@@ -15,7 +15,6 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::discovery::Discovered;
-use super::discovery::issuer;
 use super::environment::{Content, Environment, Fetch};
 use super::error::{Failure, Step, fetch, of_answer};
 use super::scope;
@@ -23,7 +22,7 @@ use crate::config::OAuth;
 use crate::error::{Error, Kind};
 use crate::log::clean;
 use crate::secret::Secret;
-use crate::store::{ClientInfo, Object, Store};
+use crate::store::{ClientInfo, Object, StaticClient, Store, same_issuer};
 
 /// As whom we speak.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -50,16 +49,6 @@ pub enum Origin {
     Stored,
     /// A registration made just now.
     Fresh,
-}
-
-impl Origin {
-    /// Whether a new registration can take its place.
-    pub fn is_replaceable(self) -> bool {
-        match self {
-            Origin::Stored => true,
-            Origin::Static | Origin::Document | Origin::Fresh => false,
-        }
-    }
 }
 
 impl Client {
@@ -145,16 +134,16 @@ fn check_issuer(
     client: &Client,
 ) -> Step<()> {
     let notes = store.notes();
-    let bound = notes.more.get(BOUND).and_then(Value::as_object);
+    let bound = notes.static_client.as_ref();
     let known = bound
-        .filter(|bound| bound.get("client_id").and_then(Value::as_str) == Some(&client.id))
-        .and_then(|bound| bound.get("issuer").and_then(Value::as_str));
+        .filter(|bound| bound.client_id == client.id)
+        .map(|bound| bound.issuer.as_str());
     let found = discovered.issuer();
     let accepted = oauth.accept_issuer.as_deref();
     match known {
         Some(known)
-            if !issuer::same(known, found)
-                && accepted.is_none_or(|accepted| !issuer::same(accepted, found)) =>
+            if !same_issuer(known, found)
+                && accepted.is_none_or(|accepted| !same_issuer(accepted, found)) =>
         {
             let (known, found) = (clean(known, 200), clean(found, 200));
             let what = format!(
@@ -171,15 +160,13 @@ fn check_issuer(
 /// Remembers whom a client registered by hand belongs to: it has signed in there.
 pub fn bind(store: &Store, discovered: &Discovered, client: &Client) {
     if client.origin == Origin::Static {
-        let bound = json!({"client_id": client.id, "issuer": discovered.issuer()});
-        store.update_notes(|notes| {
-            notes.more.insert(BOUND.to_owned(), bound);
-        });
+        let bound = StaticClient {
+            client_id: client.id.clone(),
+            issuer: discovered.issuer().to_owned(),
+        };
+        store.update_notes(|notes| notes.static_client = Some(bound));
     }
 }
-
-/// The member of our notes that holds it.
-const BOUND: &str = "static_client";
 
 /// Registers a client and stores it.
 ///
@@ -240,6 +227,28 @@ pub fn register(
     Ok(Client::new(&info, Origin::Fresh))
 }
 
+/// The known client, or a new registration.
+pub fn obtain(
+    env: &dyn Environment,
+    oauth: &OAuth,
+    store: &Store,
+    discovered: &Discovered,
+    wanted: Wanted<'_>,
+) -> Step<Client> {
+    let client = match known(oauth, store, discovered, wanted.redirect_uri, env.now())? {
+        Some(client) => client,
+        None => register(env, oauth, store, discovered, wanted)?,
+    };
+    let origin = match client.origin {
+        Origin::Static => "as given with --static-oauth-client-info",
+        Origin::Document => "the metadata document given with --client-metadata-url",
+        Origin::Stored => "made earlier",
+        Origin::Fresh => "made now",
+    };
+    env.found("registration", origin);
+    Ok(client)
+}
+
 /// What will be asked for, and whatever a step-up may ask for.
 fn whole_scope(discovered: &Discovered, wanted: Wanted<'_>) -> Option<String> {
     let resource = discovered.resource();
@@ -248,8 +257,20 @@ fn whole_scope(discovered: &Discovered, wanted: Wanted<'_>) -> Option<String> {
     scope::joined(wanted.scope?.split(' ').chain(listed))
 }
 
+/// Whether a new registration may help: the server no longer knows `client`, or it was registered for less than this scope.
+pub fn needs_replacement(
+    store: &Store,
+    client: &Client,
+    failure: &Failure,
+    scope: Option<&str>,
+) -> bool {
+    let is_unknown = failure.is_unknown_client();
+    let is_narrow = failure.code() == Some("invalid_scope") && is_too_narrow(store, scope);
+    client.origin == Origin::Stored && (is_unknown || is_narrow)
+}
+
 /// Whether the stored registration was made for less than this scope.
-pub fn is_too_narrow(store: &Store, scope: Option<&str>) -> bool {
+fn is_too_narrow(store: &Store, scope: Option<&str>) -> bool {
     let info = store.client_info();
     let registered = info
         .as_ref()

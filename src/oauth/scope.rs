@@ -25,7 +25,22 @@ pub struct Sources<'a> {
     pub granted: Option<&'a str>,
 }
 
-/// The scope to ask for, if any.
+/// A sign-in for more scope.
+pub struct StepUp {
+    /// The scope of the tokens before it.
+    pub before: Option<String>,
+    /// The scope that was missing.
+    pub needed: String,
+}
+
+impl StepUp {
+    /// Whether tokens of this scope come from the step-up, and are not the old ones after a refresh.
+    pub fn is_met_by(&self, scope: Option<&str>) -> bool {
+        scope != self.before.as_deref() || holds_all(scope, &self.needed)
+    }
+}
+
+/// The scope to request, if any.
 pub fn choose(sources: &Sources<'_>) -> Option<String> {
     if let Some(pinned) = sources.pinned {
         return joined([pinned].into_iter());

@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::error::{Error, Kind};
 use crate::log::clean;
 use crate::oauth::environment::{Environment, Fetch};
-use crate::store::{DiscoveryState, Object};
+use crate::store::{DiscoveryState, Object, same_issuer};
 use crate::url::{from_network, same_origin, shown};
 use resource_metadata::ResourceMetadata;
 use server_metadata::ServerMetadata;
@@ -141,7 +141,7 @@ fn find_server(
             let accepted = config.oauth.accept_issuer.as_deref();
             let stated = metadata.issuer.as_deref();
             issuer::check_metadata(issuer_text, stated, accepted)?;
-            if stated.is_some_and(|stated| !issuer::same(issuer_text, stated)) {
+            if stated.is_some_and(|stated| !same_issuer(issuer_text, stated)) {
                 let what = "the metadata names another issuer than it was looked for under (--accept-issuer)";
                 env.found("warning", what);
             }
