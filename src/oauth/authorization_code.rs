@@ -18,12 +18,12 @@ use crate::error::{Error, Kind};
 use crate::secret::Secret;
 use crate::store::Tokens;
 
-/// What an authorization request says.
+/// The parameters of an authorization request.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
     /// The client id.
     pub client_id: &'a str,
-    /// Where the browser comes back to.
+    /// The redirect URI.
     pub redirect_uri: &'a str,
     /// What the callback must carry.
     pub state: &'a str,
@@ -33,11 +33,11 @@ pub struct Request<'a> {
     pub scope: Option<&'a str>,
     /// The resource.
     pub resource: Option<&'a str>,
-    /// What the person adds or replaces.
+    /// Parameters that the user adds or replaces.
     pub extra: &'a [(String, String)],
 }
 
-/// The address the browser is sent to; the endpoint's own query stays.
+/// The authorization URL; the endpoint's own query stays.
 pub fn url(endpoint: &Url, request: &Request<'_>) -> Url {
     let challenge = code_challenge(request.verifier);
     let mut pairs = vec![
@@ -81,7 +81,7 @@ fn code_challenge(verifier: &Secret) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(verifier.expose()))
 }
 
-/// What came back with the right state.
+/// An authorization response.
 #[derive(Debug, Clone, Default)]
 pub struct Response {
     /// The code.
@@ -112,10 +112,10 @@ impl Response {
     }
 }
 
-/// The code of a response from the server that was asked. The issuer is checked before anything else is looked at.
+/// The code of a response. The issuer is checked first, so that nothing of another server's response is used.
 ///
 /// # Errors
-/// If it comes from elsewhere, carries an error, or no code.
+/// If it comes from another issuer, or carries an error or no code.
 pub fn code(response: Response, issuer: Option<&str>, sends_iss: bool) -> Step<Secret> {
     issuer::check_response(response.iss.as_deref(), issuer, sends_iss)?;
     if let Some(code) = response.error {
@@ -124,7 +124,7 @@ pub fn code(response: Response, issuer: Option<&str>, sends_iss: bool) -> Step<S
     }
     response
         .code
-        .ok_or_else(|| Failure::new("the browser came back without a code"))
+        .ok_or_else(|| Failure::new("the callback has no code"))
 }
 
 /// Redeems the code.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::challenge::Challenge;
-use super::error::{Failure, Step, of_answer};
+use super::error::{Failure, Step, of_response};
 use super::registration::{self, Wanted};
 use super::{Authorizer, token};
 use crate::error::{Error, Kind};
@@ -97,7 +97,7 @@ fn begin(
     let (request, response) = token::post(endpoint, url, &form, doing)?;
     let object = response.object().unwrap_or_default();
     if !(200..300).contains(&response.status) || object.contains_key("error") {
-        return Err(of_answer(doing, &request, &response));
+        return Err(of_response(doing, &request, &response));
     }
     read(&object, allow_http)
         .map_err(|why| Failure::new(format!("{doing} failed: {} {why}", shown(&request.url))))
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_without_its_parts_is_refused() {
+    fn a_response_without_its_members_is_refused() {
         for bad in [
             "{}",
             r#"{"device_code":"d","user_code":"A"}"#,

@@ -355,7 +355,7 @@ mod tests {
     use crate::store::ClientInfo;
     use crate::store::test_dir::TestDir;
 
-    /// An authorizer whose tokens ended long ago, with a registration; its metadata is laid down as answers.
+    /// An authorizer whose tokens ended long ago, with a registration; its metadata is scripted.
     fn authorizer(env: &Scripted) -> Authorizer {
         authorizer_in(env, None)
     }
@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_lives_for_seconds_is_refreshed_each_time_and_asks_nobody() {
+    fn a_token_that_lives_for_seconds_is_refreshed_each_time_without_a_sign_in() {
         let env = Scripted::new();
         let authorizer = authorizer(&env);
         for round in 1..=3 {
@@ -435,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_is_refused_although_it_was_just_renewed_needs_a_person() {
+    fn a_token_that_is_refused_although_it_was_just_refreshed_needs_a_sign_in() {
         let env = Scripted::new();
         let authorizer = authorizer(&env);
         env.answer(
@@ -447,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_by_an_unusual_code_needs_a_person_and_discards_nothing() {
+    fn a_refusal_by_an_unusual_code_needs_a_sign_in_and_discards_nothing() {
         let env = Scripted::new();
         let authorizer = authorizer(&env);
         env.answer(400, r#"{"error":"unsupported_grant_type"}"#);
@@ -504,7 +504,7 @@ mod tests {
         let read = |path: &Path| -> serde_json::Value {
             serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
         };
-        // The first answer takes longer than a lease lasts.
+        // The first response takes longer than a lease lasts.
         let first = path.clone();
         env.before_answer(3, move || {
             let mut lease = read(&first);

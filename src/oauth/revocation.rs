@@ -5,7 +5,7 @@
 //!
 //! Spec: RFC 7009 2.
 
-use super::error::{Failure, Step, of_answer};
+use super::error::{Failure, Step, of_response};
 use super::{Authorizer, registration, token};
 use crate::store::Tokens;
 
@@ -64,9 +64,9 @@ fn revoke(endpoint: token::Endpoint<'_>, tokens: &Tokens) -> Step<bool> {
     {
         let form = [("token", token.expose()), ("token_type_hint", kind)];
         let doing = "revoking the tokens";
-        let (request, answer) = token::post(endpoint, url.clone(), &form, doing)?;
-        if !(200..300).contains(&answer.status) {
-            let failure = of_answer(doing, &request, &answer);
+        let (request, response) = token::post(endpoint, url.clone(), &form, doing)?;
+        if !(200..300).contains(&response.status) {
+            let failure = of_response(doing, &request, &response);
             // RFC 7009 2.2.1: a server may be unable to revoke access tokens.
             if failure.code() == Some("unsupported_token_type") {
                 continue;

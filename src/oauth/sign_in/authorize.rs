@@ -15,7 +15,7 @@ use super::super::browser::Opened;
 use super::super::callback::Responder;
 use super::super::discovery::Discovered;
 use super::super::environment::{Fetch, random_text};
-use super::super::error::{Failure, Step, of_answer};
+use super::super::error::{Failure, Step, of_response};
 use super::super::registration::{Client, Origin, Wanted};
 use crate::log::Level;
 use crate::secret::Secret;
@@ -145,7 +145,7 @@ impl Authorizer {
         let Ok(response) = self.env.fetch(&request) else {
             return Ok(());
         };
-        let failure = of_answer("the sign-in", &request, &response);
+        let failure = of_response("the sign-in", &request, &response);
         if matches!(response.status, 400 | 401) && failure.is_unknown_client() {
             return Err(failure);
         }
@@ -217,7 +217,7 @@ impl Authorizer {
     }
 }
 
-/// A sign-in with less time left than this is not resumed.
+/// A request with less time left than this is not resumed.
 const MIN_TIME_LEFT: UnixMillis = 60_000;
 const WINDOW_INTERVAL: UnixMillis = 3_600_000;
 
