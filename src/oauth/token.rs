@@ -134,9 +134,12 @@ fn authenticated(
             body.append_pair("client_secret", secret);
         }
         AuthMethod::Basic => {
-            let part = |text: &str| match encoded {
-                true => byte_serialize(text.as_bytes()).collect(),
-                false => text.to_owned(),
+            let part = |text: &str| {
+                if encoded {
+                    byte_serialize(text.as_bytes()).collect()
+                } else {
+                    text.to_owned()
+                }
             };
             let pair = format!("{}:{}", part(&client.id), part(secret));
             authorization = Some(Secret::new(format!("Basic {}", STANDARD.encode(pair))));

@@ -34,17 +34,13 @@ pub struct ServerMetadata {
     pub device_authorization_endpoint: Option<Url>,
     /// The scopes it can grant.
     pub scopes: Option<Vec<String>>,
-    /// The grants it offers.
-    pub grant_types: Option<Vec<String>>,
-    /// How clients prove themselves at the token endpoint.
+    /// The client authentication methods of the token endpoint.
     pub token_auth_methods: Option<Vec<String>>,
-    /// How client assertions may be signed.
-    pub signing_algorithms: Option<Vec<String>>,
     /// The PKCE methods.
     pub code_challenge_methods: Option<Vec<String>>,
     /// Whether a client id may be the URL of a metadata document.
     pub takes_metadata_documents: bool,
-    /// Whether authorization responses always carry `iss`.
+    /// Whether authorization responses always contain `iss`.
     pub sends_iss: bool,
     /// The whole document.
     pub document: Object,
@@ -94,12 +90,7 @@ pub fn read(document: Object, allow_http: bool) -> Step<ServerMetadata> {
         revocation_endpoint: endpoint("revocation_endpoint")?,
         device_authorization_endpoint: endpoint("device_authorization_endpoint")?,
         scopes: texts(&document, "scopes_supported"),
-        grant_types: texts(&document, "grant_types_supported"),
         token_auth_methods: texts(&document, "token_endpoint_auth_methods_supported"),
-        signing_algorithms: texts(
-            &document,
-            "token_endpoint_auth_signing_alg_values_supported",
-        ),
         code_challenge_methods: texts(&document, "code_challenge_methods_supported"),
         takes_metadata_documents: is_true("client_id_metadata_document_supported"),
         sends_iss: is_true("authorization_response_iss_parameter_supported"),
