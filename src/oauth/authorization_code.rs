@@ -1,24 +1,29 @@
-//! The authorization request, its response, and the exchange of the code.
+//! The authorization request with its PKCE challenge, the response in the callback, and the exchange of the code.
+//!
+//! PKCE is always used, with S256; `plain` never.
 //!
 //! Flags: `--authorize-param`.
-//! Spec: RFC 6749 4.1; RFC 7636 4.3, 4.5; RFC 8707 2; RFC 9207 2.
-//! Not done here: no port, no browser, no waiting (`sign_in.rs`).
+//! Spec: RFC 6749 4.1; RFC 7636 4.2, 4.3, 4.5; RFC 8707 2; RFC 9207 2; RFC 9700 2.1.1.
+//! Not done here: no port, no browser, no waiting (`sign_in`).
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
 use url::Url;
 
 use super::discovery::issuer;
 use super::error::{Failure, Step, refusal};
-use super::{pkce, resource_indicator, scope, token};
+use super::{scope, token};
 use crate::error::{Error, Kind};
 use crate::secret::Secret;
 use crate::store::Tokens;
 
-/// What an authorization request says.
+/// The parameters of an authorization request.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
     /// The client id.
     pub client_id: &'a str,
-    /// Where the browser comes back to.
+    /// The redirect URI.
     pub redirect_uri: &'a str,
     /// What the callback must carry.
     pub state: &'a str,
@@ -28,13 +33,13 @@ pub struct Request<'a> {
     pub scope: Option<&'a str>,
     /// The resource.
     pub resource: Option<&'a str>,
-    /// What the person adds or replaces.
+    /// Parameters that the user adds or replaces.
     pub extra: &'a [(String, String)],
 }
 
-/// The address the browser is sent to; the endpoint's own query stays.
+/// The authorization URL; the endpoint's own query stays.
 pub fn url(endpoint: &Url, request: &Request<'_>) -> Url {
-    let challenge = pkce::challenge(request.verifier);
+    let challenge = code_challenge(request.verifier);
     let mut pairs = vec![
         ("response_type", "code"),
         ("client_id", request.client_id),
@@ -66,7 +71,17 @@ pub fn url(endpoint: &Url, request: &Request<'_>) -> Url {
     url
 }
 
-/// What came back with the right state.
+/// npm's message for a URL that the user must open.
+pub fn visiting(url: &Url) -> String {
+    format!("Please authorize this client by visiting:\n{url}")
+}
+
+/// The S256 code challenge of a verifier.
+fn code_challenge(verifier: &Secret) -> String {
+    URL_SAFE_NO_PAD.encode(Sha256::digest(verifier.expose()))
+}
+
+/// An authorization response.
 #[derive(Debug, Clone, Default)]
 pub struct Response {
     /// The code.
@@ -79,10 +94,28 @@ pub struct Response {
     pub error_description: Option<String>,
 }
 
-/// The code of a response from the server that was asked. The issuer is checked before anything else is looked at.
+impl Response {
+    /// The response in a redirect URL, and its state. A parameter that comes twice is left out (RFC 6749 3.1).
+    pub fn from_url(url: &Url) -> (Option<String>, Response) {
+        let value = |name: &str| {
+            let mut values = url.query_pairs().filter(|(key, _)| key == name);
+            let value = values.next().map(|(_, value)| value.into_owned());
+            value.filter(|_| values.next().is_none())
+        };
+        let response = Response {
+            code: value("code").map(Secret::new),
+            iss: value("iss"),
+            error: value("error"),
+            error_description: value("error_description"),
+        };
+        (value("state"), response)
+    }
+}
+
+/// The code of a response. The issuer is checked first, so that nothing of another server's response is used.
 ///
 /// # Errors
-/// If it comes from elsewhere, carries an error, or no code.
+/// If it comes from another issuer, or carries an error or no code.
 pub fn code(response: Response, issuer: Option<&str>, sends_iss: bool) -> Step<Secret> {
     issuer::check_response(response.iss.as_deref(), issuer, sends_iss)?;
     if let Some(code) = response.error {
@@ -91,7 +124,7 @@ pub fn code(response: Response, issuer: Option<&str>, sends_iss: bool) -> Step<S
     }
     response
         .code
-        .ok_or_else(|| Failure::new("the browser came back without a code"))
+        .ok_or_else(|| Failure::new("the callback has no code"))
 }
 
 /// Redeems the code.
@@ -115,14 +148,19 @@ pub fn exchange(
     token::request(endpoint, &form, "exchanging the code")
 }
 
-/// Whether a failure means that the resource parameter must be left out.
-pub fn is_resource_refused(failure: &Failure) -> bool {
-    resource_indicator::is_refusal(failure.error().what())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_challenge_is_that_of_the_standards_example() {
+        // RFC 7636 appendix B.
+        let verifier = Secret::new("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk");
+        assert_eq!(
+            code_challenge(&verifier),
+            "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
+        );
+    }
 
     fn request<'a>(verifier: &'a Secret, extra: &'a [(String, String)]) -> Request<'a> {
         Request {
@@ -164,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn the_persons_parameters_replace_ours() {
+    fn the_users_parameters_replace_ours() {
         let verifier = Secret::new("v");
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let extra = [

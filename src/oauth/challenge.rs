@@ -1,18 +1,18 @@
 //! `WWW-Authenticate` to [`Challenge`].
 //!
 //! - Several schemes in one or in several fields, commas inside quotes, any case, unknown parameters.
-//! - Whatever cannot be read is left out: a 401 without a challenge still starts a sign-in.
+//! - What cannot be read is ignored: a 401 without a challenge still starts a sign-in.
 //!
 //! Spec: RFC 9110 11.6.1, RFC 6750 3, RFC 9728 5.1; MCP 2026-07-28 basic/authorization (Scope Challenge Handling).
 
 use url::Url;
 
-/// What a server says about the sign-in it wants.
+/// The `Bearer` challenge of a server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Challenge {
-    /// Where its resource metadata is.
+    /// The URL of its resource metadata.
     pub resource_metadata: Option<Url>,
-    /// The scope it wants.
+    /// The required scope.
     pub scope: Option<String>,
     /// RFC 6750 3.1: `invalid_token`, `insufficient_scope`, …
     pub error: Option<String>,
@@ -50,7 +50,7 @@ impl Challenge {
         challenge
     }
 
-    /// Whether the token is fine but holds too little (RFC 6750 3.1).
+    /// Whether the token is valid but lacks scope (RFC 6750 3.1).
     pub fn is_insufficient_scope(&self) -> bool {
         self.error.as_deref() == Some("insufficient_scope")
     }
@@ -66,7 +66,7 @@ fn challenges(field: &str) -> Vec<Parsed> {
         rest = rest.trim_start_matches([' ', '\t', ',']);
         let (word, after) = split_token(rest);
         if word.is_empty() {
-            // Not one character of it is a token: what follows cannot be understood either.
+            // Not a token: the rest cannot be read either.
             return found;
         }
         let value = after.trim_start_matches([' ', '\t']);
@@ -96,7 +96,7 @@ fn split_token(text: &str) -> (&str, &str) {
 /// A token or a quoted string, and what comes after; `None` if there is neither.
 fn split_value(text: &str) -> Option<(String, &str)> {
     let Some(quoted) = text.strip_prefix('"') else {
-        // Addresses are often left unquoted: everything up to a comma or a space is taken.
+        // URLs often come without quotes: everything up to a comma or a space is taken.
         let end = text.find([',', ' ', '\t']).unwrap_or(text.len());
         let (value, after) = text.split_at(end);
         let is_padding = value.chars().all(|c| c == '=');
@@ -111,11 +111,11 @@ fn split_value(text: &str) -> Option<(String, &str)> {
             c => value.push(c),
         }
     }
-    // The end is missing; what is there counts.
+    // The closing quote is missing: the rest is the value.
     Some((value, ""))
 }
 
-/// `Negotiate YII…==`: one word that is no parameter.
+/// `Negotiate YII…==`: one word that is not a parameter.
 fn skip_token68(text: &str) -> &str {
     let trimmed = text.trim_start_matches([' ', '\t']);
     let is_68 = |c: char| c.is_ascii_alphanumeric() || "-._~+/".contains(c);
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_without_quotes_is_understood() {
+    fn a_url_without_quotes_is_read() {
         let challenge = of(&["Bearer resource_metadata=https://a.test/p?q=1, scope=x"]);
         assert_eq!(
             challenge.resource_metadata.unwrap().as_str(),

@@ -1,8 +1,8 @@
-//! Signed client assertions: how a client with a key pair proves itself at the token endpoint.
+//! Signed client assertions: client authentication with a key pair at the token endpoint.
 //!
 //! - ES256 (P-256) and RS256 keys, PEM: PKCS #8 for both, PKCS #1 for RSA; the algorithm follows from the key.
 //! - An assertion is made for one request: audience, a fresh `jti`, five minutes of life.
-//! - The audience is the issuer, as RFC 7523bis demands against assertions that are passed on; without metadata the
+//! - The audience is the issuer, as RFC 7523bis requires against replay at another server; without metadata the
 //!   token endpoint.
 //!
 //! Flags: `--client-assertion-key`.
@@ -15,8 +15,7 @@ use ring::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, RSA_PKCS1_SHA256, RsaKeyPair,
 };
 
-use super::environment::Environment;
-use super::pkce::random_text;
+use super::environment::{Environment, random_text};
 use crate::error::{Error, Kind, Result};
 use crate::secret::Secret;
 
@@ -41,9 +40,9 @@ impl Key {
     /// Reads a PEM text.
     ///
     /// # Errors
-    /// If it holds no key of the two kinds.
+    /// If it contains no such key.
     pub fn from_pem(pem: &Secret) -> std::result::Result<Key, String> {
-        let (label, der) = pem_block(pem.expose()).ok_or("it holds no PEM block with a key")?;
+        let (label, der) = pem_block(pem.expose()).ok_or("it contains no PEM block with a key")?;
         let random = SystemRandom::new();
         let rsa = |key: std::result::Result<RsaKeyPair, ring::error::KeyRejected>| {
             key.map(|key| Key::Rs256(Box::new(key)))
@@ -63,7 +62,7 @@ impl Key {
                     .to_owned(),
             ),
             "ENCRYPTED PRIVATE KEY" => Err("it is encrypted".to_owned()),
-            _ => Err("it holds no private key".to_owned()),
+            _ => Err("it contains no private key".to_owned()),
         }
     }
 
@@ -190,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_usable_key_is_refused_in_words() {
+    fn a_key_that_cannot_be_used_is_refused_with_the_reason() {
         let block = |label: &str| format!("-----BEGIN {label}-----\nAAAA\n-----END {label}-----\n");
         for (pem, says) in [
             (String::new(), "no PEM block"),

@@ -1,27 +1,24 @@
-//! Several instances, one sign-in: the port decides who leads, the others follow.
+//! Several instances, one sign-in: the instance that binds the callback port leads, the others follow.
 //!
 //! - A follower looks for tokens in the store every quarter of a second, and takes over when the leader is gone.
-//! - It shows the leader's address to its own client, which waits as well.
+//! - It shows the leader's URL to its own client, which waits as well.
 //!
 //! Flags: `--host`, `--callback-path`.
 //! Spec: npm mcp-remote 0.15.1 (coordinateAuth, PORT_CANDIDATES).
 
 use std::time::Duration;
 
-use serde_json::Value;
 use url::Url;
 
-use super::attempt::visiting;
 use super::callback::{Place, is_sibling};
 use super::error::{Failure, Step};
-use super::sign_in::StepUp;
-use super::{Authorizer, lock, scope};
+use super::{Authorizer, authorization_code, lock};
 use crate::log::Level;
 use crate::store::UnixMillis;
 use crate::url::shown;
 
 impl Authorizer {
-    /// npm's port: the one that was asked for, else that of the registration, else the one derived from the address.
+    /// npm's port: the configured one, else that of the registration, else the one derived from the server's URL.
     pub(super) fn place(&self) -> Place {
         let oauth = &self.config.oauth;
         let registered = self.store.client_info().and_then(|info| {
@@ -47,29 +44,30 @@ impl Authorizer {
         }
     }
 
-    /// Waits for the tokens of the instance that leads; false if it is gone.
-    pub(super) fn follow(&self, port: u16, begun: UnixMillis) -> Step<bool> {
-        let patience = millis(self.config.oauth.auth_timeout.max(LEAST_PATIENCE));
+    /// Waits for the tokens of the leader; false if it is gone.
+    pub(super) fn follow(&self, port: u16, began: UnixMillis) -> Step<bool> {
+        let timeout = self.config.oauth.auth_timeout.max(MIN_AUTH_TIMEOUT);
+        let timeout = UnixMillis::try_from(timeout.as_millis()).unwrap_or(UnixMillis::MAX);
         self.env.say(
             Level::Info,
             "another instance is signing in to this server; waiting for it",
         );
-        let mut told = false;
+        let mut has_shown_url = false;
         let mut missed = 0;
         loop {
-            if self.has_news() {
+            if self.has_new_tokens() {
                 return Ok(true);
             }
             let now = self.env.now();
-            if now.abs_diff(begun) >= patience {
+            if now.abs_diff(began) >= timeout {
                 let what = "another instance has not completed its sign-in in time";
                 return Err(Failure::new(what));
             }
-            if let Some(pending) = self.store.pending_sign_in(now).filter(|_| !told)
+            if let Some(pending) = self.store.pending_sign_in(now).filter(|_| !has_shown_url)
                 && let Ok(url) = Url::parse(&pending.authorization_url)
             {
-                self.env.show_url(&url, &visiting(&url));
-                told = true;
+                self.env.show_url(&url, &authorization_code::visiting(&url));
+                has_shown_url = true;
             }
             missed = if is_sibling(port, self.store.hash()) {
                 0
@@ -77,42 +75,32 @@ impl Authorizer {
                 missed + 1
             };
             if missed > 1 {
-                // It may have stored its tokens just before it left.
-                return Ok(self.has_news());
+                // It may have stored its tokens just before it exited.
+                return Ok(self.has_new_tokens());
             }
-            self.env.sleep(POLL);
+            self.env.sleep(POLL_INTERVAL);
         }
     }
 
-    /// Whether a person came back to another instance and it failed.
-    pub(super) fn has_failed_since(&self, begun: UnixMillis) -> bool {
-        let failed = self.store.notes().more.get(FAILED).and_then(Value::as_u64);
-        failed.is_some_and(|at| at >= begun && at <= self.env.now())
+    /// Whether the user came back to another instance and its sign-in failed.
+    pub(super) fn has_failed_since(&self, began: UnixMillis) -> bool {
+        let failed_at = self.store.notes().sign_in_failed_at;
+        failed_at.is_some_and(|at| at >= began && at <= self.env.now())
     }
 
-    /// Whether there are usable tokens that the server has not refused.
-    pub(super) fn has_news(&self) -> bool {
-        let tokens = self.fresh_tokens();
-        let cached = lock(&self.cached);
-        tokens.is_some_and(|tokens| {
-            // For a step-up, tokens that were only refreshed are no news.
-            let is_wider = |step_up: &StepUp| {
-                tokens.scope != step_up.before
-                    || scope::holds_all(tokens.scope.as_deref(), &step_up.needed)
-            };
-            tokens.is_usable(self.env.now())
-                && Some(&tokens.access_token) != cached.refused.as_ref()
-                && cached.step_up.as_ref().is_none_or(is_wider)
-        })
+    /// Whether there are usable tokens that the server has not refused and, in a step-up, that come from it.
+    pub(super) fn has_new_tokens(&self) -> bool {
+        let Some(tokens) = self.fresh_tokens() else {
+            return false;
+        };
+        let history = lock(&self.history);
+        let step_up = history.step_up.as_ref();
+        tokens.is_usable(self.env.now())
+            && Some(&tokens.access_token) != lock(&self.cache).refused.as_ref()
+            && step_up.is_none_or(|step_up| step_up.is_met_by(tokens.scope.as_deref()))
     }
 }
 
-fn millis(time: Duration) -> UnixMillis {
-    u64::try_from(time.as_millis()).unwrap_or(UnixMillis::MAX)
-}
-
-/// npm: followers wait for three minutes at least.
-const LEAST_PATIENCE: Duration = Duration::from_secs(180);
-pub(super) const POLL: Duration = Duration::from_millis(250);
-/// The member of our notes that holds when a person came back and the sign-in failed nevertheless.
-pub(super) const FAILED: &str = "sign_in_failed_at";
+/// npm: followers wait for at least three minutes.
+const MIN_AUTH_TIMEOUT: Duration = Duration::from_secs(180);
+pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(250);

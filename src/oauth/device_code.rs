@@ -1,8 +1,8 @@
-//! The device authorization grant: the person signs in on any device, with a code.
+//! The device authorization grant: the user signs in on any device, with a code.
 //!
-//! - The address and the code are said, the address with the code in it where the server gives one.
-//! - The server is asked as often as it allows: every 5 s unless it says otherwise, 5 s more after each `slow_down`, twice as
-//!   long after a failure of the network.
+//! - The URL and the code are printed; the URL contains the code where the server provides such a URL.
+//! - The token endpoint is polled as often as the server allows: every 5 s by default, 5 s slower after each `slow_down`, half
+//!   as often after each network error.
 //!
 //! Flags: `--device-code`.
 //! Spec: RFC 8628 3.1 to 3.5.
@@ -11,31 +11,72 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::error::{Failure, Step, of_answer};
-use super::token;
+use super::challenge::Challenge;
+use super::error::{Failure, Step, of_response};
+use super::registration::{self, Wanted};
+use super::{Authorizer, token};
 use crate::error::{Error, Kind};
 use crate::log::clean;
 use crate::secret::Secret;
 use crate::store::{Object, Tokens, UnixMillis};
 use crate::url::{from_network, shown};
 
-/// A device code that a person is asked to confirm.
+impl Authorizer {
+    pub(super) fn with_device_code(&self, challenge: &Challenge) -> Step<()> {
+        let discovered = self.discover(challenge.resource_metadata.as_ref())?;
+        let scope = self.requested_scope(&discovered, challenge);
+        let wanted = Wanted {
+            redirect_uri: None,
+            grant: GRANT,
+            scope: scope.as_deref(),
+        };
+        let (oauth, store) = (&self.config.oauth, &self.store);
+        let client = || registration::obtain(&*self.env, oauth, store, &discovered, wanted);
+        let mut client_now = client()?;
+        let issued = loop {
+            let endpoint = self.endpoint(&discovered, &client_now);
+            let begun = self.with_resource(&discovered, |resource| {
+                begin(endpoint, wanted.scope, resource, self.config.allow_http)
+            });
+            match begun {
+                Ok(issued) => break issued,
+                Err(failure) => {
+                    let scope = wanted.scope;
+                    if !registration::needs_replacement(store, &client_now, &failure, scope) {
+                        return Err(failure);
+                    }
+                    store.remove_client_info();
+                    client_now = client()?;
+                }
+            }
+        };
+        self.env.show_url(&issued.url, &issued.text);
+        let endpoint = self.endpoint(&discovered, &client_now);
+        let resource = self.resource(&discovered);
+        // Another instance may be first, with a code of its own.
+        let is_done = || self.has_new_tokens();
+        if let Some(tokens) = wait(endpoint, &issued, resource.as_deref(), is_done)? {
+            registration::bind(store, &discovered, &client_now);
+            self.finish_sign_in(tokens, &discovered, wanted.scope, challenge);
+        }
+        Ok(())
+    }
+}
+
+/// A device code that the user is asked to confirm.
 #[derive(Debug)]
-pub struct Issued {
+struct Issued {
     device_code: Secret,
-    /// Where the person goes.
-    pub url: Url,
-    /// What is said.
-    pub text: String,
+    /// What the user opens.
+    url: Url,
+    /// The message to the user.
+    text: String,
     interval: Duration,
     life: UnixMillis,
 }
 
-/// Asks for a device code.
-///
-/// # Errors
-/// If the server offers no such grant, or refuses.
-pub fn begin(
+/// Requests a device code.
+fn begin(
     endpoint: token::Endpoint<'_>,
     scope: Option<&str>,
     resource: Option<&str>,
@@ -43,7 +84,7 @@ pub fn begin(
 ) -> Step<Issued> {
     let Some(url) = endpoint.server.device_authorization_endpoint.clone() else {
         let what = format!(
-            "authorization server {} offers no device codes",
+            "authorization server {} does not support device codes",
             endpoint.server.name()
         );
         let error = Error::new(Kind::SignIn, what).with_hint("leave --device-code out");
@@ -52,11 +93,11 @@ pub fn begin(
     let mut form = Vec::new();
     form.extend(scope.map(|scope| ("scope", scope)));
     form.extend(resource.map(|resource| ("resource", resource)));
-    let doing = "asking for a device code";
-    let (request, answer) = token::post(endpoint, url, &form, doing)?;
-    let object = answer.object().unwrap_or_default();
-    if !(200..300).contains(&answer.status) || object.contains_key("error") {
-        return Err(of_answer(doing, &request, &answer));
+    let doing = "requesting a device code";
+    let (request, response) = token::post(endpoint, url, &form, doing)?;
+    let object = response.object().unwrap_or_default();
+    if !(200..300).contains(&response.status) || object.contains_key("error") {
+        return Err(of_response(doing, &request, &response));
     }
     read(&object, allow_http)
         .map_err(|why| Failure::new(format!("{doing} failed: {} {why}", shown(&request.url))))
@@ -69,16 +110,16 @@ fn read(object: &Object, allow_http: bool) -> Result<Issued, String> {
         Some(value) => value.as_u64(),
         None => None,
     };
-    let device_code = text("device_code").ok_or("answered without a device_code")?;
+    let device_code = text("device_code").ok_or("responded without a device_code")?;
     let code = clean(
-        text("user_code").ok_or("answered without a user_code")?,
+        text("user_code").ok_or("responded without a user_code")?,
         100,
     );
-    // The older name is still about (RFC 8628 was a draft for long).
+    // `verification_url` is the name in early drafts of RFC 8628; some servers still use it.
     let plain = text("verification_uri").or(text("verification_url"));
-    let plain = plain.ok_or("answered without a verification_uri")?;
+    let plain = plain.ok_or("responded without a verification_uri")?;
     let plain = from_network(plain, allow_http)
-        .map_err(|why| format!("gave an address that is refused: {why}"))?;
+        .map_err(|why| format!("returned a URL that is refused: {why}"))?;
     let complete = text("verification_uri_complete")
         .and_then(|text| from_network(text, allow_http).ok())
         .unwrap_or_else(|| plain.clone());
@@ -94,11 +135,8 @@ fn read(object: &Object, allow_http: bool) -> Result<Issued, String> {
     })
 }
 
-/// Waits until the person has confirmed the code. No tokens, if `is_done` says that they are not needed any more.
-///
-/// # Errors
-/// If the person declines or does not come in time.
-pub fn wait(
+/// Waits until the user has confirmed the code. No tokens if `is_done` becomes true first.
+fn wait(
     endpoint: token::Endpoint<'_>,
     issued: &Issued,
     resource: Option<&str>,
@@ -135,7 +173,7 @@ pub fn wait(
 }
 
 /// `grant_type` of this grant.
-pub const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
+const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
 #[cfg(test)]
 mod tests {
@@ -198,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_without_its_parts_is_refused() {
+    fn a_response_without_its_members_is_refused() {
         for bad in [
             "{}",
             r#"{"device_code":"d","user_code":"A"}"#,

@@ -1,4 +1,4 @@
-//! `Environment`: what the flow needs from outside, so that tests can replace it.
+//! `Environment`: the network, clock, browser and messages of a sign-in, so that tests can replace them.
 //!
 //! The flow is straight-line code that calls it; the real one is `transport/fetch.rs`.
 //!
@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use url::Url;
 
 use super::browser::Opened;
@@ -14,12 +16,12 @@ use crate::log::Level;
 use crate::secret::Secret;
 use crate::store::{Object, UnixMillis};
 
-/// The outside.
+/// What a sign-in needs from outside.
 pub trait Environment: Send + Sync {
     /// One HTTP request, bounded to 1 MiB and 10 s.
     ///
     /// # Errors
-    /// `Network` and `Timeout` may pass; anything else will not get better.
+    /// `Network` and `Timeout` errors are temporary; any other is final.
     fn fetch(&self, fetch: &Fetch) -> std::result::Result<Fetched, Unanswered>;
     /// Milliseconds since 1970.
     fn now(&self) -> UnixMillis;
@@ -28,25 +30,35 @@ pub trait Environment: Send + Sync {
     /// Fills the buffer from the operating system's generator.
     ///
     /// # Errors
-    /// If it has none to give.
+    /// If the generator fails.
     fn random(&self, buffer: &mut [u8]) -> Result<()>;
     /// Opens a browser.
     fn open_browser(&self, url: &Url) -> Opened;
-    /// Tells the person.
+    /// Logs a message for the user.
     fn say(&self, level: Level, text: &str);
-    /// The address a person must open; said before a browser is opened.
+    /// Shows the URL that the user must open; called before a browser is opened.
     fn show_url(&self, url: &Url, text: &str);
-    /// There are new tokens: requests may leave.
+    /// There are new tokens: requests can be sent.
     fn signed_in(&self);
-    /// A step of the sign-in was done: what was found.
+    /// A step of the sign-in was done, with this result.
     fn found(&self, step: &'static str, what: &str);
-    /// Whether a person sits at our terminal: then a browser may be opened at any time, and an address can be pasted.
+    /// Whether the user runs us at a terminal: then a browser may be opened at any time, and a URL can be pasted.
     fn is_by_hand(&self) -> bool;
-    /// The next line that person has pasted, if there is one.
+    /// The next line that the user has pasted, if any.
     fn pasted(&self) -> Option<String>;
 }
 
-/// Why a request has no answer.
+/// 32 random bytes as 43 characters that fit a URL, a file name and a PKCE verifier (RFC 7636 4.1).
+///
+/// # Errors
+/// If the operating system has no random bytes.
+pub fn random_text(env: &dyn Environment) -> Result<String> {
+    let mut bytes = [0; 32];
+    env.random(&mut bytes)?;
+    Ok(URL_SAFE_NO_PAD.encode(bytes))
+}
+
+/// Why a request has no response.
 #[derive(Debug)]
 pub struct Unanswered {
     /// The reason.
@@ -75,11 +87,11 @@ pub struct Fetch {
     pub authorization: Option<Secret>,
     /// Whether redirects are followed: only for documents, which carry no credentials.
     pub follow: bool,
-    /// Whether the person named this address, so that it may be anywhere.
+    /// Whether the user configured this URL, so that it may be on any network.
     pub trusted: bool,
 }
 
-/// The members of forms that nobody else may see.
+/// The secret members of forms.
 const SECRET_MEMBERS: [&str; 7] = [
     "client_assertion",
     "client_secret",
@@ -113,7 +125,7 @@ impl Fetch {
         }
     }
 
-    /// Whether it redeems what is good for once: a code (RFC 6749 4.1.2), a refresh token that rotates (RFC 9700 4.14.2).
+    /// Whether it redeems something that is valid once: a code (RFC 6749 4.1.2), a refresh token that rotates (RFC 9700 4.14.2).
     pub fn is_good_for_once(&self) -> bool {
         let Content::Form(form) = &self.body else {
             return false;
@@ -122,7 +134,7 @@ impl Fetch {
         names.any(|name| matches!(name, Some("code" | "refresh_token")))
     }
 
-    /// Text from the server without what it was sent in confidence.
+    /// Text from the server with the secrets of the request replaced.
     pub fn without_secrets(&self, text: &str) -> String {
         let mut secrets = Vec::new();
         if let Some(authorization) = &self.authorization {
@@ -141,7 +153,7 @@ impl Fetch {
                 }
             }
         }
-        // What is short is no secret, and may be any word of a sentence.
+        // A short value is not a secret, and may be any word of a sentence.
         secrets.retain(|secret| secret.len() > 3);
         let without = |text: String, secret: &String| text.replace(secret, "(redacted)");
         secrets.iter().fold(text.to_owned(), without)
@@ -159,7 +171,7 @@ impl Fetch {
     }
 }
 
-/// An answer, whatever its status.
+/// A response, whatever its status.
 #[derive(Debug, Clone)]
 pub struct Fetched {
     /// The status.

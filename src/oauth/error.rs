@@ -1,10 +1,10 @@
-//! Why a step of the sign-in failed, as far as it matters for what is done next.
+//! Why a step of the sign-in failed, and whether it is retried.
 //!
-//! - A passing failure (the network, 429, 5xx) is tried again a few times, opens no browser and discards nothing.
-//! - What redeems a code or a refresh token is not sent again where its answer was lost: the server may have redeemed it, may
-//!   still be at it, and takes the second one for a theft.
-//! - An OAuth error code is branched on by its name (RFC 6749 5.2).
-//! - A server that repeats what it was sent makes us repeat no secret.
+//! - A temporary failure (network, 429, 5xx) is retried twice, opens no browser and discards nothing.
+//! - A request that redeems a code or a refresh token is not sent again if its response was lost: the server may have redeemed
+//!   it, and would treat the second request as theft.
+//! - OAuth errors are told apart by their code (RFC 6749 5.2).
+//! - Error text from the server is shown without the secrets of the request.
 //!
 //! Spec: RFC 6749 4.1.2, 5.2; RFC 9700 4.14.2; RFC 9110 9.2.2, 15.6 (5xx; 15.6.5: a gateway's), RFC 6585 4 (429).
 
@@ -19,28 +19,28 @@ use crate::url::shown;
 /// Why a step failed.
 #[derive(Debug)]
 pub enum Failure {
-    /// It may work later; nothing is wrong with what we hold.
+    /// Temporary: nothing is wrong with what is stored.
     Passing(Error),
-    /// The authorization server said no, with this code.
+    /// The authorization server refused, with this error code.
     Refused(String, Error),
-    /// Anything else: it will not get better by itself.
+    /// Any other failure.
     Final(Error),
 }
 
 impl Failure {
-    /// A failure for good, in one sentence.
+    /// A final failure.
     pub fn new(what: impl Into<String>) -> Failure {
         Failure::Final(Error::new(Kind::SignIn, what))
     }
 
-    /// The sentence.
+    /// The error.
     pub fn into_error(self) -> Error {
         match self {
             Failure::Passing(error) | Failure::Refused(_, error) | Failure::Final(error) => error,
         }
     }
 
-    /// The sentence.
+    /// The error.
     pub fn error(&self) -> &Error {
         match self {
             Failure::Passing(error) | Failure::Refused(_, error) | Failure::Final(error) => error,
@@ -55,7 +55,7 @@ impl Failure {
         }
     }
 
-    /// Whether the registration is not known any more (RFC 6749 5.2).
+    /// Whether the server does not know the client (RFC 6749 5.2).
     pub fn is_unknown_client(&self) -> bool {
         matches!(self.code(), Some("invalid_client" | "unauthorized_client"))
     }
@@ -73,30 +73,30 @@ impl From<Error> for Failure {
 /// The result of a step.
 pub type Step<T> = Result<T, Failure>;
 
-/// Whether a status says "not now".
+/// Whether a status is temporary.
 pub fn is_passing(status: u16) -> bool {
     status == 429 || status >= 500
 }
 
-/// Fetches; what may pass is tried again twice, with growing pauses, as long as that takes no longer than a lease lasts.
+/// Sends a request; retries a temporary failure twice, with growing pauses, within the time of a lease.
 ///
 /// # Errors
-/// If it did not pass. An answer with any other status is no error here.
+/// If it still fails. A response with any other status is not an error here.
 pub fn fetch(env: &dyn Environment, request: &Fetch, what: &str) -> Step<Fetched> {
     let mut pause = FIRST_PAUSE;
     let mut tries = 0;
     let began = env.now();
     let is_spent = |may_have_arrived| may_have_arrived && request.is_good_for_once();
-    let answer = loop {
+    let response = loop {
         tries += 1;
         let fetched = env.fetch(request);
         let is_early = env.now().saturating_sub(began) <= LAST_TRY;
         let again = tries <= RETRIES && is_early;
         let wait = match fetched {
-            Ok(answer) if !is_passing(answer.status) => return Ok(answer),
-            Ok(answer) => match answer.retry_after.unwrap_or(pause) {
-                wait if again && wait <= MOST_PAUSE && !is_spent(answer.status == LOST) => wait,
-                _ => break answer,
+            Ok(response) if !is_passing(response.status) => return Ok(response),
+            Ok(response) => match response.retry_after.unwrap_or(pause) {
+                wait if again && wait <= MAX_PAUSE && !is_spent(response.status == LOST) => wait,
+                _ => break response,
             },
             Err(unanswered) => {
                 let is_spent = is_spent(unanswered.may_have_arrived);
@@ -111,32 +111,36 @@ pub fn fetch(env: &dyn Environment, request: &Fetch, what: &str) -> Step<Fetched
     };
     let error = Error::new(
         Kind::SignIn,
-        format!("{what} {} answered {}", shown(&request.url), answer.status),
+        format!(
+            "{what} {} answered {}",
+            shown(&request.url),
+            response.status
+        ),
     )
-    .with_retry_after(answer.retry_after.map(|after| after.as_secs()));
-    Err(Failure::Passing(with_detail(error, request, &answer)))
+    .with_retry_after(response.retry_after.map(|after| after.as_secs()));
+    Err(Failure::Passing(with_detail(error, request, &response)))
 }
 
-/// A gateway says so of a server that has the request and has not answered in time.
+/// A gateway sends this when the server has the request and has not responded in time.
 const LOST: u16 = 504;
 const RETRIES: u32 = 2;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const MOST_PAUSE: Duration = Duration::from_secs(5);
-/// No try begins much later than this after the first: 10 s, a pause and 10 s more are within the 30 s of a lease.
+const MAX_PAUSE: Duration = Duration::from_secs(5);
+/// No retry begins later than this after the first request: 10 s, a pause and 10 s more are within the 30 s of a lease.
 const LAST_TRY: UnixMillis = 10_000;
 
-/// The error an answer holds, in words: the server's own code and description, else its status.
-pub fn of_answer(doing: &str, request: &Fetch, answer: &Fetched) -> Failure {
-    let object = answer.object().unwrap_or_default();
+/// The error of a response: the server's error code and description, else its status.
+pub fn of_response(doing: &str, request: &Fetch, response: &Fetched) -> Failure {
+    let object = response.object().unwrap_or_default();
     let code = object.get("error").and_then(|code| code.as_str());
     let Some(code) = code.map(|code| clean(&request.without_secrets(code), 100)) else {
         let what = format!(
             "{doing} failed: {} answered {}",
             shown(&request.url),
-            answer.status
+            response.status
         );
-        let error = with_detail(Error::new(Kind::SignIn, what), request, answer);
-        return if is_passing(answer.status) {
+        let error = with_detail(Error::new(Kind::SignIn, what), request, response);
+        return if is_passing(response.status) {
             Failure::Passing(error)
         } else {
             Failure::Final(error)
@@ -146,7 +150,7 @@ pub fn of_answer(doing: &str, request: &Fetch, answer: &Fetched) -> Failure {
     let error = Error::new(Kind::SignIn, refusal(doing, &code, description.as_deref()));
     // Temporary by their definition, whatever the status (RFC 6749 4.1.2.1).
     let passing = matches!(code.as_str(), "temporarily_unavailable" | "server_error");
-    if passing || is_passing(answer.status) {
+    if passing || is_passing(response.status) {
         Failure::Passing(error)
     } else {
         Failure::Refused(code, error)
@@ -167,9 +171,9 @@ fn described(object: &Object) -> Option<&str> {
     object.get("error_description")?.as_str()
 }
 
-/// What a server says that speaks no OAuth: its first line, told to the client and not logged.
-fn with_detail(error: Error, request: &Fetch, answer: &Fetched) -> Error {
-    let text = request.without_secrets(answer.body.expose().trim_start());
+/// Adds the first line of a response that is not an OAuth error; it is sent to the client and not logged.
+fn with_detail(error: Error, request: &Fetch, response: &Fetched) -> Error {
+    let text = request.without_secrets(response.body.expose().trim_start());
     let line = clean(text.lines().next().unwrap_or_default(), 120);
     if line.is_empty() || line.starts_with('<') {
         error
@@ -204,9 +208,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_good_for_once_is_not_sent_again_where_its_answer_was_lost() {
+    fn what_is_valid_once_is_not_sent_again_if_its_response_was_lost() {
         let lost = |may_have_arrived| Unanswered {
-            error: Error::new(Kind::Timeout, "no answer in time"),
+            error: Error::new(Kind::Timeout, "no response in time"),
             may_have_arrived,
         };
         for (text, may_have_arrived, sent) in [

@@ -1,122 +1,83 @@
 //! Sign-in: OAuth 2.1 as MCP uses it, one file per standard.
 //!
 //! ```text
-//!  a lane ─▶ bearer() ─▶ request ─▶ 401/403 ─▶ recover() ─▶ again
-//!                                                 │ a person is needed
+//!  worker ─▶ bearer() ─▶ request ─▶ 401/403 ─▶ recover() ─▶ again
+//!                                                 │ the user must sign in
 //!                                  bridge ◀───────┘
 //!                                     └─▶ sign-in thread: sign_in() ─▶ discovery ─▶ registration ─▶ browser ─▶ tokens
 //! ```
 //!
 //! [`Authorizer`] holds the tokens of one server and gets new ones:
-//! - nothing is asked for before the server has answered 401 or 403;
+//! - no OAuth request is sent before the server has returned 401 or 403;
 //! - tokens are read again from the store, which other instances share, at least every second;
 //! - one refresh at a time, in this process and across processes; the newest tokens are stored before they are used;
-//! - a passing failure discards nothing and opens no browser; tokens are never sent to another issuer than theirs.
+//! - a temporary failure discards nothing and opens no browser; tokens are never sent to another issuer than theirs.
 //!
 //! Flags: `--use-id-token`, `--client-assertion-key`.
 //! Spec: MCP 2025-03-26, 2025-06-18, 2025-11-25, 2026-07-28 basic/authorization; the standards are named in their files.
 
-mod arrival;
-mod attempt;
 mod authorization_code;
 pub mod browser;
 pub mod callback;
 pub mod challenge;
 mod client_auth;
-mod client_credentials;
 mod coordination;
 mod device_code;
 pub(crate) mod discovery;
 pub mod environment;
 pub(crate) mod error;
-mod pkce;
 mod refresh;
 mod registration;
-mod renewal;
 mod resource_indicator;
-mod revocation;
+pub(crate) mod revocation;
 mod scope;
 #[cfg(test)]
 mod scripted_environment;
 mod sign_in;
-pub(crate) mod sign_out;
 #[cfg(test)]
 mod tests;
 pub(crate) mod token;
 mod token_cache;
-mod under_way;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
-use serde_json::Value;
 use url::Url;
 
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::log::{Level, clean};
 use crate::secret::Secret;
-use crate::store::{Store, Tokens, UnixMillis};
+use crate::store::Store;
 use challenge::Challenge;
 use client_auth::Key;
 use discovery::Discovered;
 use discovery::server_metadata::ServerMetadata;
 use environment::Environment;
 use error::{Failure, Step};
+use refresh::RefreshState;
 use registration::Client;
-use renewal::Failed;
-use sign_in::StepUp;
-use under_way::Counter;
+use sign_in::History;
+use token_cache::{Counter, TokenCache};
 
-/// Gets, keeps and renews the tokens of one server. Shared by all threads.
+/// Gets, keeps and refreshes the tokens of one server. Shared by all threads.
 pub struct Authorizer {
     env: Box<dyn Environment>,
     config: Config,
     store: Arc<Store>,
     key: Option<Key>,
-    cached: Mutex<Cached>,
-    /// Held by whoever is getting new tokens without a person.
-    turn: Mutex<Turn>,
-    sign_ins: Mutex<Vec<UnixMillis>>,
-    /// How many token requests are under way whose answer must not be lost.
+    cache: Mutex<TokenCache>,
+    /// Locked during a refresh.
+    refresh: Mutex<RefreshState>,
+    history: Mutex<History>,
     under_way: Counter,
 }
 
-#[derive(Default)]
-struct Cached {
-    tokens: Option<Tokens>,
-    read_at: Option<UnixMillis>,
-    /// The access token that the server refused and that no refresh can help.
-    refused: Option<Secret>,
-    /// What the sign-in under way is to widen.
-    step_up: Option<StepUp>,
-    /// The last token that the server accepted.
-    accepted: Option<Secret>,
-    /// When it was last noted that the server accepts the sign-in.
-    noted_at: Option<UnixMillis>,
-    /// The scope that the last step-up asked for, and when it ended.
-    stepped_up: Option<(String, UnixMillis)>,
-    warned_of_id_token: bool,
-}
-
-#[derive(Default)]
-struct Turn {
-    discovered: Option<Discovered>,
-    /// The last tokens got without a person, and when: if the server refuses them too, another refresh will not help.
-    renewed: Option<(Secret, UnixMillis)>,
-    /// The last failure: it is not provoked again by each waiting request.
-    failed: Option<Failed>,
-    /// The access token that only a person can replace.
-    hopeless: Option<Secret>,
-    /// When tokens were renewed of late.
-    renewals: Vec<UnixMillis>,
-}
-
-/// What is to be done about a refusal.
+/// What to do after a refusal.
 #[derive(Debug)]
 pub enum Recovered {
     /// There is another token: send the request again.
     Again,
-    /// A person must sign in.
+    /// The user must sign in.
     NeedsSignIn,
 }
 
@@ -124,21 +85,21 @@ impl Authorizer {
     /// An authorizer for the server of this configuration.
     ///
     /// # Errors
-    /// If the key of `--client-assertion-key` cannot be used, or `--static-oauth-client-info` holds no client.
+    /// If the key of `--client-assertion-key` or the client of `--static-oauth-client-info` is invalid.
     pub fn new(
         env: Box<dyn Environment>,
         config: &Config,
         store: Arc<Store>,
         key: Option<&Secret>,
     ) -> Result<Authorizer> {
-        let known = registration::static_client(&config.oauth).map_err(Failure::into_error)?;
+        let client = registration::static_client(&config.oauth).map_err(Failure::into_error)?;
         let key = key.map(Key::from_pem).transpose().map_err(|why| {
             Error::new(
                 Kind::Config,
                 format!("the file of --client-assertion-key cannot be used: {why}"),
             )
         })?;
-        if key.is_some() && known.is_none() && config.oauth.client_metadata_url.is_none() {
+        if key.is_some() && client.is_none() && config.oauth.client_metadata_url.is_none() {
             let what = "--client-assertion-key needs the client it belongs to";
             return Err(Error::new(Kind::Usage, what)
                 .with_hint("add --static-oauth-client-info '{\"client_id\":\"…\"}'"));
@@ -148,30 +109,30 @@ impl Authorizer {
             config: config.clone(),
             store,
             key,
-            cached: Mutex::default(),
-            turn: Mutex::default(),
-            sign_ins: Mutex::default(),
+            cache: Mutex::default(),
+            refresh: Mutex::default(),
+            history: Mutex::default(),
             under_way: Counter::default(),
         })
     }
 
-    /// The token as it is, not renewed.
+    /// The token as it is, without a refresh.
     pub fn present_bearer(&self) -> Option<Secret> {
         self.bearer_of(&self.tokens()?)
     }
 
-    /// The token to send, renewed ahead of its end; nothing if there has been no sign-in.
+    /// The token to send, refreshed ahead of its end; `None` before the first sign-in.
     ///
-    /// A renewal that fails leaves the old token: the server decides what it is worth.
+    /// If the refresh fails, the old token is sent: the server decides whether it is still valid.
     pub fn bearer(&self) -> Option<Secret> {
         let tokens = self.tokens()?;
         let now = self.env.now();
-        let can_renew = tokens.refresh_token.is_some() || self.config.oauth.client_credentials;
-        let ends_soon = can_renew && self.ends_soon(&tokens, now);
-        // As long as it lasts, nobody waits for a refresh that somebody else is at.
-        let is_renewed = ends_soon && !tokens.is_expired(now, 0) && self.is_renewing();
-        if ends_soon && !is_renewed && !self.was_renewed(&tokens) {
-            match self.renew(&tokens, None) {
+        let can_refresh = tokens.refresh_token.is_some() || self.config.oauth.client_credentials;
+        let ends_soon = can_refresh && self.ends_soon(&tokens, now);
+        // While the old token is valid, nobody waits for a refresh on another thread.
+        let is_refreshing = ends_soon && !tokens.is_expired(now, 0) && self.is_refreshing();
+        if ends_soon && !is_refreshing && !self.was_refreshed(&tokens) {
+            match self.refresh(&tokens, None) {
                 Ok(Recovered::Again) => return self.bearer_of(&self.fresh_tokens()?),
                 Ok(Recovered::NeedsSignIn) => {}
                 Err(failure) => self.env.say(
@@ -183,60 +144,56 @@ impl Authorizer {
         self.bearer_of(&tokens)
     }
 
-    /// The server refused a request that carried `used`, with a 401, or with a 403 that asks for more scope.
+    /// The server refused a request that carried `used`, with 401, or with 403 and a challenge for more scope.
     ///
     /// # Errors
-    /// If new tokens could not be had just now, for a reason that may pass.
+    /// If new tokens cannot be obtained now, for a reason that may pass, or if a step-up has not helped.
     pub(crate) fn recover(&self, used: Option<&Secret>, challenge: &Challenge) -> Step<Recovered> {
         let tokens = self.fresh_tokens();
-        let now = tokens.as_ref().and_then(|tokens| self.bearer_of(tokens));
-        if now.is_some() && now.as_ref() != used {
+        let current = tokens.as_ref().and_then(|tokens| self.bearer_of(tokens));
+        if current.is_some() && current.as_ref() != used {
             return Ok(Recovered::Again);
         }
-        let step_up = challenge.is_insufficient_scope();
-        if step_up && self.was_in_vain(challenge) {
-            let wanted = match &challenge.scope {
+        let is_step_up = challenge.is_insufficient_scope();
+        if is_step_up && self.has_just_stepped_up(challenge) {
+            let needed = match &challenge.scope {
                 Some(scope) => format!("scope \"{}\"", clean(scope, 200)),
                 None => "more scope".to_owned(),
             };
-            let what = format!("the server wants {wanted}, and signing in has not given it");
+            let what = format!("the server requires {needed}, and a sign-in did not grant it");
             return Err(Failure::new(what));
         }
-        let needs_person = |authorizer: &Authorizer| {
-            lock(&authorizer.cached).refused = tokens.as_ref().map(|t| t.access_token.clone());
-            Ok(Recovered::NeedsSignIn)
+        let recovered = match &tokens {
+            _ if self.config.oauth.client_credentials => {
+                self.refresh_if_useful(&tokens.clone().unwrap_or_default(), used, challenge)?
+            }
+            Some(tokens) if tokens.refresh_token.is_some() && !is_step_up => {
+                self.refresh_if_useful(tokens, used, challenge)?
+            }
+            _ => Recovered::NeedsSignIn,
         };
-        let renewable = match &tokens {
-            _ if self.config.oauth.client_credentials => tokens.clone().unwrap_or_default(),
-            Some(tokens) if tokens.refresh_token.is_some() && !step_up => tokens.clone(),
-            _ => return needs_person(self),
-        };
-        // A token that has worked has ended; one that never did will not be better the next time.
-        let has_worked = used.is_some() && lock(&self.cached).accepted.as_ref() == used;
-        if self.was_renewed(&renewable) && !has_worked {
-            return needs_person(self);
+        if matches!(recovered, Recovered::NeedsSignIn) {
+            lock(&self.cache).refused = tokens.map(|tokens| tokens.access_token);
         }
-        match self.renew(&renewable, Some(challenge)) {
-            Ok(Recovered::Again) => Ok(Recovered::Again),
-            Ok(Recovered::NeedsSignIn) => needs_person(self),
-            Err(failure) => Err(failure),
-        }
+        Ok(recovered)
     }
 
-    /// Whether a person has been asked for this scope already, not long ago: the server will not be content the next time.
-    fn was_in_vain(&self, challenge: &Challenge) -> bool {
-        let now = self.env.now();
-        let wanted = challenge.scope.as_deref().unwrap_or_default();
-        let cached = lock(&self.cached);
-        cached.stepped_up.as_ref().is_some_and(|(asked, at)| {
-            let mut words = wanted.split_whitespace();
-            let covers = words.all(|word| asked.split_whitespace().any(|known| known == word));
-            covers && at.abs_diff(now) < STEP_UP_AGAIN
-        })
+    /// Refreshes, unless the refused tokens come from a refresh and were never accepted: another one would not help.
+    fn refresh_if_useful(
+        &self,
+        tokens: &crate::store::Tokens,
+        used: Option<&Secret>,
+        challenge: &Challenge,
+    ) -> Step<Recovered> {
+        let was_accepted = used.is_some() && lock(&self.cache).accepted.as_ref() == used;
+        if self.was_refreshed(tokens) && !was_accepted {
+            return Ok(Recovered::NeedsSignIn);
+        }
+        self.refresh(tokens, Some(challenge))
     }
 
-    fn is_renewing(&self) -> bool {
-        matches!(self.turn.try_lock(), Err(TryLockError::WouldBlock))
+    fn is_refreshing(&self) -> bool {
+        matches!(self.refresh.try_lock(), Err(TryLockError::WouldBlock))
     }
 
     fn endpoint<'a>(
@@ -253,22 +210,16 @@ impl Authorizer {
         }
     }
 
-    fn resource(&self, discovered: &Discovered) -> Option<String> {
-        let is_refused = self.store.notes().omit_resource == Some(true);
-        resource_indicator::choose(&self.config.oauth, discovered.resource(), is_refused)
-    }
-
-    /// The scope to ask for. A step-up asks for what is granted already, too.
+    /// The scope that this resource needs. A step-up adds the scope that is already granted.
     fn scope(&self, discovered: &Discovered, challenge: &Challenge) -> Option<String> {
         let pinned = registration::pinned_scope(&self.config.oauth);
         let remembered = self.store.notes().scope;
         let granted = self.store.tokens().and_then(|tokens| tokens.scope);
+        let resource = discovered.resource();
         scope::choose(&scope::Sources {
             pinned: pinned.as_deref(),
             challenge: challenge.scope.as_deref(),
-            resource: discovered
-                .resource()
-                .and_then(|resource| resource.scopes.as_deref()),
+            resource: resource.and_then(|resource| resource.scopes.as_deref()),
             remembered: remembered.as_deref(),
             granted: granted
                 .as_deref()
@@ -276,8 +227,17 @@ impl Authorizer {
         })
     }
 
-    /// Finds the authorization server; the place the challenge named is remembered for later refreshes.
-    fn discover(&self, told: Option<&Url>) -> Step<Discovered> {
+    /// The scope to request from the user, with `offline_access` where that is offered.
+    fn requested_scope(&self, discovered: &Discovered, challenge: &Challenge) -> Option<String> {
+        let scope = self.scope(discovered, challenge);
+        match registration::pinned_scope(&self.config.oauth) {
+            Some(_) => scope,
+            None => scope::with_offline_access(scope, discovered.server.scopes.as_deref()),
+        }
+    }
+
+    /// Finds the authorization server. The `resource_metadata` of the challenge is remembered for later refreshes.
+    fn discover(&self, resource_metadata: Option<&Url>) -> Step<Discovered> {
         if let Some(endpoint) = &self.config.oauth.token_endpoint {
             return Ok(Discovered {
                 resource: None,
@@ -288,23 +248,17 @@ impl Authorizer {
                 authorization_server: endpoint.origin().ascii_serialization(),
             });
         }
-        let notes = self.store.notes();
-        let known = notes.more.get(TOLD).and_then(Value::as_str);
-        let known = known.and_then(|text| Url::parse(text).ok());
-        let discovered = discovery::discover(&*self.env, &self.config, told.or(known.as_ref()))?;
-        if let Some(told) = told {
-            self.store.update_notes(|notes| {
-                notes.more.insert(TOLD.to_owned(), told.as_str().into());
-            });
+        let known = self.store.notes().resource_metadata_url;
+        let known = known.and_then(|text| Url::parse(&text).ok());
+        let url = resource_metadata.or(known.as_ref());
+        let discovered = discovery::discover(&*self.env, &self.config, url)?;
+        if let Some(url) = resource_metadata {
+            self.store
+                .update_notes(|notes| notes.resource_metadata_url = Some(url.to_string()));
         }
         Ok(discovered)
     }
 }
-
-/// After so long a person may have been given what they were refused.
-const STEP_UP_AGAIN: UnixMillis = 600_000;
-/// The member of our notes that holds where the resource metadata is.
-const TOLD: &str = "resource_metadata_url";
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

@@ -1,12 +1,12 @@
 //! Which client id to use, and how to get one.
 //!
-//! In this order: a client registered by hand; the address of a metadata document, where the authorization server takes
-//! such; a registration made earlier with this issuer; a new registration; else a sentence that says what to obtain.
+//! In this order: a client registered by hand; the URL of a metadata document, where the authorization server supports it;
+//! an earlier registration with this issuer; a new registration; otherwise an error that says what to obtain.
 //! - A client registered by hand is bound to the issuer it first signed in at.
-//! - A registration is bound to its issuer and to its redirect URI; it is replaced when either changes, or when the server does
-//!   not know it any more.
+//! - A registration is bound to its issuer and to its redirect URI; it is replaced when either changes, or when the server
+//!   no longer knows it.
 //! - It is made for all scopes of the resource, because many servers hold a client to the scope it registered with: a step-up
-//!   then needs no other client. Where the server does not allow that, it is made for what will be asked for.
+//!   then needs no other client. Where the server does not allow that, it is made for the requested scope.
 //!
 //! Flags: `--static-oauth-client-info`, `--static-oauth-client-metadata`, `--client-metadata-url`.
 //! Spec: RFC 7591 2, 3; MCP 2026-07-28 basic/authorization/client-registration; npm mcp-remote 0.15.1 (body, methods).
@@ -15,24 +15,23 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::discovery::Discovered;
-use super::discovery::issuer;
 use super::environment::{Content, Environment, Fetch};
-use super::error::{Failure, Step, fetch, of_answer};
+use super::error::{Failure, Step, fetch, of_response};
 use super::scope;
 use crate::config::OAuth;
 use crate::error::{Error, Kind};
 use crate::log::clean;
 use crate::secret::Secret;
-use crate::store::{ClientInfo, Object, Store};
+use crate::store::{ClientInfo, Object, StaticClient, Store, same_issuer};
 
-/// As whom we speak.
+/// The OAuth client.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Client {
     /// The client id.
     pub id: String,
     /// Its secret, if it has one.
     pub secret: Option<Secret>,
-    /// How it was registered to prove itself.
+    /// The authentication method it was registered with.
     pub auth_method: Option<String>,
     /// Where it comes from.
     pub origin: Origin,
@@ -50,16 +49,6 @@ pub enum Origin {
     Stored,
     /// A registration made just now.
     Fresh,
-}
-
-impl Origin {
-    /// Whether a new registration can take its place.
-    pub fn is_replaceable(self) -> bool {
-        match self {
-            Origin::Stored => true,
-            Origin::Static | Origin::Document | Origin::Fresh => false,
-        }
-    }
 }
 
 impl Client {
@@ -80,14 +69,14 @@ pub struct Wanted<'a> {
     pub redirect_uri: Option<&'a str>,
     /// The grant besides `refresh_token`.
     pub grant: &'a str,
-    /// The scope that will be asked for.
+    /// The scope that will be requested.
     pub scope: Option<&'a str>,
 }
 
-/// The client that is known already, without asking anybody. A redirect URI of `None` fits every registration.
+/// The client that is already known. A redirect URI of `None` fits every registration.
 ///
 /// # Errors
-/// If `--static-oauth-client-info` holds no client.
+/// If `--static-oauth-client-info` is not a client, or belongs to another issuer.
 pub fn known(
     oauth: &OAuth,
     store: &Store,
@@ -145,16 +134,16 @@ fn check_issuer(
     client: &Client,
 ) -> Step<()> {
     let notes = store.notes();
-    let bound = notes.more.get(BOUND).and_then(Value::as_object);
+    let bound = notes.static_client.as_ref();
     let known = bound
-        .filter(|bound| bound.get("client_id").and_then(Value::as_str) == Some(&client.id))
-        .and_then(|bound| bound.get("issuer").and_then(Value::as_str));
+        .filter(|bound| bound.client_id == client.id)
+        .map(|bound| bound.issuer.as_str());
     let found = discovered.issuer();
     let accepted = oauth.accept_issuer.as_deref();
     match known {
         Some(known)
-            if !issuer::same(known, found)
-                && accepted.is_none_or(|accepted| !issuer::same(accepted, found)) =>
+            if !same_issuer(known, found)
+                && accepted.is_none_or(|accepted| !same_issuer(accepted, found)) =>
         {
             let (known, found) = (clean(known, 200), clean(found, 200));
             let what = format!(
@@ -168,18 +157,16 @@ fn check_issuer(
     }
 }
 
-/// Remembers whom a client registered by hand belongs to: it has signed in there.
+/// Binds a client registered by hand to the issuer it has signed in at.
 pub fn bind(store: &Store, discovered: &Discovered, client: &Client) {
     if client.origin == Origin::Static {
-        let bound = json!({"client_id": client.id, "issuer": discovered.issuer()});
-        store.update_notes(|notes| {
-            notes.more.insert(BOUND.to_owned(), bound);
-        });
+        let bound = StaticClient {
+            client_id: client.id.clone(),
+            issuer: discovered.issuer().to_owned(),
+        };
+        store.update_notes(|notes| notes.static_client = Some(bound));
     }
 }
-
-/// The member of our notes that holds it.
-const BOUND: &str = "static_client";
 
 /// Registers a client and stores it.
 ///
@@ -207,31 +194,31 @@ pub fn register(
     let doing = "registering a client";
     let whole = whole_scope(discovered, wanted);
     let mut request = request_for(whole.as_deref());
-    let mut answer = fetch(env, &request, "the registration endpoint")?;
-    if answer.status == 400 && whole.as_deref() != wanted.scope {
+    let mut response = fetch(env, &request, "the registration endpoint")?;
+    if response.status == 400 && whole.as_deref() != wanted.scope {
         request = request_for(wanted.scope);
-        answer = fetch(env, &request, "the registration endpoint")?;
+        response = fetch(env, &request, "the registration endpoint")?;
     }
-    if !(200..300).contains(&answer.status) {
-        let failure = of_answer(doing, &request, &answer);
+    if !(200..300).contains(&response.status) {
+        let failure = of_response(doing, &request, &response);
         return Err(match failure {
             Failure::Passing(_) => failure,
             Failure::Refused(..) | Failure::Final(_) if discovered.server.document.is_empty() => {
-                Failure::Final(no_way_to_sign_in(endpoint, answer.status))
+                Failure::Final(no_way_to_sign_in(endpoint, response.status))
             }
             Failure::Refused(..) | Failure::Final(_) => {
                 Failure::Final(by_hand(failure.into_error(), wanted))
             }
         });
     }
-    let object = answer.object().unwrap_or_default();
+    let object = response.object().unwrap_or_default();
     let mut info = ClientInfo::from_object(object).map_err(|member| {
         Failure::new(format!(
-            "{doing} failed: {} answered without a \"{member}\"",
+            "{doing} failed: {} responded without a \"{member}\"",
             crate::url::shown(endpoint)
         ))
     })?;
-    // What was asked for holds where the answer does not say (RFC 7591 3.2.1); npm ignores a record without the URIs.
+    // A response may leave out what was requested (RFC 7591 3.2.1); npm ignores a record without the URIs.
     if info.redirect_uris.is_empty() {
         info.redirect_uris = wanted.redirect_uri.map(str::to_owned).into_iter().collect();
     }
@@ -240,7 +227,29 @@ pub fn register(
     Ok(Client::new(&info, Origin::Fresh))
 }
 
-/// What will be asked for, and whatever a step-up may ask for.
+/// The known client, or a new registration.
+pub fn obtain(
+    env: &dyn Environment,
+    oauth: &OAuth,
+    store: &Store,
+    discovered: &Discovered,
+    wanted: Wanted<'_>,
+) -> Step<Client> {
+    let client = match known(oauth, store, discovered, wanted.redirect_uri, env.now())? {
+        Some(client) => client,
+        None => register(env, oauth, store, discovered, wanted)?,
+    };
+    let origin = match client.origin {
+        Origin::Static => "as given with --static-oauth-client-info",
+        Origin::Document => "the metadata document given with --client-metadata-url",
+        Origin::Stored => "made earlier",
+        Origin::Fresh => "made now",
+    };
+    env.found("registration", origin);
+    Ok(client)
+}
+
+/// The requested scope and all scopes of the resource, which a step-up may need.
 fn whole_scope(discovered: &Discovered, wanted: Wanted<'_>) -> Option<String> {
     let resource = discovered.resource();
     let listed = resource.and_then(|resource| resource.scopes.as_deref());
@@ -248,8 +257,20 @@ fn whole_scope(discovered: &Discovered, wanted: Wanted<'_>) -> Option<String> {
     scope::joined(wanted.scope?.split(' ').chain(listed))
 }
 
+/// Whether a new registration may help: the server no longer knows `client`, or it was registered for less than this scope.
+pub fn needs_replacement(
+    store: &Store,
+    client: &Client,
+    failure: &Failure,
+    scope: Option<&str>,
+) -> bool {
+    let is_unknown = failure.is_unknown_client();
+    let is_narrow = failure.code() == Some("invalid_scope") && is_too_narrow(store, scope);
+    client.origin == Origin::Stored && (is_unknown || is_narrow)
+}
+
 /// Whether the stored registration was made for less than this scope.
-pub fn is_too_narrow(store: &Store, scope: Option<&str>) -> bool {
+fn is_too_narrow(store: &Store, scope: Option<&str>) -> bool {
     let info = store.client_info();
     let registered = info
         .as_ref()
@@ -300,7 +321,7 @@ fn body(oauth: &OAuth, listed: Option<&[String]>, wanted: Wanted<'_>) -> Map<Str
     body
 }
 
-/// The scope that the person has pinned in `--static-oauth-client-metadata`.
+/// The scope that the user has set in `--static-oauth-client-metadata`.
 pub fn pinned_scope(oauth: &OAuth) -> Option<String> {
     let text = oauth.static_client_metadata.as_deref()?;
     let object: Object = serde_json::from_str(text).ok()?;
@@ -311,21 +332,21 @@ fn nowhere_to_register(oauth: &OAuth, discovered: &Discovered, wanted: Wanted<'_
     let name = discovered.server.name();
     let what = match &oauth.client_metadata_url {
         Some(_) => format!(
-            "authorization server {name} neither takes client metadata documents nor registers clients by itself"
+            "authorization server {name} supports neither client metadata documents nor registration"
         ),
-        None => format!("authorization server {name} does not register clients by itself"),
+        None => format!("authorization server {name} does not support client registration"),
     };
     Failure::Final(by_hand(Error::new(Kind::SignIn, what), wanted))
 }
 
-/// The endpoint was a guess, as 2025-03-26 has it.
+/// For an endpoint that was not in metadata, but derived as in 2025-03-26.
 fn no_way_to_sign_in(endpoint: &Url, status: u16) -> Error {
     let what = format!(
-        "the server wants a sign-in but publishes no OAuth metadata, and {} answered {status}",
+        "the server requires a sign-in but publishes no OAuth metadata, and {} answered {status}",
         crate::url::shown(endpoint)
     );
     Error::new(Kind::SignIn, what).with_hint(
-        "if it takes a token or key, pass it with --header 'Authorization: Bearer ${TOKEN}'; or the path of the address is wrong",
+        "if it takes a token or key, pass it with --header 'Authorization: Bearer ${TOKEN}'; or check the path of the URL",
     )
 }
 
@@ -439,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn the_persons_metadata_overrides_ours() {
+    fn the_metadata_of_the_user_overrides_ours() {
         let oauth = OAuth {
             static_client_metadata: Some(r#"{"client_name":"mine","scope":"x"}"#.to_owned()),
             ..OAuth::default()

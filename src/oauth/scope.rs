@@ -1,11 +1,11 @@
-//! Which scopes to ask for.
+//! Which scopes to request.
 //!
-//! - A scope in `--static-oauth-client-metadata` is the person's own choice: it alone counts.
+//! - A scope in `--static-oauth-client-metadata` is the user's own choice: no other is added.
 //! - Else the challenge's, else all of the resource's `scopes_supported`, else none. The authorization server's own list says
-//!   what it can grant to anybody, not what this resource needs: it is never asked for as a whole.
-//! - What a step-up has led to is remembered and asked for again (union).
-//! - `offline_access` is added where the authorization server lists it and some scope is asked for: with `prompt=consent`,
-//!   which OpenID Connect Core 11 demands.
+//!   what it can grant for any resource: it is never requested as a whole.
+//! - The scope of a step-up is remembered and requested again (union).
+//! - `offline_access` is added where the authorization server lists it and some scope is requested: with `prompt=consent`,
+//!   which OpenID Connect Core 11 requires.
 //!
 //! Spec: MCP 2026-07-28 basic/authorization (Scope Selection Strategy, Step-Up Authorization Flow, Refresh Tokens);
 //! RFC 6749 3.3.
@@ -13,7 +13,7 @@
 /// Where scopes can come from.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Sources<'a> {
-    /// The person's own choice; `""` is the choice of none.
+    /// The user's own choice; `""` means none.
     pub pinned: Option<&'a str>,
     /// The challenge of the server.
     pub challenge: Option<&'a str>,
@@ -25,7 +25,22 @@ pub struct Sources<'a> {
     pub granted: Option<&'a str>,
 }
 
-/// The scope to ask for, if any.
+/// A sign-in for more scope.
+pub struct StepUp {
+    /// The scope of the tokens before it.
+    pub before: Option<String>,
+    /// The scope that was missing.
+    pub needed: String,
+}
+
+impl StepUp {
+    /// Whether tokens of this scope come from the step-up, and are not the old ones after a refresh.
+    pub fn is_met_by(&self, scope: Option<&str>) -> bool {
+        scope != self.before.as_deref() || holds_all(scope, &self.needed)
+    }
+}
+
+/// The scope to request, if any.
 pub fn choose(sources: &Sources<'_>) -> Option<String> {
     if let Some(pinned) = sources.pinned {
         return joined([pinned].into_iter());
@@ -69,7 +84,7 @@ fn holds(scope: &str, one: &str) -> bool {
 
 const OFFLINE: &str = "offline_access";
 
-/// All of them once, in order; nothing if there is none. What no scope can hold is left out (RFC 6749 3.3).
+/// Each scope once, in order; `None` if there is none. Words that are not valid scopes are left out (RFC 6749 3.3).
 pub fn joined<'a>(parts: impl Iterator<Item = &'a str>) -> Option<String> {
     let is_scope = |c: char| matches!(c, '!' | '#'..='[' | ']'..='~');
     let mut all: Vec<&str> = Vec::new();

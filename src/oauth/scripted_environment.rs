@@ -1,4 +1,4 @@
-//! A env for tests: answers in the order they were laid down, a clock that moves when somebody sleeps.
+//! An environment for tests: scripted responses in their order, and a clock that moves when the code sleeps.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -51,17 +51,17 @@ impl Scripted {
         self.0.lock().unwrap().answers.push_back(Ok(answer));
     }
 
-    /// The next request has no answer.
+    /// The next request gets no response.
     pub(crate) fn lose(&self, why: Unanswered) {
         self.0.lock().unwrap().answers.push_back(Err(why));
     }
 
-    /// From now on each answer takes this long.
+    /// From now on each response takes this long.
     pub(crate) fn takes(&self, time: Duration) {
         self.0.lock().unwrap().takes = time;
     }
 
-    /// Has this happen before the answer of this number is given.
+    /// Runs this before the response of this number is returned.
     pub(crate) fn before_answer(&self, number: usize, happens: impl FnOnce() + Send + 'static) {
         self.0
             .lock()

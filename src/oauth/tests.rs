@@ -1,4 +1,4 @@
-//! `kill -9` before each change of the disk: the store is whole, nobody waits, the next start goes on.
+//! `kill -9` before each change of the disk: the store stays valid, no lease blocks, and the next start continues.
 //!
 //! The test program starts itself again for each of them, and has the copy end there ([`crash`]).
 
@@ -29,7 +29,7 @@ const TASK: &str = "MCP_REMOTE_TEST_TASK";
 const PLACE: &str = "MCP_REMOTE_TEST_PLACE";
 const CHANGES: &str = "MCP_REMOTE_TEST_CHANGES";
 
-/// A server with its authorization server, and a person who agrees to everything.
+/// A server with its authorization server, and a user who agrees to everything.
 struct Willing {
     now: Mutex<UnixMillis>,
 }

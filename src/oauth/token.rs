@@ -1,8 +1,9 @@
 //! The token endpoint: request, client authentication, response.
 //!
-//! - The client proves itself as it was registered, if the server lists that; else by what is listed: basic, post, none.
-//! - Basic is encoded as RFC 6749 2.3.1 says; servers that expect the plain text (npm mcp-remote's way) get it on a second try.
-//! - Only bearer tokens are used. An answer that is an error by its body is one, whatever its status.
+//! - The client authenticates with the method it was registered with, if the server lists that; else with a listed one: basic,
+//!   post, none.
+//! - Basic is form-encoded (RFC 6749 2.3.1); servers that expect plain text (as npm mcp-remote sends it) get it on a second try.
+//! - Only bearer tokens are used. A body with an `error` member is an error, whatever the status.
 //! - Token requests are never redirected.
 //!
 //! Flags: `--use-id-token` (what the bearer is; see `mod.rs`).
@@ -16,7 +17,7 @@ use url::form_urlencoded::{Serializer, byte_serialize};
 use super::client_auth::{self, Key};
 use super::discovery::server_metadata::ServerMetadata;
 use super::environment::{Environment, Fetch, Fetched};
-use super::error::{Failure, Step, fetch, of_answer};
+use super::error::{Failure, Step, fetch, of_response};
 use super::registration::{Client, Origin};
 use crate::error::Kind;
 use crate::log::clean;
@@ -24,10 +25,10 @@ use crate::secret::Secret;
 use crate::store::Tokens;
 use crate::url::shown;
 
-/// How a client proves itself.
+/// Client authentication methods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthMethod {
-    /// Not at all: a public client.
+    /// `none`: a public client.
     None,
     /// `client_secret_basic`.
     Basic,
@@ -37,7 +38,7 @@ pub enum AuthMethod {
     PrivateKeyJwt,
 }
 
-/// Whom a client talks to, and as whom.
+/// An authorization server, and the client that sends requests to it.
 #[derive(Clone, Copy)]
 pub struct Endpoint<'a> {
     /// The outside.
@@ -48,26 +49,26 @@ pub struct Endpoint<'a> {
     pub client: &'a Client,
     /// The key of its assertions.
     pub key: Option<&'a Key>,
-    /// The person named the endpoint: it may be anywhere.
+    /// The user configured the endpoint: it may be on any network.
     pub trusted: bool,
 }
 
-/// Asks for tokens. `doing` is the step in words, as in "exchanging the code".
+/// Requests tokens. `doing` is the step in words, as in "exchanging the code".
 ///
 /// # Errors
-/// If the server refuses, or answers with something that is no token.
+/// If the server refuses, or its response is not a valid token.
 pub fn request(endpoint: Endpoint<'_>, form: &[(&str, &str)], doing: &str) -> Step<Tokens> {
     let url = endpoint.server.token()?.clone();
-    let (request, answer) = post(endpoint, url, form, doing)?;
-    let object = answer.object().unwrap_or_default();
-    if !(200..300).contains(&answer.status) || object.contains_key("error") {
-        let failure = of_answer(doing, &request, &answer);
+    let (request, response) = post(endpoint, url, form, doing)?;
+    let object = response.object().unwrap_or_default();
+    if !(200..300).contains(&response.status) || object.contains_key("error") {
+        let failure = of_response(doing, &request, &response);
         return Err(with_client(failure, endpoint.client.origin));
     }
     read(object, &request.url)
 }
 
-/// Says which flag the refused client came from.
+/// Adds a hint with the flag that the refused client came from.
 fn with_client(failure: Failure, origin: Origin) -> Failure {
     let is_unknown = failure.is_unknown_client();
     let flag = match origin {
@@ -84,10 +85,10 @@ fn with_client(failure: Failure, origin: Origin) -> Failure {
     }
 }
 
-/// POSTs a form to an endpoint that wants the client's proof; any answer.
+/// POSTs a form with client authentication; returns any response.
 ///
 /// # Errors
-/// If there is no answer.
+/// If there is no response.
 pub fn post(
     endpoint: Endpoint<'_>,
     url: Url,
@@ -96,19 +97,20 @@ pub fn post(
 ) -> Step<(Fetch, Fetched)> {
     let method = method(endpoint);
     let request = authenticated(endpoint, &url, form, method, true)?;
-    let answer = fetch(endpoint.env, &request, "the token endpoint")?;
-    let refused =
-        |answer: &Fetched| of_answer(doing, &request, answer).code() == Some("invalid_client");
+    let response = fetch(endpoint.env, &request, "the token endpoint")?;
+    let refused = |response: &Fetched| {
+        of_response(doing, &request, response).code() == Some("invalid_client")
+    };
     if method == AuthMethod::Basic
-        && matches!(answer.status, 400 | 401)
+        && matches!(response.status, 400 | 401)
         && is_changed_by_encoding(endpoint.client)
-        && refused(&answer)
+        && refused(&response)
     {
         let plain = authenticated(endpoint, &url, form, method, false)?;
-        let answer = fetch(endpoint.env, &plain, "the token endpoint")?;
-        return Ok((plain, answer));
+        let response = fetch(endpoint.env, &plain, "the token endpoint")?;
+        return Ok((plain, response));
     }
-    Ok((request, answer))
+    Ok((request, response))
 }
 
 fn authenticated(
@@ -132,9 +134,12 @@ fn authenticated(
             body.append_pair("client_secret", secret);
         }
         AuthMethod::Basic => {
-            let part = |text: &str| match encoded {
-                true => byte_serialize(text.as_bytes()).collect(),
-                false => text.to_owned(),
+            let part = |text: &str| {
+                if encoded {
+                    byte_serialize(text.as_bytes()).collect()
+                } else {
+                    text.to_owned()
+                }
             };
             let pair = format!("{}:{}", part(&client.id), part(secret));
             authorization = Some(Secret::new(format!("Basic {}", STANDARD.encode(pair))));
@@ -191,24 +196,24 @@ pub(crate) fn read(mut object: crate::store::Object, url: &Url) -> Step<Tokens> 
     let wrong = |what: String| Failure::Final(crate::error::Error::new(Kind::SignIn, what));
     let kind = object.get("token_type").and_then(|kind| kind.as_str());
     match kind {
-        // Required, and forgotten by some; what they give is a bearer token.
+        // Required, but some servers leave it out for bearer tokens.
         None => {
             object.insert("token_type".to_owned(), "Bearer".into());
         }
         Some(kind) if kind.eq_ignore_ascii_case("bearer") => {}
         Some(other) => {
             return Err(wrong(format!(
-                "{from} gave a token of type \"{}\"; only bearer tokens are supported",
+                "{from} returned a token of type \"{}\"; only bearer tokens are supported",
                 clean(other, 40)
             )));
         }
     }
     let tokens = Tokens::from_object(&object)
-        .map_err(|member| wrong(format!("{from} answered without a usable \"{member}\"")))?;
+        .map_err(|member| wrong(format!("{from} responded without a valid \"{member}\"")))?;
     let fits = |secret: &Secret| secret.expose().bytes().all(|b| b.is_ascii_graphic());
     if !fits(&tokens.access_token) || !tokens.id_token.as_ref().is_none_or(fits) {
         return Err(wrong(format!(
-            "{from} gave a token that no HTTP header can carry"
+            "{from} returned a token that is not valid in an HTTP header"
         )));
     }
     Ok(tokens)
@@ -248,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn the_client_proves_itself_by_a_method_both_sides_know() {
+    fn the_client_authenticates_with_a_method_both_sides_support() {
         let listed = |list: &str| {
             server(&format!(
                 r#","token_endpoint_auth_methods_supported":{list}"#
@@ -305,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_bearer_token_is_refused() {
+    fn a_token_that_is_not_a_bearer_token_is_refused() {
         for bad in [
             r#"{"access_token":"t","token_type":"DPoP"}"#,
             r#"{"token_type":"Bearer"}"#,

@@ -39,8 +39,10 @@ use crate::secret::Secret;
 use files::Files;
 pub use lease::{Lease, LeaseOutcome};
 pub use list::Listed;
-pub use own_records::{PendingSignIn, SIGN_IN_LIFE, ServerNotes};
-pub use records::{ClientInfo, DiscoveryState, EXPIRY_MARGIN, Object, Tokens, UnixMillis};
+pub use own_records::{PendingSignIn, SIGN_IN_LIFE, ServerNotes, StaticClient};
+pub use records::{
+    ClientInfo, DiscoveryState, EXPIRY_MARGIN, Object, Tokens, UnixMillis, same_issuer,
+};
 pub use server_hash::ServerHash;
 
 /// What is remembered about one server. Shared by all threads.

@@ -8,7 +8,7 @@
 
 use std::fmt;
 
-use serde_json::Value;
+use serde_json::json;
 
 use super::records::{Object, UnixMillis, number, put, secret, text};
 use crate::secret::Secret;
@@ -27,8 +27,16 @@ pub struct ServerNotes {
     pub transport: Option<String>,
     /// The era the server speaks.
     pub era: Option<String>,
-    /// The authorization server refuses the resource parameter.
-    pub omit_resource: Option<bool>,
+    /// The issuer that refuses the resource parameter.
+    pub resource_refused_by: Option<String>,
+    /// The URL of the resource metadata that the last challenge gave.
+    pub resource_metadata_url: Option<String>,
+    /// When a browser was opened that has not come back.
+    pub window_opened_at: Option<UnixMillis>,
+    /// When the last sign-in failed after the user had come back from the browser.
+    pub sign_in_failed_at: Option<UnixMillis>,
+    /// The client given by hand and the issuer it first signed in at.
+    pub static_client: Option<StaticClient>,
     /// The wider scope a step-up led to.
     pub scope: Option<String>,
     /// All other members, as they are in the file.
@@ -43,7 +51,11 @@ impl ServerNotes {
             profile: text(&object, "profile"),
             transport: text(&object, "transport"),
             era: text(&object, "era"),
-            omit_resource: object.get("omit_resource").and_then(Value::as_bool),
+            resource_refused_by: text(&object, "resource_refused_by"),
+            resource_metadata_url: text(&object, "resource_metadata_url"),
+            window_opened_at: number(&object, "window_opened_at"),
+            sign_in_failed_at: number(&object, "sign_in_failed_at"),
+            static_client: StaticClient::from_notes(&object),
             scope: text(&object, "scope"),
             more: Object::new(),
         };
@@ -63,9 +75,42 @@ impl ServerNotes {
         put(&mut object, "profile", self.profile.clone());
         put(&mut object, "transport", self.transport.clone());
         put(&mut object, "era", self.era.clone());
-        put(&mut object, "omit_resource", self.omit_resource);
+        put(
+            &mut object,
+            "resource_refused_by",
+            self.resource_refused_by.clone(),
+        );
+        put(
+            &mut object,
+            "resource_metadata_url",
+            self.resource_metadata_url.clone(),
+        );
+        put(&mut object, "window_opened_at", self.window_opened_at);
+        put(&mut object, "sign_in_failed_at", self.sign_in_failed_at);
+        let client = self.static_client.as_ref();
+        let client = client.map(|it| json!({"client_id": it.client_id, "issuer": it.issuer}));
+        put(&mut object, "static_client", client);
         put(&mut object, "scope", self.scope.clone());
         object
+    }
+}
+
+/// A client given by hand, and the authorization server it belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StaticClient {
+    /// The client id.
+    pub client_id: String,
+    /// The issuer it first signed in at; no other issuer is sent its secret.
+    pub issuer: String,
+}
+
+impl StaticClient {
+    fn from_notes(notes: &Object) -> Option<StaticClient> {
+        let object = notes.get("static_client")?.as_object()?;
+        Some(StaticClient {
+            client_id: text(object, "client_id")?,
+            issuer: text(object, "issuer")?,
+        })
     }
 }
 
@@ -160,6 +205,8 @@ impl fmt::Debug for PendingSignIn {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     fn object(text: &str) -> Object {
@@ -168,9 +215,12 @@ mod tests {
 
     #[test]
     fn notes_keep_what_a_newer_version_wrote() {
-        let text = r#"{"era":"modern","later":[1],"omit_resource":true,"scope":"a b","transport":"sse","url":"https://a.test/"}"#;
+        let text = r#"{"era":"modern","later":[1],"resource_refused_by":"https://as.test","scope":"a b","transport":"sse","url":"https://a.test/"}"#;
         let notes = ServerNotes::from_object(object(text));
-        assert_eq!(notes.omit_resource, Some(true));
+        assert_eq!(
+            notes.resource_refused_by.as_deref(),
+            Some("https://as.test")
+        );
         assert_eq!(Value::Object(notes.to_object()).to_string(), text);
         assert_eq!(
             ServerNotes::from_object(Object::new()),

@@ -111,19 +111,11 @@ impl Tokens {
         self.refresh_token.is_some() || !self.is_expired(now, EXPIRY_MARGIN)
     }
 
-    /// Whether these tokens were asked for with another scope; only if both sides are known (npm's scopeRequestChanged).
-    pub fn is_for_other_scope(&self, wanted: Option<&str>) -> bool {
-        match (self.requested_scope.as_deref(), wanted) {
-            (Some(requested), Some(wanted)) => requested != wanted,
-            _ => false,
-        }
-    }
-
     /// Whether these tokens may have come from this issuer: npm's files often do not say, and differ by a final slash.
     pub fn may_be_from(&self, issuer: &str) -> bool {
         self.issuer
             .as_deref()
-            .is_none_or(|known| same_but_for_slash(known, issuer))
+            .is_none_or(|known| same_issuer(known, issuer))
     }
 }
 
@@ -201,7 +193,7 @@ impl ClientInfo {
     pub fn may_be_from(&self, issuer: &str) -> bool {
         self.issuer
             .as_deref()
-            .is_none_or(|known| same_but_for_slash(known, issuer))
+            .is_none_or(|known| same_issuer(known, issuer))
     }
 
     /// Whether the secret has ended (RFC 7591 3.2.1: 0 is never).
@@ -315,8 +307,17 @@ pub(super) fn number(object: &Object, name: &str) -> Option<u64> {
     float.is_finite().then_some(float as u64)
 }
 
-fn same_but_for_slash(a: &str, b: &str) -> bool {
-    a.strip_suffix('/').unwrap_or(a) == b.strip_suffix('/').unwrap_or(b)
+/// Whether two issuers are equal. An empty path and `/` after the authority are the same URI (RFC 3986 6.2.3).
+pub fn same_issuer(a: &str, b: &str) -> bool {
+    without_empty_path(a) == without_empty_path(b)
+}
+
+fn without_empty_path(issuer: &str) -> &str {
+    match issuer.strip_suffix('/') {
+        // `https://a.test/` has no other slash after those of its scheme.
+        Some(stem) if stem.matches('/').count() == 2 => stem,
+        _ => issuer,
+    }
 }
 
 #[cfg(test)]
@@ -408,19 +409,6 @@ mod tests {
         };
         assert!(renewable.is_usable(200_000));
         assert!(Tokens::default().is_usable(u64::MAX));
-    }
-
-    #[test]
-    fn scopes_are_compared_only_if_both_are_known() {
-        let asked = |scope: Option<&str>| Tokens {
-            requested_scope: scope.map(str::to_owned),
-            ..Tokens::default()
-        };
-        assert!(asked(Some("a")).is_for_other_scope(Some("b")));
-        assert!(asked(Some("")).is_for_other_scope(Some("b")));
-        assert!(!asked(Some("a")).is_for_other_scope(Some("a")));
-        assert!(!asked(None).is_for_other_scope(Some("b")));
-        assert!(!asked(Some("a")).is_for_other_scope(None));
     }
 
     #[test]

@@ -33,7 +33,7 @@ use crate::log::{Level, Log};
 use crate::mcp::version::Era;
 use crate::oauth::Authorizer;
 use crate::oauth::challenge::Challenge;
-pub use crate::oauth::sign_out::SignedOut;
+pub use crate::oauth::revocation::SignedOut;
 use crate::secret::Secret;
 use crate::store::Store;
 use backpressure::Budget;

@@ -188,7 +188,7 @@ fn a_challenge_that_says_nothing_is_told_and_one_with_control_characters_does_no
         rules.iss = Some(issuer);
     });
     let found = signed_in(&site, &[]);
-    let expected = "no scope, no place of the resource metadata";
+    let expected = "no scope or resource_metadata in the challenge";
     assert_eq!(step(&found, "challenge"), expected);
     let site = Site::start(|rules| rules.challenge_with("scope=\"a\tb\""));
     let found = signed_in(&site, &[]);

@@ -322,7 +322,7 @@ const TABLE: &[Promise] = &[
             "of_many_at_once_one_does_the_work",
             "the_lease_is_renewed_before_each_request_for_tokens",
             "tries_end_before_a_lease_does",
-            "what_is_good_for_once_is_not_sent_again_where_its_answer_was_lost",
+            "what_is_valid_once_is_not_sent_again_if_its_response_was_lost",
             "logging_out_waits_for_a_refresh_that_is_under_way_and_revokes_what_it_got",
         ],
     ),

@@ -226,7 +226,7 @@ fn unauthorized_without_metadata() {
     let server = protected(|_, _, _| false);
     Stage::new(&[&server.url("/mcp")]).says(
         "sign-in",
-        &format!("the server wants a sign-in but publishes no OAuth metadata, and {} answered 404 (if it takes a token or key, pass it with --header 'Authorization: Bearer ${{TOKEN}}'; or the path of the address is wrong)", server.url("/register")),
+        &format!("the server requires a sign-in but publishes no OAuth metadata, and {} answered 404 (if it takes a token or key, pass it with --header 'Authorization: Bearer ${{TOKEN}}'; or check the path of the URL)", server.url("/register")),
     );
 }
 

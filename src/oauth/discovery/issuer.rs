@@ -1,32 +1,20 @@
 //! Issuer comparison, in metadata and in authorization responses.
 //!
-//! Issuers are compared character by character, in metadata with one tolerance where the two are certainly the same URI: an
-//! empty path and `/` after the authority (RFC 3986 6.2.3). Anything else is refused with both values; `--accept-issuer` names
-//! one that is to be believed for this server all the same. The `iss` of a response must be the metadata's issuer exactly.
+//! - Metadata must name the issuer it was fetched for, compared character by character; only an empty path and `/` are equal
+//!   (`same_issuer`). The error for any other issuer shows both values; `--accept-issuer` accepts one more.
+//! - The `iss` of an authorization response must be the metadata's issuer exactly.
 //!
 //! Flags: `--accept-issuer`.
 //! Spec: RFC 8414 3.3, RFC 9207 2.4; MCP 2026-07-28 basic/authorization (Authorization Response Validation).
 
 use crate::log::clean;
 use crate::oauth::error::{Failure, Step};
+use crate::store::same_issuer;
 
-/// Whether two issuers are the same.
-pub fn same(a: &str, b: &str) -> bool {
-    a == b || without_empty_path(a) == without_empty_path(b)
-}
-
-fn without_empty_path(issuer: &str) -> &str {
-    match issuer.strip_suffix('/') {
-        // `https://a.test/` has no other slash after its scheme's.
-        Some(stem) if stem.matches('/').count() == 2 => stem,
-        _ => issuer,
-    }
-}
-
-/// Checks that metadata fetched for `expected` says so itself.
+/// Checks that metadata fetched for `expected` names that issuer.
 ///
 /// # Errors
-/// If it names another issuer, which is not `accepted` either.
+/// If it names another issuer, and that is not the `accepted` one.
 pub fn check_metadata(expected: &str, found: Option<&str>, accepted: Option<&str>) -> Step<()> {
     let Some(found) = found else {
         return Err(Failure::new(format!(
@@ -34,7 +22,8 @@ pub fn check_metadata(expected: &str, found: Option<&str>, accepted: Option<&str
             clean(expected, 200)
         )));
     };
-    if same(expected, found) || accepted.is_some_and(|accepted| same(accepted, found)) {
+    if same_issuer(expected, found) || accepted.is_some_and(|accepted| same_issuer(accepted, found))
+    {
         return Ok(());
     }
     let found = clean(found, 200);
@@ -51,16 +40,16 @@ pub fn check_metadata(expected: &str, found: Option<&str>, accepted: Option<&str
 /// Checks the `iss` of an authorization response, also of one that carries an error.
 ///
 /// # Errors
-/// If it is another server's, or missing although the server says that it sends it.
+/// If it is another issuer, or missing although the server's metadata announces it.
 pub fn check_response(iss: Option<&str>, issuer: Option<&str>, always_sent: bool) -> Step<()> {
     match (iss, issuer) {
         (Some(iss), Some(issuer)) if issuer != iss => Err(Failure::new(format!(
-            "the answer of the browser comes from another authorization server: \"{}\" instead of \"{}\"",
+            "the callback comes from another authorization server: \"{}\" instead of \"{}\"",
             clean(iss, 200),
             clean(issuer, 200)
         ))),
         (None, Some(issuer)) if always_sent => Err(Failure::new(format!(
-            "the answer of the browser does not say who it comes from, although \"{}\" always does",
+            "the callback has no iss parameter, although \"{}\" always sends it",
             clean(issuer, 200)
         ))),
         // Without metadata there is nothing to compare with (2025-03-26 servers).
@@ -74,8 +63,8 @@ mod tests {
 
     #[test]
     fn only_an_empty_path_may_be_spelled_in_two_ways() {
-        assert!(same("https://a.test", "https://a.test/"));
-        assert!(same("https://a.test/x", "https://a.test/x"));
+        assert!(same_issuer("https://a.test", "https://a.test/"));
+        assert!(same_issuer("https://a.test/x", "https://a.test/x"));
         for other in [
             "https://a.test/x/",
             "https://a.test/X",
@@ -83,7 +72,7 @@ mod tests {
             "http://a.test/x",
             "https://a.test",
         ] {
-            assert!(!same("https://a.test/x", other), "{other}");
+            assert!(!same_issuer("https://a.test/x", other), "{other}");
         }
     }
 

@@ -1,9 +1,9 @@
-//! From the server's address and its challenge to the authorization server.
+//! Discovery: from the server's URL and its challenge to the authorization server.
 //!
-//! - A place that answers 4xx, or with something that is no JSON object, has no document: the next one is asked.
-//! - 429 and 5xx are tried again and then end the sign-in for now: the document may be there in a minute. The metadata of an
-//!   authorization server has places of equal worth, since it must name its issuer: there the next one is asked before.
-//! - A document that is there and wrong ends the sign-in with the reason; no other place is tried instead.
+//! - A URL that returns 4xx, or something other than a JSON object, has no document: the next URL is tried.
+//! - 429 and 5xx are retried and then end the sign-in for now: the document may be there in a minute. For authorization server
+//!   metadata the next URL is tried first: the URLs are equivalent, because the document must name its issuer.
+//! - An invalid document ends the sign-in with the reason; no other URL is tried.
 //!
 //! Flags: none of its own; see `resource_metadata`, `server_metadata`, `issuer`.
 //! Spec: MCP 2026-07-28 basic/authorization (Authorization Server Discovery), 2025-03-26 basic/authorization 2.3.
@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::error::{Error, Kind};
 use crate::log::clean;
 use crate::oauth::environment::{Environment, Fetch};
-use crate::store::{DiscoveryState, Object};
+use crate::store::{DiscoveryState, Object, same_issuer};
 use crate::url::{from_network, same_origin, shown};
 use resource_metadata::ResourceMetadata;
 use server_metadata::ServerMetadata;
@@ -27,7 +27,7 @@ use server_metadata::ServerMetadata;
 /// What was found.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Discovered {
-    /// The resource metadata and where it was; none for a 2025-03-26 server.
+    /// The resource metadata and its URL; none for a 2025-03-26 server.
     pub resource: Option<(Url, ResourceMetadata)>,
     /// The authorization server.
     pub server: ServerMetadata,
@@ -52,7 +52,7 @@ impl Discovered {
         let document = &self.server.document;
         DiscoveryState {
             authorization_server_url: self.authorization_server.clone(),
-            resource_metadata_url: self.resource.as_ref().map(|(place, _)| place.to_string()),
+            resource_metadata_url: self.resource.as_ref().map(|(url, _)| url.to_string()),
             resource_metadata: None,
             authorization_server_metadata: (!document.is_empty())
                 .then(|| serde_json::Value::Object(document.clone())),
@@ -60,21 +60,29 @@ impl Discovered {
     }
 }
 
-/// Finds the authorization server. `told` is where the challenge says that the resource metadata is.
+/// Finds the authorization server. `named_url` is the `resource_metadata` URL of the challenge.
 ///
 /// # Errors
-/// If a document is wrong, or nothing is to be found.
-pub fn discover(env: &dyn Environment, config: &Config, told: Option<&Url>) -> Step<Discovered> {
-    let resource = find_resource(env, config, told)?;
+/// If a document is invalid, or none is found.
+pub fn discover(
+    env: &dyn Environment,
+    config: &Config,
+    named_url: Option<&Url>,
+) -> Step<Discovered> {
+    let resource = find_resource(env, config, named_url)?;
     let named = resource
         .as_ref()
         .and_then(|(_, metadata)| metadata.authorization_server.clone());
     let authorization_server =
         named.unwrap_or_else(|| config.server.origin().ascii_serialization());
-    let issuer_url = Url::parse(&authorization_server)
-        .map_err(|e| Failure::new(format!("the authorization server has no address: {e}")))?;
+    let issuer_url = Url::parse(&authorization_server).map_err(|e| {
+        Failure::new(format!(
+            "the issuer \"{}\" is not a valid URL: {e}",
+            clean(&authorization_server, 200)
+        ))
+    })?;
     match &resource {
-        Some((place, _)) => env.found("resource metadata", &shown(place)),
+        Some((url, _)) => env.found("resource metadata", &shown(url)),
         None => env.found("resource metadata", "none (a 2025-03-26 server)"),
     }
     let server = find_server(env, config, &authorization_server, &issuer_url)?;
@@ -92,28 +100,28 @@ pub fn discover(env: &dyn Environment, config: &Config, told: Option<&Url>) -> S
 fn find_resource(
     env: &dyn Environment,
     config: &Config,
-    told: Option<&Url>,
+    named_url: Option<&Url>,
 ) -> Step<Option<(Url, ResourceMetadata)>> {
-    let mut places = Vec::new();
-    if let Some(told) = told {
-        let told = from_network(told.as_str(), config.allow_http).map_err(|why| {
+    let mut urls = Vec::new();
+    if let Some(named_url) = named_url {
+        let named_url = from_network(named_url.as_str(), config.allow_http).map_err(|why| {
             Failure::new(format!(
-                "the resource metadata the server names is refused: {why}"
+                "the resource_metadata URL of the challenge is refused: {why}"
             ))
         })?;
-        places.push(told);
+        urls.push(named_url);
     }
-    for place in resource_metadata::well_known(&config.server) {
-        if !places.contains(&place) {
-            places.push(place);
+    for url in resource_metadata::well_known(&config.server) {
+        if !urls.contains(&url) {
+            urls.push(url);
         }
     }
     let any = config.oauth.resource.is_some() || config.oauth.disable_resource;
-    for place in places {
-        if let Some(document) = document(env, &place, "resource metadata")? {
+    for url in urls {
+        if let Some(document) = document(env, &url, "resource metadata")? {
             let metadata =
-                resource_metadata::read(&document, &place, &config.server, any, config.allow_http)?;
-            return Ok(Some((place, metadata)));
+                resource_metadata::read(&document, &url, &config.server, any, config.allow_http)?;
+            return Ok(Some((url, metadata)));
         }
     }
     Ok(None)
@@ -125,11 +133,11 @@ fn find_server(
     issuer_text: &str,
     issuer_url: &Url,
 ) -> Step<ServerMetadata> {
-    let places = server_metadata::well_known(issuer_url);
+    let urls = server_metadata::well_known(issuer_url);
     let mut in_trouble = None;
-    for place in &places {
-        let document = match document(env, place, "authorization server metadata") {
-            // Some answer so where they have nothing. A server that does not answer at all is away in every place.
+    for url in &urls {
+        let document = match document(env, url, "authorization server metadata") {
+            // Some servers return 5xx where they have no document. A server that cannot be reached is not tried again.
             Err(Failure::Passing(error)) if error.kind() == Kind::SignIn => {
                 in_trouble.get_or_insert(error);
                 None
@@ -141,7 +149,7 @@ fn find_server(
             let accepted = config.oauth.accept_issuer.as_deref();
             let stated = metadata.issuer.as_deref();
             issuer::check_metadata(issuer_text, stated, accepted)?;
-            if stated.is_some_and(|stated| !issuer::same(issuer_text, stated)) {
+            if stated.is_some_and(|stated| !same_issuer(issuer_text, stated)) {
                 let what = "the metadata names another issuer than it was looked for under (--accept-issuer)";
                 env.found("warning", what);
             }
@@ -154,21 +162,21 @@ fn find_server(
     if same_origin(issuer_url, &config.server) {
         return Ok(ServerMetadata::without_document(&config.server));
     }
-    let tried: Vec<String> = places.iter().map(shown).collect();
+    let tried: Vec<String> = urls.iter().map(shown).collect();
     let what = format!(
         "authorization server \"{}\" publishes no metadata (tried {})",
         shown(issuer_url),
         tried.join(", ")
     );
     let error = Error::new(Kind::SignIn, what)
-        .with_hint("check its address with the operator of the server");
+        .with_hint("ask the operator of the server for the right URL");
     Err(Failure::Final(error))
 }
 
-fn document(env: &dyn Environment, place: &Url, what: &str) -> Step<Option<Object>> {
-    let answer = fetch(env, &Fetch::document(place.clone()), what)?;
-    if answer.status != 200 {
+fn document(env: &dyn Environment, url: &Url, what: &str) -> Step<Option<Object>> {
+    let response = fetch(env, &Fetch::document(url.clone()), what)?;
+    if response.status != 200 {
         return Ok(None);
     }
-    Ok(answer.object())
+    Ok(response.object())
 }

@@ -1,8 +1,8 @@
-//! Protected resource metadata: where to look, what to accept.
+//! Protected resource metadata: its URLs, and which documents are accepted.
 //!
-//! - The challenge's address, else the well-known path with the server's own path inserted (its query kept), else the root.
-//! - `resource` must be the server's address or a path above it on the same origin, so that no server can have a token issued
-//!   for another one; not if `--resource` or `--disable-resource-parameter` overrule it.
+//! - The URL of the challenge, else the well-known path with the server's own path inserted (its query kept), else the root.
+//! - `resource` must be the server's URL or a path above it on the same origin, so that no server can obtain a token for another
+//!   one; this is not checked with `--resource` or `--disable-resource-parameter`.
 //! - The first of `authorization_servers` is taken; none means that the server is its own.
 //!
 //! Spec: RFC 9728 2, 3.1, 3.3, 7.6; MCP 2026-07-28 basic/authorization (Protected Resource Metadata Discovery).
@@ -14,7 +14,7 @@ use crate::oauth::error::{Failure, Step};
 use crate::store::Object;
 use crate::url::{from_network, same_origin, shown};
 
-/// What the resource says about itself.
+/// Protected resource metadata.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ResourceMetadata {
     /// Its resource identifier, as it is written.
@@ -25,7 +25,7 @@ pub struct ResourceMetadata {
     pub scopes: Option<Vec<String>>,
 }
 
-/// The well-known places, in order.
+/// The well-known URLs, in order.
 pub fn well_known(server: &Url) -> Vec<Url> {
     let mut places = vec![inserted(server, SUFFIX)];
     let mut root = server.clone();
@@ -38,7 +38,7 @@ pub fn well_known(server: &Url) -> Vec<Url> {
     places
 }
 
-/// The address with this well-known path before its own (RFC 8414 3.1, RFC 9728 3.1).
+/// The URL with this well-known path before its own (RFC 8414 3.1, RFC 9728 3.1).
 pub(super) fn inserted(url: &Url, well_known: &str) -> Url {
     let mut place = url.clone();
     let path = url.path().trim_end_matches('/');
@@ -49,10 +49,10 @@ pub(super) fn inserted(url: &Url, well_known: &str) -> Url {
 
 const SUFFIX: &str = "/.well-known/oauth-protected-resource";
 
-/// Reads the document. `any_resource`: the person has said which resource it is.
+/// Reads the document. `any_resource`: the user chose the resource.
 ///
 /// # Errors
-/// If it is about another resource, or names an authorization server that must not be asked.
+/// If it is for another resource, or its authorization server has a URL that is not allowed.
 pub fn read(
     document: &Object,
     place: &Url,
@@ -101,7 +101,7 @@ fn check_resource(resource: &str, server: &Url, place: &str) -> Step<()> {
         return Ok(());
     }
     let what = format!(
-        "the resource metadata {place} is about another resource: \"{}\" instead of \"{}\"",
+        "the resource metadata {place} is for another resource: \"{}\" instead of \"{}\"",
         clean(resource, 200),
         shown(server)
     );

@@ -1,8 +1,8 @@
-//! Authorization server metadata: where to look, what to accept.
+//! Authorization server metadata: its URLs, and which documents are accepted.
 //!
 //! - For an issuer with a path: OAuth with the path inserted, OpenID inserted, OpenID appended; without: OAuth, OpenID.
 //! - The document must name the issuer it was fetched for (`issuer.rs`), and every endpoint must be https or on this machine.
-//! - A server of 2025-03-26 that publishes nothing is asked at `/authorize`, `/token` and `/register`.
+//! - A 2025-03-26 server without metadata has its endpoints at `/authorize`, `/token` and `/register`.
 //!
 //! Flags: `--accept-missing-s256`.
 //! Spec: RFC 8414 2, 3; OpenID Connect Discovery 1.0 4; RFC 9207 3; MCP 2026-07-28 basic/authorization (Authorization Server
@@ -17,40 +17,36 @@ use crate::oauth::error::{Failure, Step};
 use crate::store::Object;
 use crate::url::from_network;
 
-/// What the authorization server says about itself.
+/// Authorization server metadata.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ServerMetadata {
     /// Its issuer; `None` if it publishes no metadata.
     pub issuer: Option<String>,
-    /// Where the browser goes.
+    /// The authorization endpoint.
     pub authorization_endpoint: Option<Url>,
-    /// Where tokens come from.
+    /// The token endpoint.
     pub token_endpoint: Option<Url>,
-    /// Where clients are registered.
+    /// The registration endpoint.
     pub registration_endpoint: Option<Url>,
-    /// Where tokens are revoked.
+    /// The revocation endpoint.
     pub revocation_endpoint: Option<Url>,
-    /// Where device codes come from.
+    /// The device authorization endpoint.
     pub device_authorization_endpoint: Option<Url>,
     /// The scopes it can grant.
     pub scopes: Option<Vec<String>>,
-    /// The grants it offers.
-    pub grant_types: Option<Vec<String>>,
-    /// How clients prove themselves at the token endpoint.
+    /// The client authentication methods of the token endpoint.
     pub token_auth_methods: Option<Vec<String>>,
-    /// How client assertions may be signed.
-    pub signing_algorithms: Option<Vec<String>>,
     /// The PKCE methods.
     pub code_challenge_methods: Option<Vec<String>>,
-    /// Whether a client id may be the address of a metadata document.
+    /// Whether a client id may be the URL of a metadata document.
     pub takes_metadata_documents: bool,
-    /// Whether authorization responses always carry `iss`.
+    /// Whether authorization responses always contain `iss`.
     pub sends_iss: bool,
     /// The whole document.
     pub document: Object,
 }
 
-/// The places of an issuer's metadata, in order.
+/// The URLs of an issuer's metadata, in order.
 pub fn well_known(issuer: &Url) -> Vec<Url> {
     let mut places = vec![inserted(issuer, OAUTH), inserted(issuer, OPENID)];
     let path = issuer.path().trim_end_matches('/');
@@ -69,7 +65,7 @@ const OPENID: &str = "/.well-known/openid-configuration";
 /// Reads the document; the issuer is the caller's to check.
 ///
 /// # Errors
-/// If an endpoint must not be used.
+/// If an endpoint has a URL that is not allowed.
 pub fn read(document: Object, allow_http: bool) -> Step<ServerMetadata> {
     let endpoint = |name: &str| -> Step<Option<Url>> {
         let Some(text) = document.get(name).filter(|value| !value.is_null()) else {
@@ -82,7 +78,7 @@ pub fn read(document: Object, allow_http: bool) -> Step<ServerMetadata> {
             ))
         })
     };
-    let says = |name: &str| document.get(name).and_then(Value::as_bool) == Some(true);
+    let is_true = |name: &str| document.get(name).and_then(Value::as_bool) == Some(true);
     Ok(ServerMetadata {
         issuer: document
             .get("issuer")
@@ -94,15 +90,10 @@ pub fn read(document: Object, allow_http: bool) -> Step<ServerMetadata> {
         revocation_endpoint: endpoint("revocation_endpoint")?,
         device_authorization_endpoint: endpoint("device_authorization_endpoint")?,
         scopes: texts(&document, "scopes_supported"),
-        grant_types: texts(&document, "grant_types_supported"),
         token_auth_methods: texts(&document, "token_endpoint_auth_methods_supported"),
-        signing_algorithms: texts(
-            &document,
-            "token_endpoint_auth_signing_alg_values_supported",
-        ),
         code_challenge_methods: texts(&document, "code_challenge_methods_supported"),
-        takes_metadata_documents: says("client_id_metadata_document_supported"),
-        sends_iss: says("authorization_response_iss_parameter_supported"),
+        takes_metadata_documents: is_true("client_id_metadata_document_supported"),
+        sends_iss: is_true("authorization_response_iss_parameter_supported"),
         document,
     })
 }
@@ -125,7 +116,7 @@ impl ServerMetadata {
         }
     }
 
-    /// Refuses a server that does not protect codes: without S256 a stolen code can be redeemed by anybody.
+    /// Refuses a server without PKCE: anybody could redeem a stolen code.
     ///
     /// # Errors
     /// If it publishes metadata without S256.
@@ -149,7 +140,7 @@ impl ServerMetadata {
         self.issuer.is_some() && !methods.into_iter().any(|method| method == "S256")
     }
 
-    /// How it is called in messages.
+    /// Its name in messages.
     pub fn name(&self) -> String {
         let endpoint = self.token_endpoint.as_ref().map(crate::url::shown);
         let name = self.issuer.clone().or(endpoint).unwrap_or_default();
@@ -163,7 +154,7 @@ impl ServerMetadata {
     pub fn token(&self) -> Step<&Url> {
         self.token_endpoint.as_ref().ok_or_else(|| {
             Failure::new(format!(
-                "authorization server {} names no token_endpoint",
+                "authorization server {} has no token_endpoint",
                 self.name()
             ))
         })

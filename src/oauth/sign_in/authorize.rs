@@ -1,28 +1,28 @@
-//! One trip of a browser to the authorization server and back.
+//! The browser's way to the authorization server: a new authorization request or a resumed one, and the window it is shown in.
 //!
-//! - It is stored, so that after a restart the tab that is still open completes it, and no other is opened.
-//! - The address is said before a browser is opened; a browser that does not open is no error.
-//! - At most one window an hour opens by itself, until a person has come back from one.
+//! - The request is stored, so that after a restart the tab that is still open completes it, and no other is opened.
+//! - The URL is printed before a browser is opened; a browser that does not open is not an error.
+//! - At most one window an hour opens by itself, until the user has come back from one.
 //!
 //! Flags: `--no-browser`.
-//! Spec: RFC 6749 4.1.1; npm mcp-remote 0.15.1 (a stored registration is tried before a person is sent there).
+//! Spec: RFC 6749 4.1.1; npm mcp-remote 0.15.1 (a stored registration is tried before the user is sent there).
 
-use serde_json::Value;
 use url::Url;
 
-use super::authorization_code::{self, Request};
-use super::browser::Opened;
-use super::callback::Responder;
-use super::environment::Fetch;
-use super::error::{Failure, Step, of_answer};
-use super::registration::{Client, Origin, Wanted};
-use super::{Authorizer, Discovered, pkce};
+use super::super::Authorizer;
+use super::super::authorization_code::{self, Request};
+use super::super::browser::Opened;
+use super::super::callback::Responder;
+use super::super::discovery::Discovered;
+use super::super::environment::{Fetch, random_text};
+use super::super::error::{Failure, Step, of_response};
+use super::super::registration::{Client, Origin, Wanted};
 use crate::log::Level;
 use crate::secret::Secret;
 use crate::store::{PendingSignIn, SIGN_IN_LIFE, UnixMillis};
 
-/// One trip of a browser to the authorization server and back.
-pub(super) struct Attempt {
+/// An authorization request, and what its callback is checked and redeemed with.
+pub(super) struct Authorization {
     pub(super) url: Url,
     pub(super) state: String,
     pub(super) verifier: Secret,
@@ -32,27 +32,27 @@ pub(super) struct Attempt {
     pub(super) is_resumed: bool,
 }
 
-/// How the address reached the person.
+/// How the user got the URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shown {
     /// A browser was started.
     InBrowser,
-    /// As text only.
+    /// It was only printed.
     AsText,
 }
 
 impl Authorizer {
-    /// The sign-in that was begun before a restart, if it is the same; else a new one.
-    pub(super) fn attempt(
+    /// The authorization request from before a restart, if it is the same; otherwise a new one.
+    pub(super) fn authorization(
         &self,
         discovered: &Discovered,
         client: &Client,
         wanted: Wanted<'_>,
         port: u16,
-    ) -> Step<Attempt> {
+    ) -> Step<Authorization> {
         let Some(endpoint) = &discovered.server.authorization_endpoint else {
             return Err(Failure::new(format!(
-                "authorization server {} names no authorization_endpoint",
+                "authorization server {} has no authorization_endpoint",
                 discovered.server.name()
             )));
         };
@@ -75,7 +75,7 @@ impl Authorizer {
         };
         let pending = self.store.pending_sign_in(now).filter(|pending| {
             let url = url_with(&pending.state, &pending.verifier);
-            let lasts = now.abs_diff(pending.created_at) + LEAST_REST < SIGN_IN_LIFE;
+            let lasts = now.abs_diff(pending.created_at) + MIN_TIME_LEFT < SIGN_IN_LIFE;
             let is_ours = pending.issuer.as_deref() == Some(discovered.issuer());
             lasts && is_ours && url.as_str() == pending.authorization_url
         });
@@ -83,12 +83,12 @@ impl Authorizer {
         let (state, verifier, created_at) = match pending {
             Some(pending) => (pending.state, pending.verifier, pending.created_at),
             None => (
-                pkce::random_text(&*self.env)?,
-                pkce::verifier(&*self.env)?,
+                random_text(&*self.env)?,
+                Secret::new(random_text(&*self.env)?),
                 now,
             ),
         };
-        let attempt = Attempt {
+        let authorization = Authorization {
             url: url_with(&state, &verifier),
             state,
             verifier,
@@ -98,27 +98,27 @@ impl Authorizer {
             is_resumed,
         };
         if !is_resumed {
-            self.remember(&attempt, discovered, client, (port, now))?;
+            self.remember(&authorization, discovered, client, (port, now))?;
         }
-        Ok(attempt)
+        Ok(authorization)
     }
 
     fn remember(
         &self,
-        attempt: &Attempt,
+        authorization: &Authorization,
         discovered: &Discovered,
         client: &Client,
         (port, now): (u16, UnixMillis),
     ) -> Step<()> {
         let record = discovered.record();
         self.store
-            .save_sign_in(&attempt.state, &attempt.verifier, Some(&record))?;
+            .save_sign_in(&authorization.state, &authorization.verifier, Some(&record))?;
         self.store.save_pending_sign_in(&PendingSignIn {
-            state: attempt.state.clone(),
-            verifier: attempt.verifier.clone(),
+            state: authorization.state.clone(),
+            verifier: authorization.verifier.clone(),
             port,
-            redirect_uri: attempt.redirect_uri.clone(),
-            authorization_url: attempt.url.to_string(),
+            redirect_uri: authorization.redirect_uri.clone(),
+            authorization_url: authorization.url.to_string(),
             issuer: Some(discovered.issuer().to_owned()),
             client_id: client.id.clone(),
             created_at: now,
@@ -127,113 +127,106 @@ impl Authorizer {
         Ok(())
     }
 
-    pub(super) fn forget(&self, attempt: &Attempt) {
+    pub(super) fn forget(&self, authorization: &Authorization) {
         self.store.remove_pending_sign_in();
-        self.store.remove_sign_in(&attempt.state);
+        self.store.remove_sign_in(&authorization.state);
     }
 
-    /// Asks the server whether it still knows a stored registration, before a person is shown its error page.
-    pub(super) fn preflight(&self, client: &Client, attempt: &Attempt) -> Step<()> {
-        if client.origin != Origin::Stored || attempt.is_resumed {
+    /// Asks the server whether it still knows a stored registration, so that the user is not shown its error page.
+    pub(super) fn preflight(&self, client: &Client, authorization: &Authorization) -> Step<()> {
+        if client.origin != Origin::Stored || authorization.is_resumed {
             return Ok(());
         }
         let request = Fetch {
             follow: false,
-            ..Fetch::document(attempt.url.clone())
+            ..Fetch::document(authorization.url.clone())
         };
-        // Whatever else it answers is for the browser, which is not kept waiting by a second try.
-        let Ok(answer) = self.env.fetch(&request) else {
+        // Any other response is for the browser, which must not wait for a second try.
+        let Ok(response) = self.env.fetch(&request) else {
             return Ok(());
         };
-        let failure = of_answer("the sign-in", &request, &answer);
-        if matches!(answer.status, 400 | 401) && failure.is_unknown_client() {
+        let failure = of_response("the sign-in", &request, &response);
+        if matches!(response.status, 400 | 401) && failure.is_unknown_client() {
             return Err(failure);
         }
         Ok(())
     }
 
-    /// Says the address and opens it, or sends the browser there that is still waiting for its page.
-    pub(super) fn show(&self, attempt: &Attempt, browser: Option<Responder>) -> Shown {
-        self.env.show_url(&attempt.url, &visiting(&attempt.url));
+    /// Prints the URL and opens it, or redirects the browser that still waits for its page.
+    pub(super) fn show(&self, authorization: &Authorization, browser: Option<Responder>) -> Shown {
+        self.env.show_url(
+            &authorization.url,
+            &authorization_code::visiting(&authorization.url),
+        );
         if let Some(browser) = browser {
-            browser.redirect(&attempt.url);
+            browser.redirect(&authorization.url);
             return Shown::InBrowser;
         }
         if self.config.oauth.no_browser {
             return self.ask_to_paste();
         }
-        if !self.may_open_window(attempt) {
+        if !self.may_open_window(authorization) {
             return Shown::AsText;
         }
-        // Noted before, so that a process that is killed while the window opens does not open another one.
+        // Noted first, so that a process that is killed while the window opens does not open another one.
         let now = self.env.now();
-        self.store.update_notes(|notes| {
-            notes.more.insert(WINDOW.to_owned(), now.into());
-        });
-        match self.env.open_browser(&attempt.url) {
+        self.store
+            .update_notes(|notes| notes.window_opened_at = Some(now));
+        match self.env.open_browser(&authorization.url) {
             Opened::Started => Shown::InBrowser,
             Opened::NoBrowser(why) => {
-                self.store.update_notes(|notes| {
-                    notes.more.remove(WINDOW);
-                });
-                let text =
-                    format!("no browser was opened ({why}): please open the address yourself");
+                self.store
+                    .update_notes(|notes| notes.window_opened_at = None);
+                let text = format!("no browser was opened ({why}): please open the URL yourself");
                 self.env.say(Level::Info, &text);
                 self.ask_to_paste()
             }
         }
     }
 
-    /// A browser on another machine cannot come back to us: the person brings what it was sent.
+    /// A browser on another machine cannot reach our port: the user pastes the URL it was sent to.
     fn ask_to_paste(&self) -> Shown {
         if self.env.is_by_hand() {
-            let text = "if that browser is on another machine, paste the address it ends up at here (the page itself will not load)";
+            let text = "if that browser is on another machine, paste the URL it ends up at here (the page itself will not load)";
             self.env.say(Level::Info, text);
         }
         Shown::AsText
     }
 
-    fn may_open_window(&self, attempt: &Attempt) -> bool {
+    fn may_open_window(&self, authorization: &Authorization) -> bool {
         if self.env.is_by_hand() {
             return true;
         }
-        let opened = self.store.notes().more.get(WINDOW).and_then(Value::as_u64);
+        let opened = self.store.notes().window_opened_at;
         // A process that ended early may have stored the sign-in and opened nothing.
-        if attempt.is_resumed && opened.is_some_and(|at| at >= attempt.created_at) {
+        if authorization.is_resumed && opened.is_some_and(|at| at >= authorization.created_at) {
             self.env.say(
                 Level::Info,
-                "a sign-in is under way: please finish it in the browser tab that is open already",
+                "a sign-in is under way: please finish it in the browser tab that is already open",
             );
             return false;
         }
-        let recently = opened.is_some_and(|at| at.abs_diff(self.env.now()) < WINDOW_TIME);
+        let recently = opened.is_some_and(|at| at.abs_diff(self.env.now()) < WINDOW_INTERVAL);
         if recently {
             self.env.say(
                 Level::Info,
-                "a browser was opened within the last hour and nobody came back from it: please open the address yourself",
+                "a browser was opened within the last hour and nobody came back from it: please open the URL yourself",
             );
         }
         !recently
     }
 }
 
-/// npm's sentence.
-pub(super) fn visiting(url: &Url) -> String {
-    format!("Please authorize this client by visiting:\n{url}")
-}
-
-/// A sign-in with less time left than this is not taken up again.
-const LEAST_REST: UnixMillis = 60_000;
-const WINDOW_TIME: UnixMillis = 3_600_000;
-/// The member of our notes that holds when a browser was opened.
-pub(super) const WINDOW: &str = "window_opened_at";
+/// A request with less time left than this is not resumed.
+const MIN_TIME_LEFT: UnixMillis = 60_000;
+const WINDOW_INTERVAL: UnixMillis = 3_600_000;
 
 #[cfg(test)]
 mod tests {
-    use super::super::discovery::server_metadata::ServerMetadata;
-    use super::super::environment::Environment;
-    use super::super::scripted_environment::{self, Scripted};
     use super::*;
+    use crate::oauth::discovery::server_metadata::ServerMetadata;
+    use crate::oauth::environment::Environment;
+    use crate::oauth::scripted_environment::{self, Scripted};
 
     fn discovered(issuer: &str) -> Discovered {
         Discovered {
@@ -259,14 +252,16 @@ mod tests {
         let client = Client::default();
         let begin = |issuer: &str| {
             let discovered = discovered(issuer);
-            authorizer.attempt(&discovered, &client, wanted, 1).unwrap()
+            authorizer
+                .authorization(&discovered, &client, wanted, 1)
+                .unwrap()
         };
         assert!(!begin("https://as.test").is_resumed);
         env.sleep(std::time::Duration::from_secs(1));
         let again = begin("https://as.test");
         assert!(again.is_resumed && authorizer.may_open_window(&again));
         authorizer.store.update_notes(|notes| {
-            notes.more.insert(WINDOW.to_owned(), env.now().into());
+            notes.window_opened_at = Some(env.now());
         });
         assert!(!authorizer.may_open_window(&begin("https://as.test")));
         // Another server with the same authorization endpoint must not get the code.
@@ -286,10 +281,12 @@ mod tests {
         let begin = || {
             let discovered = discovered("https://as.test");
             let client = Client::default();
-            authorizer.attempt(&discovered, &client, wanted, 1).unwrap()
+            authorizer
+                .authorization(&discovered, &client, wanted, 1)
+                .unwrap()
         };
         authorizer.store.update_notes(|notes| {
-            notes.more.insert(WINDOW.to_owned(), env.now().into());
+            notes.window_opened_at = Some(env.now());
         });
         // The stored sign-in has run out; the hour has not.
         env.sleep(std::time::Duration::from_secs(3_590));
