@@ -119,7 +119,6 @@ impl Authorizer {
             match Listener::bind(&place, self.store.hash())? {
                 Bound::Listening(listener) => {
                     let done = self.lead(challenge, &listener);
-                    listener.finish(done.is_ok());
                     // The port is free for a step-up, and requests can leave, before anybody reads that all is well.
                     drop(listener);
                     let browser = done?;

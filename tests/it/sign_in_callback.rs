@@ -200,7 +200,7 @@ fn the_listener_knows_its_paths_its_host_and_get_only() {
 }
 
 #[test]
-fn the_listener_is_there_before_the_browser_and_gone_after_the_sign_in() {
+fn the_listener_is_there_before_the_browser_and_accepts_no_code_after_the_sign_in() {
     let site = Site::start(|_| {});
     let browser = Browser::new();
     let mut process = bridge(&site, &browser, &[]);
@@ -216,6 +216,13 @@ fn the_listener_is_there_before_the_browser_and_gone_after_the_sign_in() {
     assert_eq!(browser.sign_in(1).status, 200);
     assert!(process.recv()["result"].is_object());
     works(&mut process);
+    let late = get(&format!("{redirect}?code=c&state=s"));
+    assert_eq!(late.status, 400);
+    says(&late.text, &["not valid any more"]);
+    let id = format!("http://127.0.0.1:{port}/.mcp-remote/id");
+    assert_eq!(get(&id).text, "{\"mcpRemote\":false}");
+    // An instance that wants the port gets it.
+    request("GET", &id, "mcp-remote-claim: 1\r\n\r\n").unwrap();
     wait_until("the port to be free", || {
         try_get(&redirect).is_err().then_some(())
     });

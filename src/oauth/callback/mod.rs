@@ -1,16 +1,14 @@
-//! The loopback listener a sign-in comes back to.
+//! Catches the OAuth redirect on the loopback.
 //!
-//! - The port walk is npm's: the first free one of eight, or only the one that was asked for; a port that a sibling holds ends
-//!   the walk, because the sibling runs the sign-in. An earlier port's sibling wins also after we have bound.
-//! - It listens on 127.0.0.1 and, on the same port, on `::1`: `localhost` may be either.
-//! - It exists only while a sign-in is pending, answers three paths and nobody but this machine, and is bounded in time and
-//!   memory whatever is thrown at it; dropping it frees the port at once.
-//! - A callback is handed to the flow together with the waiting browser, so that the page tells how the sign-in ended.
+//! - The ports are npm's: the first free one of eight, or only the one that was asked for. If another instance holds the port for the same
+//!   server, it leads the sign-in. A leader on an earlier port also wins after we have bound a later one.
+//! - The port is bound on 127.0.0.1 and, under the same number, on `::1`: browsers may take `localhost` for either.
+//! - A callback is handed to the sign-in together with the waiting browser, so that the page tells how the sign-in ended.
 //!
 //! Flags: `--host`, `--callback-path`, `--auth-success-url` (a redirect instead of the page).
-//! Spec: RFC 8252 7.3 and 8.3 (loopback redirect), RFC 6749 4.1.2 (authorization response), 3.1 (no parameter twice),
-//! RFC 9207 2 (`iss`); npm mcp-remote 0.15.1 (coordinateAuth, `/.mcp-remote/id`, `/wait-for-auth`).
-//! Not done here: `state` and `iss` are not compared, nothing is redeemed (`authorization_code.rs`).
+//! Spec: RFC 8252 7.3 and 8.3 (loopback redirect), RFC 6749 4.1.2 (authorization response), RFC 9207 2 (`iss`);
+//! npm mcp-remote 0.15.1 (coordinateAuth).
+//! Not done here: `state` and `iss` are not compared, no code is redeemed (`authorization_code.rs`).
 
 mod http;
 pub mod page;
@@ -19,20 +17,21 @@ mod sibling;
 
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use tiny_http::Request;
 use url::Url;
 
 use crate::error::{Error, Kind, Result, plain};
 use crate::secret::Secret;
 use crate::store::ServerHash;
-use http::Answer;
+use http::Response;
 use page::Page;
-use server::Shared;
+use server::{Pending, Port};
+use sibling::Holder;
 pub use sibling::is_sibling;
 
 /// Where the listener is to be.
@@ -40,34 +39,32 @@ pub use sibling::is_sibling;
 pub struct Place {
     /// The first port to try.
     pub port: u16,
-    /// Try no other.
+    /// Try no other port.
     pub strict: bool,
-    /// The host of the redirect URI: one more name that requests may be addressed to.
+    /// The host of the redirect URI, accepted in `Host` beside the names of the loopback.
     pub host: String,
     /// The path of the redirect URI.
     pub path: String,
-    /// The server's address as the pages show it.
+    /// The MCP server's address as the pages show it.
     pub server: String,
 }
 
-/// What came of binding.
+/// The result of [`Listener::bind`].
 #[derive(Debug)]
 pub enum Bound {
-    /// We lead the sign-in.
+    /// This instance leads the sign-in.
     Listening(Listener),
-    /// Another instance does, on this port.
+    /// Another instance leads it, on this port.
     SiblingAt(u16),
 }
 
-/// The listener; dropping it closes the port.
+/// Receives the callbacks of one sign-in; the sign-in is pending until this is dropped.
 pub struct Listener {
-    shared: Arc<Shared>,
+    port: Arc<Port>,
     callbacks: Receiver<Callback>,
-    closed: Receiver<()>,
-    addresses: Vec<SocketAddr>,
 }
 
-/// What a browser brought back.
+/// The parameters of an authorization response, from whoever sent it.
 pub struct Callback {
     /// The authorization code.
     pub code: Option<Secret>,
@@ -77,20 +74,20 @@ pub struct Callback {
     pub iss: Option<String>,
     /// The error code (RFC 6749 4.1.2.1).
     pub error: Option<String>,
-    /// What the authorization server says about the error; anybody's text.
+    /// The description of the error: untrusted text.
     pub error_description: Option<String>,
     /// The browser, waiting for its page.
     pub responder: Responder,
 }
 
-/// A browser that waits for its page; dropped without one, it is told that the sign-in was interrupted.
+/// A browser that waits for its page; if dropped without one, it shows that the sign-in was interrupted.
 pub struct Responder {
-    stream: Option<TcpStream>,
+    request: Option<Request>,
     server: String,
 }
 
 impl Listener {
-    /// Binds a callback port, or finds the sibling that has.
+    /// Binds a callback port, or finds the instance that leads the sign-in.
     ///
     /// # Errors
     /// If no port is free.
@@ -101,23 +98,22 @@ impl Listener {
             place.port.saturating_add(PORTS - 1)
         };
         for port in place.port..=last {
-            let sockets = match bind_port(port, place.strict) {
-                Ok(sockets) => sockets,
-                Err(error) if is_sibling(port, hash) => {
-                    drop(error);
-                    return Ok(Bound::SiblingAt(port));
-                }
-                // Its holder may have gone while we asked.
-                Err(_) => match bind_port(port, place.strict) {
-                    Ok(sockets) => sockets,
-                    Err(error) if place.strict => return Err(port_refused(port, &error)),
-                    Err(_) => continue,
+            let listener = match Listener::open(port, place, hash) {
+                Ok(listener) => listener,
+                Err(_) => match sibling::claim(port, hash) {
+                    Holder::Leader => return Ok(Bound::SiblingAt(port)),
+                    holder => match Listener::open_again(port, place, hash, &holder) {
+                        Ok(listener) => listener,
+                        Err(error) if place.strict => return Err(port_refused(port, &error)),
+                        Err(_) => continue,
+                    },
                 },
             };
             if let Some(earlier) = (place.port..port).find(|port| is_sibling(*port, hash)) {
+                listener.port.give_up();
                 return Ok(Bound::SiblingAt(earlier));
             }
-            return listen(sockets, place, hash).map(Bound::Listening);
+            return Ok(Bound::Listening(listener));
         }
         let what = format!(
             "none of the callback ports {} to {last} is free",
@@ -128,61 +124,78 @@ impl Listener {
         ))
     }
 
-    /// The port it has.
-    pub fn port(&self) -> u16 {
-        self.shared.port
+    fn open(port: u16, place: &Place, hash: &ServerHash) -> io::Result<Listener> {
+        let (sender, callbacks) = mpsc::sync_channel(MAX_WAITING);
+        let pending = Pending::new(place, hash, sender);
+        let port = Port::open(port, place.strict, pending)?;
+        Ok(Listener { port, callbacks })
     }
 
-    /// Waits for the next callback. It may be anybody's: compare its state before anything else.
+    /// The holder may have gone, or may be closing the port: tiny_http frees it late.
+    fn open_again(
+        port: u16,
+        place: &Place,
+        hash: &ServerHash,
+        holder: &Holder,
+    ) -> io::Result<Listener> {
+        let begun = Instant::now();
+        loop {
+            match Listener::open(port, place, hash) {
+                Err(_) if *holder == Holder::Leaving && begun.elapsed() < LEAVING_TIMEOUT => {
+                    thread::sleep(Duration::from_millis(50));
+                }
+                opened => return opened,
+            }
+        }
+    }
+
+    /// The number of the port.
+    pub fn port(&self) -> u16 {
+        self.port.number
+    }
+
+    /// Waits for the next callback. Anybody may have sent it: compare its state before anything else.
     pub fn next(&self, timeout: Duration) -> Option<Callback> {
         self.callbacks.recv_timeout(timeout).ok()
-    }
-
-    /// Tells older siblings, which ask `/wait-for-auth`, how the sign-in ended.
-    pub fn finish(&self, signed_in: bool) {
-        self.shared.finish(signed_in);
     }
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        self.shared.close();
-        for address in &self.addresses {
-            // Wakes the thread that waits in accept.
-            TcpStream::connect_timeout(address, CLOSE_TIME).ok();
-        }
-        // Nothing is ever sent: the channel ends when both threads have closed their sockets.
-        self.closed.recv_timeout(CLOSE_TIME).ok();
+        self.port.end_sign_in();
     }
 }
 
 impl fmt::Debug for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Listener({:?})", self.addresses)
+        write!(f, "Listener({})", self.port.number)
     }
 }
 
 impl Responder {
     /// Shows a page.
     pub fn page(mut self, page: &Page) {
-        self.send(&Answer::page(page));
+        self.respond(&Response::page(page));
     }
 
-    /// Sends the browser elsewhere (`--auth-success-url`).
+    /// Sends the browser to another address (`--auth-success-url`).
     pub fn redirect(mut self, to: &Url) {
-        self.send(&Answer::redirect(to));
+        self.respond(&Response::redirect(to));
     }
 
-    fn send(&mut self, answer: &Answer) {
-        if let Some(stream) = self.stream.take() {
-            answer.send(&stream, false);
+    fn respond(&mut self, response: &Response) {
+        if let Some(request) = self.request.take() {
+            // The process may end next, and the page must be sent before.
+            response.send(request).recv_timeout(SEND_TIMEOUT).ok();
         }
     }
 }
 
 impl Drop for Responder {
     fn drop(&mut self) {
-        self.send(&Answer::page(&Page::over(&self.server)));
+        if self.request.is_some() {
+            self.respond(&Response::page(&Page::over(&self.server)));
+        }
     }
 }
 
@@ -198,20 +211,10 @@ impl fmt::Debug for Callback {
 
 /// npm's PORT_CANDIDATES.
 const PORTS: u16 = 8;
-/// Callbacks that the flow has not looked at.
-const WAITING: usize = 16;
-const CLOSE_TIME: Duration = Duration::from_secs(1);
-fn bind_port(port: u16, strict: bool) -> io::Result<Vec<TcpListener>> {
-    let v4 = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
-    let port = v4.local_addr()?.port();
-    match TcpListener::bind((Ipv6Addr::LOCALHOST, port)) {
-        Ok(v6) => Ok(vec![v4, v6]),
-        // A stranger there would be given what is meant for us by a browser that tries ::1 first.
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse && !strict => Err(error),
-        // No IPv6 on this machine, or no choice of port.
-        Err(_) => Ok(vec![v4]),
-    }
-}
+/// Callbacks that the sign-in has not looked at yet; further ones are answered that the sign-in was interrupted.
+const MAX_WAITING: usize = 16;
+const SEND_TIMEOUT: Duration = Duration::from_secs(1);
+const LEAVING_TIMEOUT: Duration = Duration::from_secs(3);
 
 fn port_refused(port: u16, error: &io::Error) -> Error {
     let (what, hint) = match error.kind() {
@@ -227,47 +230,17 @@ fn port_refused(port: u16, error: &io::Error) -> Error {
     Error::new(Kind::SignIn, what).with_hint(hint)
 }
 
-fn listen(sockets: Vec<TcpListener>, place: &Place, hash: &ServerHash) -> Result<Listener> {
-    let failed = |error: io::Error| port_refused(place.port, &error);
-    let addresses: Vec<SocketAddr> = sockets
-        .iter()
-        .map(TcpListener::local_addr)
-        .collect::<io::Result<_>>()
-        .map_err(failed)?;
-    let port = addresses.first().map_or(place.port, SocketAddr::port);
-    let (sender, callbacks) = mpsc::sync_channel(WAITING);
-    let (open, closed) = mpsc::channel();
-    let shared = Arc::new(Shared::new(place, port, hash, sender));
-    // Made before the threads: if one cannot be started, dropping this ends the other.
-    let listener = Listener {
-        shared: Arc::clone(&shared),
-        callbacks,
-        closed,
-        addresses,
-    };
-    for socket in sockets {
-        let (shared, open) = (Arc::clone(&shared), open.clone());
-        thread::Builder::new()
-            .name("callback".to_owned())
-            .spawn(move || {
-                server::accept(socket, &shared);
-                drop(open);
-            })
-            .map_err(failed)?;
-    }
-    Ok(listener)
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What the listener makes of a request, for the fuzzing of it.
+/// Reads the target of a request as the listener does, for fuzzing.
 #[cfg(any(test, fuzzing))]
-pub(crate) fn read_request(head: &[u8]) -> Option<url::Url> {
-    let request = http::parse(head, "localhost", 4000).ok()?;
-    server::Parameters::read(&request.url);
-    Some(request.url)
+pub(crate) fn read_request(head: &[u8]) -> Option<Url> {
+    let text = String::from_utf8_lossy(head);
+    let url = http::address(text.split(' ').nth(1)?)?;
+    http::Parameters::read(&url);
+    Some(url)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The pages a person sees in the browser after signing in.
+//! The pages that the user sees in the browser after signing in.
 //!
 //! - Each says which server it is about, what happened, and what to do next, and tells the truth: the flow picks it after
 //!   the code was exchanged.
@@ -7,7 +7,7 @@
 //! - Everything that comes from outside is cleaned, shortened and escaped.
 //!
 //! Spec: RFC 6749 4.1.2 and 4.1.2.1 (what the browser brings), RFC 8252 8.10 (do not leave the person with a blank page).
-//! Not done here: nothing is sent (`callback.rs`).
+//! Not done here: nothing is sent (`http.rs`).
 
 use crate::log::clean;
 

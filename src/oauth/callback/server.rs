@@ -1,296 +1,350 @@
-//! The threads behind the listener: one for each socket, one for each connection while its request is read and answered.
+//! Runs `tiny_http::Server` on a callback port, on a thread that ends with the port.
 //!
-//! Bounds: [`READING`] connections whose request has not come yet (the oldest idle one goes when another one comes, so that they
-//! lock nobody out), [`THREADS`] threads in all, and the limits of `http.rs`. A panic ends its connection only.
+//! What is weak in tiny_http 0.12, and what is done about it here:
+//! - At the descriptor limit its accept thread ends without a word. While a sign-in is pending the port is probed; if that request
+//!   does not arrive within a second, another server is opened on a clone of the socket, and takes the connections that wait in
+//!   the system's queue.
+//! - Its pool of workers may queue a connection although no worker is free: behind connections that send nothing it waits for ever.
+//!   Each probe frees one place in that queue, so probes are frequent.
+//! - A worker thread outlives its server and goes on to fill that server's queue: a connection that a browser opened ahead of need
+//!   would lose the next sign-in's callback. So all servers of a port are read until the port is closed, and this process keeps the
+//!   port for [`LINGER`] after a sign-in. Without a pending sign-in it leads nothing, and is closed if another instance asks for it.
+//! - Dropping a server connects to it, which can block if it has ended; the socket is closed before.
+//! - A worker panics if its peer resets the connection early. This ends the connection only, and the message is not printed.
 //!
-//! Spec: npm mcp-remote 0.15.1 (`/wait-for-auth`); RFC 6749 3.1, 4.1.2.
-//! Not done here: no thread of a connection decides anything about the sign-in.
+//! What remains: there is no limit for the length of headers nor for the number of connections, and no time limit for reading.
+//! 20 MB of headers take 21 MB until the peer closes, each open connection has a thread, and a program on this machine that opens
+//! many delays the sign-in until it closes them. A request with a non-ASCII byte in a header gets no response.
 
-use std::io;
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::panic::{self, catch_unwind};
 use std::sync::mpsc::SyncSender;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, Once};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tiny_http::{Method, Request, Server};
 use url::Url;
 
-use super::http::{self, Answer, Request};
+use super::http::{self, Parameters, Response};
 use super::page::Page;
 use super::{Callback, Place, Responder, lock, sibling};
 use crate::secret::Secret;
 use crate::store::ServerHash;
 
-/// What the threads of one listener share.
-pub struct Shared {
-    place: Place,
-    /// The port that was bound.
-    pub port: u16,
+/// A callback port of this process.
+pub struct Port {
+    /// Its number.
+    pub number: u16,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// The last sign-in.
+    sign_in: Pending,
+    is_pending: bool,
+    /// When the sign-in began or ended.
+    since: Instant,
+    /// Another instance wants the port.
+    is_claimed: bool,
+}
+
+/// What the port has to know of a sign-in.
+pub struct Pending {
+    host: String,
     path: String,
+    server: String,
     hash: ServerHash,
-    closed: AtomicBool,
-    threads: AtomicUsize,
-    reading: Mutex<Vec<(usize, Instant, TcpStream)>>,
-    outcome: Mutex<Option<bool>>,
-    outcome_known: Condvar,
     callbacks: SyncSender<Callback>,
 }
 
-impl Shared {
-    /// For a listener on this port.
-    pub fn new(
-        place: &Place,
-        port: u16,
-        hash: &ServerHash,
-        callbacks: SyncSender<Callback>,
-    ) -> Shared {
-        Shared {
-            // The path in the redirect URI is spelled by `url` too.
-            path: Url::parse(&format!("http://localhost{}", place.path))
-                .map_or_else(|_| place.path.clone(), |url| url.path().to_owned()),
-            place: place.clone(),
-            port,
+impl Pending {
+    /// A sign-in whose callbacks go to this channel.
+    pub fn new(place: &Place, hash: &ServerHash, callbacks: SyncSender<Callback>) -> Pending {
+        Pending {
+            host: place.host.clone(),
+            // Spelled by `url`, as the path in the redirect URI and that of a request.
+            path: http::address(&place.path)
+                .map_or_else(|| place.path.clone(), |url| url.path().to_owned()),
+            server: place.server.clone(),
             hash: hash.clone(),
-            closed: AtomicBool::new(false),
-            threads: AtomicUsize::new(0),
-            reading: Mutex::default(),
-            outcome: Mutex::default(),
-            outcome_known: Condvar::new(),
             callbacks,
         }
     }
 
-    #[cfg(test)]
-    pub fn threads_now(&self) -> usize {
-        self.threads.load(Ordering::SeqCst)
-    }
-
-    /// Tells those who wait for it how the sign-in ended.
-    pub fn finish(&self, signed_in: bool) {
-        *lock(&self.outcome) = Some(signed_in);
-        self.outcome_known.notify_all();
-    }
-
-    /// Ends everything but the answers under way. A thread in `accept` must be woken by a connection.
-    pub fn close(&self) {
-        self.closed.store(true, Ordering::SeqCst);
-        // Through the lock, or a thread between its look and its wait would miss the call.
-        drop(lock(&self.outcome));
-        self.outcome_known.notify_all();
-        for (_, _, stream) in lock(&self.reading).drain(..) {
-            stream.shutdown(Shutdown::Both).ok();
+    fn state(self) -> State {
+        State {
+            sign_in: self,
+            is_pending: true,
+            since: Instant::now(),
+            is_claimed: false,
         }
     }
 }
 
-/// Connections whose request has not come yet; the oldest goes when another one comes.
-const READING: usize = 32;
-/// A connection that has sent no request for so long may be closed to make room.
-const IDLE: Duration = Duration::from_millis(100);
-/// How long a connection waits for room.
-const ROOM_TIME: Duration = Duration::from_secs(1);
-/// Threads in all, long polls and connections in their last moments included.
-const THREADS: usize = 96;
-/// npm's default for `--auth-timeout`, which bounds the long poll there.
-const LONG_POLL: Duration = Duration::from_secs(30);
-const LONG_POLL_PATH: &str = "/wait-for-auth";
+/// The open ports of this process.
+static OPEN: Mutex<Vec<Arc<Port>>> = Mutex::new(Vec::new());
+/// How long a port stays open after a sign-in. Browsers close connections that they have not used after a minute.
+const LINGER: Duration = Duration::from_secs(120);
+/// How often the queues are read while a sign-in is pending, and while none is.
+const PENDING_INTERVAL: Duration = Duration::from_millis(20);
+const IDLE_INTERVAL: Duration = Duration::from_millis(200);
+const PROBE_INTERVAL: Duration = Duration::from_millis(200);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// Accepts connections until the listener is closed; the socket is closed when this returns.
-pub fn accept(socket: TcpListener, shared: &Arc<Shared>) {
-    let mut count = 0;
-    while !shared.closed.load(Ordering::SeqCst) {
-        match socket.accept() {
-            Ok((stream, _)) if !shared.closed.load(Ordering::SeqCst) => {
-                count += 1;
-                admit(stream, count, shared);
+impl Port {
+    /// Opens a port for a sign-in, or takes the one that this process has kept since an earlier one.
+    pub fn open(number: u16, is_strict: bool, sign_in: Pending) -> io::Result<Arc<Port>> {
+        let mut open = lock(&OPEN);
+        if let Some(kept) = open.iter().find(|port| port.number == number) {
+            let mut state = lock(&kept.state);
+            if state.is_pending {
+                return Err(io::ErrorKind::AddrInUse.into());
             }
-            Ok(_) => {}
-            // The peer went already.
-            Err(error) if is_of_the_peer(&error) => {}
-            // No descriptors left, say: that passes, and must not end a sign-in.
-            Err(_) => thread::sleep(Duration::from_millis(50)),
+            *state = sign_in.state();
+            return Ok(Arc::clone(kept));
         }
-    }
-}
-
-fn is_of_the_peer(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::Interrupted
-    )
-}
-
-/// Gives a connection its thread, once there is room; the next ones wait in the system's queue meanwhile.
-fn admit(stream: TcpStream, id: usize, shared: &Arc<Shared>) {
-    let guard = Busy::new(shared);
-    let Ok(handle) = stream.try_clone() else {
-        return;
-    };
-    if !make_room(shared) {
-        return;
-    }
-    lock(&shared.reading).push((id, Instant::now(), handle));
-    if shared.closed.load(Ordering::SeqCst) {
-        // The listener may have been closed before it could see this one.
-        stream.shutdown(Shutdown::Both).ok();
-    }
-    let of_thread = Arc::clone(shared);
-    let spawned = thread::Builder::new()
-        .name("callback connection".to_owned())
-        .spawn(move || {
-            let _guard = guard;
-            serve(stream, id, &of_thread);
+        silence_tiny_http();
+        let sockets = bind(number, is_strict)?;
+        let port = Arc::new(Port {
+            number: sockets.first().map_or(number, |(_, at)| at.port()),
+            state: Mutex::new(sign_in.state()),
         });
-    if spawned.is_err() {
-        lock(&shared.reading).retain(|(known, _, _)| *known != id);
+        let served = Arc::clone(&port);
+        let thread = thread::Builder::new().name("callback".to_owned());
+        thread.spawn(move || served.serve(sockets))?;
+        open.push(Arc::clone(&port));
+        Ok(port)
     }
-}
 
-/// Waits for room, closing connections that are idle; `false` if none comes.
-fn make_room(shared: &Shared) -> bool {
-    let deadline = Instant::now() + ROOM_TIME;
-    while !shared.closed.load(Ordering::SeqCst) && Instant::now() < deadline {
-        let mut reading = lock(&shared.reading);
-        if reading.len() < READING && shared.threads.load(Ordering::SeqCst) <= THREADS {
-            return true;
-        }
-        // One that came just now may be the browser, whose request has not been read yet.
-        if reading.len() >= READING
-            && reading
-                .first()
-                .is_some_and(|(_, since, _)| since.elapsed() > IDLE)
-        {
-            let (_, _, oldest) = reading.remove(0);
-            oldest.shutdown(Shutdown::Both).ok();
-            continue;
-        }
-        drop(reading);
-        thread::sleep(Duration::from_millis(5));
+    /// No sign-in is pending any more.
+    pub fn end_sign_in(&self) {
+        let mut state = lock(&self.state);
+        state.is_pending = false;
+        state.since = Instant::now();
     }
-    false
-}
 
-/// Counts a thread for as long as it lives, also if it panics.
-struct Busy {
-    shared: Arc<Shared>,
-}
-
-impl Busy {
-    fn new(shared: &Arc<Shared>) -> Busy {
-        shared.threads.fetch_add(1, Ordering::SeqCst);
-        Busy {
-            shared: Arc::clone(shared),
-        }
+    /// Closes the port as soon as its sign-in has ended.
+    pub fn give_up(&self) {
+        lock(&self.state).is_claimed = true;
     }
-}
 
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.shared.threads.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-fn serve(stream: TcpStream, id: usize, shared: &Arc<Shared>) {
-    let head = http::read_head(&stream);
-    lock(&shared.reading).retain(|(known, _, _)| *known != id);
-    let Ok(head) = head else {
-        return;
-    };
-    let request = match http::parse(&head, &shared.place.host, shared.port) {
-        Ok(request) => request,
-        Err(refusal) => {
-            refusal.answer().send(&stream, head.starts_with(b"HEAD "));
-            return http::drain(&stream);
-        }
-    };
-    let answer = match request.url.path() {
-        sibling::ID_PATH => Answer::json(sibling::id_document(&shared.hash)),
-        LONG_POLL_PATH => wait_for_outcome(shared, &request),
-        path if path == shared.path => return take_callback(stream, &request, shared),
-        _ => Answer::text(404, "there is nothing here\n"),
-    };
-    answer.send(&stream, request.is_head);
-}
-
-/// npm's answers to older instances: 200 signed in, 202 not yet, 500 failed.
-fn wait_for_outcome(shared: &Shared, request: &Request) -> Answer {
-    let polls = request
-        .url
-        .query_pairs()
-        .any(|(name, value)| name == "poll" && value == "false");
-    let crowded = shared.threads.load(Ordering::SeqCst) > THREADS / 3;
-    let patience = if polls || crowded || request.is_head {
-        Duration::ZERO
-    } else {
-        LONG_POLL
-    };
-    let is_pending =
-        |outcome: &mut Option<bool>| outcome.is_none() && !shared.closed.load(Ordering::SeqCst);
-    let (outcome, _) = shared
-        .outcome_known
-        .wait_timeout_while(lock(&shared.outcome), patience, is_pending)
-        .unwrap_or_else(PoisonError::into_inner);
-    match *outcome {
-        Some(true) => Answer::text(200, "Authentication completed"),
-        Some(false) => Answer::text(500, "Authentication failed"),
-        None => Answer::text(202, "Authentication in progress"),
-    }
-}
-
-fn take_callback(stream: TcpStream, request: &Request, shared: &Shared) {
-    let server = &shared.place.server;
-    if request.is_head {
-        // A look at a link by some program must not spend its code.
-        return Answer::text(200, "").send(&stream, true);
-    }
-    let Some(parameters) = Parameters::read(&request.url) else {
-        return Answer::page(&Page::unknown(server)).send(&stream, false);
-    };
-    let callback = Callback {
-        code: parameters.code.map(Secret::new),
-        state: parameters.state,
-        iss: parameters.iss,
-        error: parameters.error,
-        error_description: parameters.error_description,
-        responder: Responder {
-            stream: Some(stream),
-            server: server.clone(),
-        },
-    };
-    // If the flow does not look, or is gone, the responder says so when it is dropped.
-    shared.callbacks.try_send(callback).ok();
-}
-
-#[derive(Default)]
-pub(super) struct Parameters {
-    code: Option<String>,
-    state: Option<String>,
-    iss: Option<String>,
-    error: Option<String>,
-    error_description: Option<String>,
-}
-
-impl Parameters {
-    /// `None` if it is no authorization response: neither code nor error, or a parameter twice (RFC 6749 3.1).
-    pub(super) fn read(url: &Url) -> Option<Parameters> {
-        let mut read = Parameters::default();
-        for (name, value) in url.query_pairs() {
-            let place = match name.as_ref() {
-                "code" => &mut read.code,
-                "state" => &mut read.state,
-                "iss" => &mut read.iss,
-                "error" => &mut read.error,
-                "error_description" => &mut read.error_description,
-                _ => continue,
-            };
-            if place.replace(value.into_owned()).is_some() {
-                return None;
+    fn serve(&self, sockets: Vec<(TcpListener, SocketAddr)>) {
+        let mut sockets: Vec<Socket> = sockets.into_iter().map(Socket::new).collect();
+        while !self.is_over() {
+            for socket in &mut sockets {
+                while let Some(request) = socket.receive() {
+                    self.respond(request);
+                }
+            }
+            if lock(&self.state).is_pending {
+                sockets.iter_mut().for_each(Socket::probe);
+                thread::sleep(PENDING_INTERVAL);
+            } else {
+                thread::sleep(IDLE_INTERVAL);
             }
         }
-        let present = |value: &Option<String>| value.as_ref().is_some_and(|v| !v.is_empty());
-        (present(&read.code) || present(&read.error)).then_some(read)
+        sockets.into_iter().for_each(Socket::close);
+    }
+
+    /// Whether the port is to be closed; then it is not offered to the next sign-in either.
+    fn is_over(&self) -> bool {
+        let mut open = lock(&OPEN);
+        let state = lock(&self.state);
+        let is_over = !state.is_pending && (state.is_claimed || state.since.elapsed() > LINGER);
+        if is_over {
+            open.retain(|port| port.number != self.number);
+        }
+        is_over
+    }
+
+    fn respond(&self, request: Request) {
+        let mut state = lock(&self.state);
+        let response = match http::check(&request, &state.sign_in.host, self.number) {
+            Err(refusal) => refusal,
+            Ok(url) if url.path() == sibling::ID_PATH => {
+                let mut headers = request.headers().iter();
+                let is_claim = headers.any(|h| h.field.equiv(sibling::CLAIM));
+                state.is_claimed |= is_claim && !state.is_pending;
+                let hash = state.is_pending.then_some(&state.sign_in.hash);
+                Response::json(sibling::id_document(hash))
+            }
+            Ok(url) if url.path() == state.sign_in.path => {
+                return state.take_callback(request, &url);
+            }
+            Ok(_) => Response::text(404, "there is nothing here\n"),
+        };
+        drop(response.send(request));
+    }
+}
+
+impl State {
+    fn take_callback(&self, request: Request, url: &Url) {
+        let server = &self.sign_in.server;
+        if *request.method() == Method::Head {
+            // A program that checks the link must not spend its code.
+            drop(Response::text(200, "").send(request));
+            return;
+        }
+        let parameters = Parameters::read(url).filter(|_| self.is_pending);
+        let Some(parameters) = parameters else {
+            drop(Response::page(&Page::unknown(server)).send(request));
+            return;
+        };
+        let callback = Callback {
+            code: parameters.code.map(Secret::new),
+            state: parameters.state,
+            iss: parameters.iss,
+            error: parameters.error,
+            error_description: parameters.error_description,
+            responder: Responder {
+                request: Some(request),
+                server: server.clone(),
+            },
+        };
+        // If the sign-in does not look, or has ended, the responder is dropped and shows a page.
+        self.sign_in.callbacks.try_send(callback).ok();
+    }
+}
+
+/// A socket of a port, and the servers that accept from it: one, and more if it seemed to have ended.
+struct Socket {
+    socket: TcpListener,
+    address: SocketAddr,
+    servers: Vec<Server>,
+    /// The connection of the request that is to arrive.
+    probe: Option<TcpStream>,
+    probed: Instant,
+}
+
+impl Socket {
+    fn new((socket, address): (TcpListener, SocketAddr)) -> Socket {
+        let mut socket = Socket {
+            socket,
+            address,
+            servers: Vec::new(),
+            probe: None,
+            probed: Instant::now(),
+        };
+        socket.open();
+        socket
+    }
+
+    /// Opens a server; if that fails, the next probe is not answered either, and it is tried again.
+    fn open(&mut self) {
+        let Ok(socket) = self.socket.try_clone() else {
+            return;
+        };
+        // It panics if no thread can be started.
+        if let Ok(Ok(server)) = catch_unwind(|| Server::from_listener(socket, None)) {
+            self.servers.push(server);
+        }
+    }
+
+    /// The next request that is not our own.
+    fn receive(&mut self) -> Option<Request> {
+        for server in &self.servers {
+            while let Ok(Some(request)) = server.try_recv() {
+                let probe = self.probe.as_ref().and_then(|p| p.local_addr().ok());
+                if probe.is_none() || request.remote_addr() != probe.as_ref() {
+                    return Some(request);
+                }
+                self.probe = None;
+            }
+        }
+        None
+    }
+
+    /// Asks the own port whether it is alive, and opens another server if it is not.
+    fn probe(&mut self) {
+        let elapsed = self.probed.elapsed();
+        if self.probe.is_some() {
+            if elapsed > PROBE_TIMEOUT {
+                self.probe = None;
+                self.open();
+            }
+        } else if elapsed > PROBE_INTERVAL {
+            self.probed = Instant::now();
+            match TcpStream::connect_timeout(&self.address, CONNECT_TIMEOUT) {
+                Ok(mut stream) => {
+                    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").ok();
+                    self.probe = Some(stream);
+                }
+                // The system's queue is full.
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => self.open(),
+                // No descriptor is left, say: this tells nothing about the server.
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn close(self) {
+        let count = self.servers.len();
+        // In this order, see the head of this file.
+        drop(self.socket);
+        drop(self.servers);
+        // One connection wakes one accept thread, and not always that of the server that was dropped.
+        for _ in 0..count {
+            TcpStream::connect_timeout(&self.address, CONNECT_TIMEOUT).ok();
+        }
+    }
+}
+
+/// Binds 127.0.0.1 and, if there is IPv6, `::1`.
+pub fn bind(port: u16, is_strict: bool) -> io::Result<Vec<(TcpListener, SocketAddr)>> {
+    let v4 = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
+    let v4_address = v4.local_addr()?;
+    let v6 = TcpListener::bind((Ipv6Addr::LOCALHOST, v4_address.port()));
+    match v6.and_then(|v6| v6.local_addr().map(|address| (v6, address))) {
+        Ok(v6) => Ok(vec![(v4, v4_address), v6]),
+        // A browser that tries ::1 first would give the program there what is meant for us.
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && !is_strict => Err(error),
+        // There is no IPv6 on this machine, or no choice of port.
+        Err(_) => Ok(vec![(v4, v4_address)]),
+    }
+}
+
+/// Keeps the panics of tiny_http's threads off stderr: each concerns one connection or one server, and is dealt with here.
+fn silence_tiny_http() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let usual = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            let file = info.location().map(|at| at.file());
+            if !file.is_some_and(|file| file.contains("tiny_http")) {
+                usual(info);
+            }
+        }));
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_has_ended_is_replaced_and_takes_what_waits() {
+        let (listener, address) = bind(0, true).unwrap().remove(0);
+        let mut socket = Socket::new((listener, address));
+        socket.servers.clear();
+        // Wakes the accept thread, if the drop was too early for it.
+        TcpStream::connect(address).unwrap();
+        thread::sleep(Duration::from_millis(100));
+        let mut browser = TcpStream::connect(address).unwrap();
+        browser.write_all(b"GET /waits HTTP/1.0\r\n\r\n").unwrap();
+        let begun = Instant::now();
+        let request = loop {
+            // A probe that waited for the new server has no sender any more.
+            if let Some(request) = socket.receive().filter(|r| r.url() != "/") {
+                break request;
+            }
+            socket.probe();
+            assert!(begun.elapsed() < Duration::from_secs(10));
+            thread::sleep(PENDING_INTERVAL);
+        };
+        assert_eq!(request.url(), "/waits");
+        socket.close();
     }
 }
