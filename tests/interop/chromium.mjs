@@ -114,4 +114,25 @@ for (const [name, { title, act, spoil = null }] of Object.entries(OUTCOMES)) {
     }
   })
 }
+await check('chromium', 'a second sign-in right after the first, although Chromium opens connections ahead of need', async () => {
+  const [page, ada] = [await chromium(), user('none')]
+  try {
+    server.spoil = null
+    const connecting = ada.connect(server.url)
+    await page.send('Page.navigate', { url: await until(ada.address, 'the address') })
+    await login(page)
+    await page.on('main .next', '')
+    const session = await connecting
+    const written = session.text('write')
+    await until(() => ada.windows() === 2, 'the second window')
+    await page.send('Page.navigate', { url: ada.address() })
+    await page.on('input[value=consent]', "it.form.querySelector('button').click()")
+    await page.on('main .next', '')
+    assert(await page.evaluate("document.body.innerText.includes('You are signed in')"))
+    assert.equal(await written, 'ada')
+    await session.close()
+  } finally {
+    await page.close()
+  }
+})
 finish()

@@ -396,13 +396,15 @@ const TABLE: &[Promise] = &[
     ),
     promise(
         "E3",
-        "the listener of a sign-in: loopback, brief, deaf to all else, unshaken",
+        "the listener of a sign-in: loopback only, known paths only, unharmed by floods",
         &[
             "the_listener_knows_its_paths_its_host_and_get_only",
-            "the_listener_is_there_before_the_browser_and_gone_after_the_sign_in",
+            "the_listener_is_there_before_the_browser_and_accepts_no_code_after_the_sign_in",
             "a_listener_that_is_flooded_reset_and_stalled_still_completes_the_sign_in",
             "nothing_from_outside_becomes_markup",
-            "answers_are_closed_uncached_and_tell_no_referrer",
+            "responses_close_are_not_cached_and_send_no_referrer",
+            "a_listener_that_ran_out_of_descriptors_completes_the_sign_in",
+            "a_second_sign_in_gets_its_callback_over_connections_opened_before_the_first_one_ended",
         ],
     ),
     promise(

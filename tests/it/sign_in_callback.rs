@@ -219,10 +219,10 @@ fn the_listener_is_there_before_the_browser_and_accepts_no_code_after_the_sign_i
     let late = get(&format!("{redirect}?code=c&state=s"));
     assert_eq!(late.status, 400);
     says(&late.text, &["not valid any more"]);
-    let id = get(&format!("http://127.0.0.1:{port}/.mcp-remote/id"));
-    assert_eq!(id.text, "{\"mcpRemote\":false}");
+    let id = format!("http://127.0.0.1:{port}/.mcp-remote/id");
+    assert_eq!(get(&id).text, "{\"mcpRemote\":false}");
     // An instance that wants the port gets it.
-    get(&format!("http://127.0.0.1:{port}/.mcp-remote/id?claim"));
+    request("GET", &id, "mcp-remote-claim: 1\r\n\r\n").unwrap();
     wait_until("the port to be free", || {
         try_get(&redirect).is_err().then_some(())
     });

@@ -96,7 +96,7 @@ pub struct Response {
     status: u16,
     content_type: &'static str,
     body: String,
-    location: Option<Url>,
+    location: Option<String>,
 }
 
 impl Response {
@@ -131,7 +131,7 @@ impl Response {
     /// 303 to an address of ours, never one from a request.
     pub fn redirect(to: &Url) -> Response {
         Response {
-            location: Some(to.clone()),
+            location: Some(to.to_string()),
             ..Response::text(303, "")
         }
     }
@@ -171,7 +171,7 @@ impl Response {
             ("X-Content-Type-Options", "nosniff"),
             ("X-Frame-Options", "DENY"),
         ];
-        let location = self.location.iter().map(|url| ("Location", url.as_str()));
+        let location = self.location.iter().map(|to| ("Location", to.as_str()));
         let headers = headers
             .into_iter()
             .chain(location)

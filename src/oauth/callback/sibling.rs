@@ -14,8 +14,8 @@ use crate::store::ServerHash;
 
 /// Where an instance tells whose sign-in it leads.
 pub const ID_PATH: &str = "/.mcp-remote/id";
-/// The query that asks an instance without a sign-in for its port.
-pub const CLAIM: &str = "claim";
+/// The header that asks an instance without a sign-in for its port. Web pages cannot send it, npm's instances ignore it.
+pub const CLAIM: &str = "Mcp-Remote-Claim";
 
 const TIMEOUT: Duration = Duration::from_secs(1);
 const MAX_LENGTH: u64 = 4096;
@@ -41,16 +41,16 @@ pub fn id_document(pending: Option<&ServerHash>) -> String {
 
 /// Whether another instance leads the sign-in to this server on this port.
 pub fn is_sibling(port: u16, hash: &ServerHash) -> bool {
-    ask(port, "", hash) == Holder::Leader
+    ask(port, false, hash) == Holder::Leader
 }
 
 /// Asks who holds a port that this instance wants.
 pub fn claim(port: u16, hash: &ServerHash) -> Holder {
-    ask(port, CLAIM, hash)
+    ask(port, true, hash)
 }
 
-fn ask(port: u16, query: &str, hash: &ServerHash) -> Holder {
-    let document = fetch(port, query).unwrap_or_default();
+fn ask(port: u16, is_claim: bool, hash: &ServerHash) -> Holder {
+    let document = fetch(port, is_claim).unwrap_or_default();
     let hash_there = document.get("serverUrlHash").and_then(Value::as_str);
     match document.get("mcpRemote").and_then(Value::as_bool) {
         Some(true) if hash_there == Some(hash.as_str()) => Holder::Leader,
@@ -59,7 +59,7 @@ fn ask(port: u16, query: &str, hash: &ServerHash) -> Holder {
     }
 }
 
-fn fetch(port: u16, query: &str) -> Option<Value> {
+fn fetch(port: u16, is_claim: bool) -> Option<Value> {
     // The loopback is never behind a proxy, and a redirect of another program is not followed.
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .proxy(None)
@@ -67,10 +67,11 @@ fn fetch(port: u16, query: &str) -> Option<Value> {
         .timeout_global(Some(TIMEOUT))
         .build()
         .into();
-    let mut response = agent
-        .get(format!("http://127.0.0.1:{port}{ID_PATH}?{query}"))
-        .call()
-        .ok()?;
+    let mut request = agent.get(format!("http://127.0.0.1:{port}{ID_PATH}"));
+    if is_claim {
+        request = request.header(CLAIM, "1");
+    }
+    let mut response = request.call().ok()?;
     if response.status() != 200 {
         return None;
     }
