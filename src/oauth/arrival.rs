@@ -9,7 +9,7 @@
 
 use url::Url;
 
-use super::attempt::{Attempt, Shown, WINDOW};
+use super::attempt::{Attempt, Shown};
 use super::authorization_code::{self, Response};
 use super::callback::{Callback, Listener, Responder};
 use super::callback_page::Page;
@@ -71,7 +71,7 @@ impl Authorizer {
             };
             // A person has acted: the next window may open by itself.
             self.store.update_notes(|notes| {
-                notes.more.remove(WINDOW);
+                notes.window_opened_at = None;
             });
             let (issuer, sends_iss) = (
                 discovered.server.issuer.as_deref(),

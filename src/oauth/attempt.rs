@@ -7,7 +7,6 @@
 //! Flags: `--no-browser`.
 //! Spec: RFC 6749 4.1.1; npm mcp-remote 0.15.1 (a stored registration is tried before a person is sent there).
 
-use serde_json::Value;
 use url::Url;
 
 use super::authorization_code::{self, Request};
@@ -168,13 +167,13 @@ impl Authorizer {
         // Noted before, so that a process that is killed while the window opens does not open another one.
         let now = self.world.now();
         self.store.update_notes(|notes| {
-            notes.more.insert(WINDOW.to_owned(), now.into());
+            notes.window_opened_at = Some(now);
         });
         match self.world.open_browser(&attempt.url) {
             Opened::Started => Shown::InBrowser,
             Opened::NoBrowser(why) => {
                 self.store.update_notes(|notes| {
-                    notes.more.remove(WINDOW);
+                    notes.window_opened_at = None;
                 });
                 let text =
                     format!("no browser was opened ({why}): please open the address yourself");
@@ -197,7 +196,7 @@ impl Authorizer {
         if self.world.is_by_hand() {
             return true;
         }
-        let opened = self.store.notes().more.get(WINDOW).and_then(Value::as_u64);
+        let opened = self.store.notes().window_opened_at;
         // A process that ended early may have stored the sign-in and opened nothing.
         if attempt.is_resumed && opened.is_some_and(|at| at >= attempt.created_at) {
             self.world.say(
@@ -225,8 +224,6 @@ pub(super) fn visiting(url: &Url) -> String {
 /// A sign-in with less time left than this is not taken up again.
 const LEAST_REST: UnixMillis = 60_000;
 const WINDOW_TIME: UnixMillis = 3_600_000;
-/// The member of our notes that holds when a browser was opened.
-pub(super) const WINDOW: &str = "window_opened_at";
 
 #[cfg(test)]
 mod tests {
@@ -266,7 +263,7 @@ mod tests {
         let again = begin("https://as.test");
         assert!(again.is_resumed && authorizer.may_open_window(&again));
         authorizer.store.update_notes(|notes| {
-            notes.more.insert(WINDOW.to_owned(), world.now().into());
+            notes.window_opened_at = Some(world.now());
         });
         assert!(!authorizer.may_open_window(&begin("https://as.test")));
         // Another server with the same authorization endpoint must not get the code.
@@ -289,7 +286,7 @@ mod tests {
             authorizer.attempt(&discovered, &client, wanted, 1).unwrap()
         };
         authorizer.store.update_notes(|notes| {
-            notes.more.insert(WINDOW.to_owned(), world.now().into());
+            notes.window_opened_at = Some(world.now());
         });
         // The stored sign-in has run out; the hour has not.
         world.sleep(std::time::Duration::from_secs(3_590));

@@ -52,7 +52,6 @@ pub mod world;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
-use serde_json::Value;
 use url::Url;
 
 use crate::config::Config;
@@ -292,12 +291,12 @@ impl Authorizer {
             });
         }
         let notes = self.store.notes();
-        let known = notes.more.get(TOLD).and_then(Value::as_str);
-        let known = known.and_then(|text| Url::parse(text).ok());
+        let known = notes.resource_metadata_url;
+        let known = known.and_then(|text| Url::parse(&text).ok());
         let discovered = discovery::discover(&*self.world, &self.config, told.or(known.as_ref()))?;
         if let Some(told) = told {
             self.store.update_notes(|notes| {
-                notes.more.insert(TOLD.to_owned(), told.as_str().into());
+                notes.resource_metadata_url = Some(told.to_string());
             });
         }
         Ok(discovered)
@@ -306,8 +305,6 @@ impl Authorizer {
 
 /// After so long a person may have been given what they were refused.
 const STEP_UP_AGAIN: UnixMillis = 600_000;
-/// The member of our notes that holds where the resource metadata is.
-const TOLD: &str = "resource_metadata_url";
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

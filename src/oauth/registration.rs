@@ -22,7 +22,7 @@ use crate::config::OAuth;
 use crate::error::{Error, Kind};
 use crate::log::clean;
 use crate::secret::Secret;
-use crate::store::{ClientInfo, Object, Store};
+use crate::store::{BoundClient, ClientInfo, Object, Store};
 
 /// As whom we speak.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -144,10 +144,10 @@ fn check_issuer(
     client: &Client,
 ) -> Step<()> {
     let notes = store.notes();
-    let bound = notes.more.get(BOUND).and_then(Value::as_object);
+    let bound = notes.static_client.as_ref();
     let known = bound
-        .filter(|bound| bound.get("client_id").and_then(Value::as_str) == Some(&client.id))
-        .and_then(|bound| bound.get("issuer").and_then(Value::as_str));
+        .filter(|bound| bound.client_id == client.id)
+        .map(|bound| bound.issuer.as_str());
     let found = discovered.issuer();
     let accepted = oauth.accept_issuer.as_deref();
     match known {
@@ -170,15 +170,13 @@ fn check_issuer(
 /// Remembers whom a client registered by hand belongs to: it has signed in there.
 pub fn bind(store: &Store, discovered: &Discovered, client: &Client) {
     if client.origin == Origin::Static {
-        let bound = json!({"client_id": client.id, "issuer": discovered.issuer()});
-        store.update_notes(|notes| {
-            notes.more.insert(BOUND.to_owned(), bound);
-        });
+        let bound = BoundClient {
+            client_id: client.id.clone(),
+            issuer: discovered.issuer().to_owned(),
+        };
+        store.update_notes(|notes| notes.static_client = Some(bound));
     }
 }
-
-/// The member of our notes that holds it.
-const BOUND: &str = "static_client";
 
 /// Registers a client and stores it.
 ///

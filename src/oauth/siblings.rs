@@ -8,7 +8,6 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
 use url::Url;
 
 use super::attempt::visiting;
@@ -86,7 +85,7 @@ impl Authorizer {
 
     /// Whether a person came back to another instance and it failed.
     pub(super) fn has_failed_since(&self, begun: UnixMillis) -> bool {
-        let failed = self.store.notes().more.get(FAILED).and_then(Value::as_u64);
+        let failed = self.store.notes().sign_in_failed_at;
         failed.is_some_and(|at| at >= begun && at <= self.world.now())
     }
 
@@ -114,5 +113,3 @@ fn millis(time: Duration) -> UnixMillis {
 /// npm: followers wait for three minutes at least.
 const LEAST_PATIENCE: Duration = Duration::from_secs(180);
 pub(super) const POLL: Duration = Duration::from_millis(250);
-/// The member of our notes that holds when a person came back and the sign-in failed nevertheless.
-pub(super) const FAILED: &str = "sign_in_failed_at";

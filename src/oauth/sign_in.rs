@@ -17,7 +17,6 @@ use super::callback::{Bound, Listener, Responder};
 use super::challenge::Challenge;
 use super::failure::{Failure, Step};
 use super::registration::{self, Client, Origin, Wanted};
-use super::siblings::FAILED;
 use super::{Authorizer, Discovered, device_code, lock, scope};
 use crate::error::{Error, Kind, Result};
 use crate::log::{Level, clean};
@@ -214,7 +213,7 @@ impl Authorizer {
                 if browser.is_some() {
                     let now = self.world.now();
                     self.store.update_notes(|notes| {
-                        notes.more.insert(FAILED.to_owned(), now.into());
+                        notes.sign_in_failed_at = Some(now);
                     });
                 }
                 if failure.code() == Some("invalid_scope") {

@@ -8,7 +8,7 @@
 
 use std::fmt;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::records::{Object, UnixMillis, number, put, secret, text};
 use crate::secret::Secret;
@@ -31,6 +31,14 @@ pub struct ServerNotes {
     pub omit_resource: Option<bool>,
     /// The wider scope a step-up led to.
     pub scope: Option<String>,
+    /// The URL of the protected resource metadata, as the last challenge named it.
+    pub resource_metadata_url: Option<String>,
+    /// When a browser window was last opened and nobody has come back from it.
+    pub window_opened_at: Option<UnixMillis>,
+    /// When a user last came back from the browser and the sign-in failed nevertheless.
+    pub sign_in_failed_at: Option<UnixMillis>,
+    /// The authorization server that the client given with `--static-oauth-client-info` has signed in at.
+    pub static_client: Option<BoundClient>,
     /// All other members, as they are in the file.
     pub more: Object,
 }
@@ -45,6 +53,10 @@ impl ServerNotes {
             era: text(&object, "era"),
             omit_resource: object.get("omit_resource").and_then(Value::as_bool),
             scope: text(&object, "scope"),
+            resource_metadata_url: text(&object, "resource_metadata_url"),
+            window_opened_at: number(&object, "window_opened_at"),
+            sign_in_failed_at: number(&object, "sign_in_failed_at"),
+            static_client: object.get("static_client").and_then(BoundClient::read),
             more: Object::new(),
         };
         for known in notes.to_object().keys() {
@@ -65,7 +77,39 @@ impl ServerNotes {
         put(&mut object, "era", self.era.clone());
         put(&mut object, "omit_resource", self.omit_resource);
         put(&mut object, "scope", self.scope.clone());
+        put(
+            &mut object,
+            "resource_metadata_url",
+            self.resource_metadata_url.clone(),
+        );
+        put(&mut object, "window_opened_at", self.window_opened_at);
+        put(&mut object, "sign_in_failed_at", self.sign_in_failed_at);
+        let client = self.static_client.as_ref().map(BoundClient::write);
+        put(&mut object, "static_client", client);
         object
+    }
+}
+
+/// A client id and the issuer it belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct BoundClient {
+    /// The client id.
+    pub client_id: String,
+    /// The issuer of the authorization server.
+    pub issuer: String,
+}
+
+impl BoundClient {
+    fn read(value: &Value) -> Option<BoundClient> {
+        let object = value.as_object()?;
+        Some(BoundClient {
+            client_id: text(object, "client_id")?,
+            issuer: text(object, "issuer")?,
+        })
+    }
+
+    fn write(&self) -> Value {
+        json!({"client_id": self.client_id, "issuer": self.issuer})
     }
 }
 
