@@ -187,11 +187,18 @@ impl Authorizer {
             }
             Err(failure) => return Err(failure),
         };
-        let newer = |stored: Tokens| stored.access_token != current.access_token;
-        if self.store.tokens().is_some_and(newer) {
-            // A sign-in has ended meanwhile: its tokens count, they may hold more.
-            self.fresh_tokens();
-            return Ok(Recovered::Again);
+        match self.store.tokens() {
+            Some(stored) if stored.access_token == current.access_token => {}
+            Some(_) => {
+                // A sign-in has ended meanwhile: its tokens count, they may hold more.
+                self.fresh_tokens();
+                return Ok(Recovered::Again);
+            }
+            // The user has signed out meanwhile: the new tokens are not stored.
+            None => {
+                self.fresh_tokens();
+                return Ok(Recovered::NeedsSignIn);
+            }
         }
         registration::bind(store, &discovered, &client);
         Ok(self.renewed(turn, tokens, discovered))
@@ -455,6 +462,17 @@ mod tests {
         });
         assert!(matches!(refused(&authorizer), Ok(Recovered::Again)));
         assert!(at.load(Ordering::SeqCst) > 1);
+    }
+
+    #[test]
+    fn tokens_of_a_refresh_under_way_are_not_stored_after_a_sign_out() {
+        let world = Scripted::new();
+        let authorizer = authorizer(&world);
+        world.answer(200, r#"{"access_token":"t1","token_type":"bearer"}"#);
+        let store = Arc::clone(&authorizer.store);
+        world.before_answer(3, move || store.forget().unwrap());
+        assert!(matches!(refused(&authorizer), Ok(Recovered::NeedsSignIn)));
+        assert_eq!(authorizer.store.tokens(), None);
     }
 
     #[test]
