@@ -151,6 +151,9 @@ impl Authorizer {
             return Ok(Recovered::Again);
         }
         let discovered = self.discovered(turn, challenge)?;
+        if current.issuer.is_none() {
+            self.store.bind_tokens(discovered.issuer());
+        }
         if !current.may_be_from(discovered.issuer()) {
             self.world.say(
                 Level::Info,

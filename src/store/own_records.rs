@@ -31,6 +31,8 @@ pub struct ServerNotes {
     pub omit_resource: Option<bool>,
     /// The wider scope a step-up led to.
     pub scope: Option<String>,
+    /// The issuer of the tokens, for when npm writes them without it.
+    pub issuer: Option<String>,
     /// The URL of the protected resource metadata, as the last challenge named it.
     pub resource_metadata_url: Option<String>,
     /// When a browser window was last opened and nobody has come back from it.
@@ -53,6 +55,7 @@ impl ServerNotes {
             era: text(&object, "era"),
             omit_resource: object.get("omit_resource").and_then(Value::as_bool),
             scope: text(&object, "scope"),
+            issuer: text(&object, "issuer"),
             resource_metadata_url: text(&object, "resource_metadata_url"),
             window_opened_at: number(&object, "window_opened_at"),
             sign_in_failed_at: number(&object, "sign_in_failed_at"),
@@ -77,6 +80,7 @@ impl ServerNotes {
         put(&mut object, "era", self.era.clone());
         put(&mut object, "omit_resource", self.omit_resource);
         put(&mut object, "scope", self.scope.clone());
+        put(&mut object, "issuer", self.issuer.clone());
         put(
             &mut object,
             "resource_metadata_url",

@@ -1,6 +1,8 @@
 use std::fs;
 use std::path::Path;
 
+use serde_json::json;
+
 use super::test_dir::{TestDir, names_in};
 use super::*;
 use crate::config::LogConfig;
@@ -72,6 +74,43 @@ fn tokens_written_by_npm_are_read() {
     assert_eq!(tokens.access_token.expose(), "a");
     assert_eq!(tokens.expires_in, Some(60));
     assert!(warnings(dir.path()).is_empty());
+}
+
+#[test]
+fn tokens_that_npm_wrote_without_an_issuer_belong_to_the_one_known_before() {
+    let dir = TestDir::new();
+    let issuer = || open(&dir).tokens().unwrap().issuer;
+    let of_npm = r#"{"access_token":"a","token_type":"bearer"}"#;
+    let discovery = |issuer: &str| {
+        json!({"authorizationServerUrl": "https://url.test", "authorizationServerMetadata": {"issuer": issuer}}).to_string()
+    };
+    put(
+        &dir,
+        "discovery_state_a.json",
+        &discovery("https://as.test"),
+    );
+    put(&dir, TOKENS, of_npm);
+    assert_eq!(issuer().as_deref(), Some("https://as.test"));
+    // A sign-in that was begun after the tokens were written.
+    std::thread::sleep(Duration::from_millis(20));
+    put(
+        &dir,
+        "discovery_state_b.json",
+        &discovery("https://other.test"),
+    );
+    assert_eq!(issuer().as_deref(), Some("https://as.test"));
+    open(&dir).save_tokens(
+        Tokens {
+            issuer: Some("https://new.test".to_owned()),
+            ..tokens("b")
+        },
+        0,
+    );
+    put(&dir, TOKENS, of_npm);
+    assert_eq!(issuer().as_deref(), Some("https://new.test"));
+    open(&dir).forget().unwrap();
+    put(&dir, TOKENS, of_npm);
+    assert_eq!(issuer(), None);
 }
 
 #[test]
