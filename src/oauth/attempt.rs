@@ -47,7 +47,6 @@ impl Authorizer {
         discovered: &Discovered,
         client: &Client,
         wanted: Wanted<'_>,
-        port: u16,
     ) -> Step<Attempt> {
         let Some(endpoint) = &discovered.server.authorization_endpoint else {
             return Err(Failure::new(format!(
@@ -97,30 +96,21 @@ impl Authorizer {
             is_resumed,
         };
         if !is_resumed {
-            self.remember(&attempt, discovered, client, (port, now))?;
+            self.remember(&attempt, discovered)?;
         }
         Ok(attempt)
     }
 
-    fn remember(
-        &self,
-        attempt: &Attempt,
-        discovered: &Discovered,
-        client: &Client,
-        (port, now): (u16, UnixMillis),
-    ) -> Step<()> {
+    fn remember(&self, attempt: &Attempt, discovered: &Discovered) -> Step<()> {
         let record = discovered.record();
         self.store
             .save_sign_in(&attempt.state, &attempt.verifier, Some(&record))?;
         self.store.save_pending_sign_in(&PendingSignIn {
             state: attempt.state.clone(),
             verifier: attempt.verifier.clone(),
-            port,
-            redirect_uri: attempt.redirect_uri.clone(),
             authorization_url: attempt.url.to_string(),
             issuer: Some(discovered.issuer().to_owned()),
-            client_id: client.id.clone(),
-            created_at: now,
+            created_at: attempt.created_at,
             ..PendingSignIn::default()
         });
         Ok(())
@@ -256,7 +246,7 @@ mod tests {
         let client = Client::default();
         let begin = |issuer: &str| {
             let discovered = discovered(issuer);
-            authorizer.attempt(&discovered, &client, wanted, 1).unwrap()
+            authorizer.attempt(&discovered, &client, wanted).unwrap()
         };
         assert!(!begin("https://as.test").is_resumed);
         world.sleep(std::time::Duration::from_secs(1));
@@ -283,7 +273,7 @@ mod tests {
         let begin = || {
             let discovered = discovered("https://as.test");
             let client = Client::default();
-            authorizer.attempt(&discovered, &client, wanted, 1).unwrap()
+            authorizer.attempt(&discovered, &client, wanted).unwrap()
         };
         authorizer.store.update_notes(|notes| {
             notes.window_opened_at = Some(world.now());

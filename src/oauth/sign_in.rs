@@ -176,7 +176,7 @@ impl Authorizer {
         loop {
             tries += 1;
             let client = self.client(&discovered, wanted)?;
-            let attempt = self.attempt(&discovered, &client, wanted, listener.port())?;
+            let attempt = self.attempt(&discovered, &client, wanted)?;
             let result = match self.preflight(&client, &attempt) {
                 Ok(()) => {
                     let shown = self.show(&attempt, browser.take());

@@ -111,14 +111,6 @@ impl Tokens {
         self.refresh_token.is_some() || !self.is_expired(now, EXPIRY_MARGIN)
     }
 
-    /// Whether these tokens were asked for with another scope; only if both sides are known (npm's scopeRequestChanged).
-    pub fn is_for_other_scope(&self, wanted: Option<&str>) -> bool {
-        match (self.requested_scope.as_deref(), wanted) {
-            (Some(requested), Some(wanted)) => requested != wanted,
-            _ => false,
-        }
-    }
-
     /// Whether these tokens may have come from this issuer: npm's files often do not say, and differ by a final slash.
     pub fn may_be_from(&self, issuer: &str) -> bool {
         self.issuer
@@ -408,19 +400,6 @@ mod tests {
         };
         assert!(renewable.is_usable(200_000));
         assert!(Tokens::default().is_usable(u64::MAX));
-    }
-
-    #[test]
-    fn scopes_are_compared_only_if_both_are_known() {
-        let asked = |scope: Option<&str>| Tokens {
-            requested_scope: scope.map(str::to_owned),
-            ..Tokens::default()
-        };
-        assert!(asked(Some("a")).is_for_other_scope(Some("b")));
-        assert!(asked(Some("")).is_for_other_scope(Some("b")));
-        assert!(!asked(Some("a")).is_for_other_scope(Some("a")));
-        assert!(!asked(None).is_for_other_scope(Some("b")));
-        assert!(!asked(Some("a")).is_for_other_scope(None));
     }
 
     #[test]
