@@ -84,7 +84,10 @@ pub fn logout_all(config: &Config, log: &Arc<Log>) -> Result<ExitCode> {
                 sign_out(&config, store, &name(one), log)
             }
             // npm does not note the address: nobody can be asked to revoke.
-            Some(Err(_)) | None => forget(&store, &name(one), "removed", log),
+            Some(Err(_)) | None => {
+                let _lease = store.lease_for_logout();
+                forget(&store, &name(one), "removed", log)
+            }
         };
         if code != ExitCode::SUCCESS {
             worst = code;
@@ -95,8 +98,7 @@ pub fn logout_all(config: &Config, log: &Arc<Log>) -> Result<ExitCode> {
 
 fn sign_out(config: &Config, store: Arc<Store>, name: &str, log: &Arc<Log>) -> ExitCode {
     // An instance that is refreshing would store its tokens after the old ones were revoked and removed.
-    let has_tokens = || store.tokens().is_some();
-    let _lease = has_tokens().then(|| store.lease(has_tokens));
+    let _lease = store.lease_for_logout();
     let what = match transport::revoke(config, Arc::clone(&store), Arc::clone(log)) {
         Ok(SignedOut::WasNot) => "there were no tokens",
         Ok(SignedOut::Revoked) => "revoked and removed",

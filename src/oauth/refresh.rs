@@ -208,6 +208,9 @@ impl Authorizer {
             return Ok(Recovered::Again);
         }
         let discovered = self.discovered(state, challenge)?;
+        if current.issuer.is_none() {
+            self.store.bind_tokens(discovered.issuer());
+        }
         if !current.may_be_from(discovered.issuer()) {
             self.env.say(
                 Level::Info,
@@ -248,11 +251,18 @@ impl Authorizer {
             }
             Err(failure) => return Err(failure),
         };
-        let is_newer = |stored: Tokens| stored.access_token != current.access_token;
-        if store.tokens().is_some_and(is_newer) {
-            // A sign-in ended meanwhile: its tokens are kept, their scope may be wider.
-            self.fresh_tokens();
-            return Ok(Recovered::Again);
+        match store.tokens() {
+            Some(stored) if stored.access_token == current.access_token => {}
+            Some(_) => {
+                // A sign-in ended meanwhile: its tokens are kept, their scope may be wider.
+                self.fresh_tokens();
+                return Ok(Recovered::Again);
+            }
+            // The user signed out meanwhile: the new tokens are not stored.
+            None => {
+                self.fresh_tokens();
+                return Ok(Recovered::NeedsSignIn);
+            }
         }
         registration::bind(store, &discovered, &client);
         Ok(self.keep_refreshed(state, tokens, discovered, "refreshed"))
@@ -518,6 +528,17 @@ mod tests {
         });
         assert!(matches!(refused(&authorizer), Ok(Recovered::Again)));
         assert!(at.load(Ordering::SeqCst) > 1);
+    }
+
+    #[test]
+    fn tokens_of_a_refresh_under_way_are_not_stored_after_a_sign_out() {
+        let env = Scripted::new();
+        let authorizer = authorizer(&env);
+        env.answer(200, r#"{"access_token":"t1","token_type":"bearer"}"#);
+        let store = Arc::clone(&authorizer.store);
+        env.before_answer(3, move || store.forget().unwrap());
+        assert!(matches!(refused(&authorizer), Ok(Recovered::NeedsSignIn)));
+        assert_eq!(authorizer.store.tokens(), None);
     }
 
     #[test]

@@ -192,6 +192,10 @@ fn is_changed_by_encoding(client: &Client) -> bool {
 }
 
 pub(crate) fn read(mut object: crate::store::Object, url: &Url) -> Step<Tokens> {
+    // RFC 6749 5.1: unknown members are ignored. Some servers send `expires_at` in seconds.
+    for of_the_store in ["expires_at", "issuer", "requested_scope"] {
+        object.remove(of_the_store);
+    }
     let from = shown(url);
     let wrong = |what: String| Failure::Final(crate::error::Error::new(Kind::SignIn, what));
     let kind = object.get("token_type").and_then(|kind| kind.as_str());
@@ -365,5 +369,19 @@ mod tests {
         env.answer(200, r#"{"error":"bad_verification_code"}"#);
         let failure = ask(&env, &server(""), &client(None, None)).unwrap_err();
         assert_eq!(failure.code(), Some("bad_verification_code"));
+    }
+
+    #[test]
+    fn members_of_the_stored_tokens_are_not_read_from_a_response() {
+        let world = Scripted::new();
+        world.answer(
+            200,
+            r#"{"access_token":"t","expires_at":1700000000,"issuer":"https://x.test","requested_scope":"s"}"#,
+        );
+        let tokens = ask(&world, &server(""), &client(None, None)).unwrap();
+        assert_eq!(
+            (tokens.expires_at, tokens.issuer, tokens.requested_scope),
+            (None, None, None)
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! `Files`: the files of one server by name, with memory behind them for a disk that does not work.
 //!
 //! - A file that cannot be read, is broken or is too large counts as absent, with one warning that names it.
-//! - A file whose text is no JSON object is renamed to `….corrupt`, so that it is neither lost nor met again.
+//! - So does a file whose text is not a JSON object; the next write replaces it.
 //! - What cannot be written stays in memory, with one warning; the disk is tried again at the next write.
 //!
 //! Not done here: what is in the files (`records.rs`), how a file is replaced (`atomic.rs`).
@@ -96,7 +96,8 @@ impl Files {
         match serde_json::from_slice(&bytes) {
             Ok(object) => Some(object),
             Err(_) => {
-                self.set_aside(name, &bytes);
+                let shown = self.shown(name);
+                self.warn_once(name, &format!("\"{shown}\" is damaged: it is ignored"));
                 None
             }
         }
@@ -229,21 +230,6 @@ impl Files {
             plain(error)
         );
         self.warn_once("memory", &text);
-    }
-
-    fn set_aside(&self, name: &str, bytes: &[u8]) {
-        let shown = self.shown(name);
-        let aside = self.path(&format!("{name}.corrupt"));
-        let moved = match (self.path(name), &aside) {
-            (Some(path), Some(aside)) => atomic::set_aside(&path, bytes, aside).is_ok(),
-            _ => false,
-        };
-        let text = if moved {
-            format!("\"{shown}\" is damaged: it was renamed to end in \".corrupt\"")
-        } else {
-            format!("\"{shown}\" is damaged: it is ignored")
-        };
-        self.warn_once(name, &text);
     }
 }
 

@@ -21,7 +21,7 @@ use serde_json::json;
 
 use super::atomic;
 use super::records::{Object, UnixMillis, number, text};
-use super::{Store, files::Files};
+use super::{Store, TOKENS, files::Files};
 
 /// What came of asking for the lease.
 #[derive(Debug)]
@@ -51,6 +51,14 @@ impl Store {
     pub fn lease(&self, still_needed: impl FnMut() -> bool) -> LeaseOutcome {
         acquire(&self.files, PATIENCE, still_needed)
     }
+
+    /// Waits for a refresh under way, so that it cannot store tokens after a logout has removed them.
+    ///
+    /// `None` if no lease can be under way: nothing is created for a server that was never signed in to.
+    pub fn lease_for_logout(&self) -> Option<LeaseOutcome> {
+        let exists = |name| self.files.path(name).is_some_and(|path| path.exists());
+        (exists(TOKENS) || exists(LOCK)).then(|| self.lease(|| true))
+    }
 }
 
 impl Lease {
@@ -79,7 +87,7 @@ const POLL: Duration = Duration::from_millis(200);
 /// Longer than a lease lives, so that a lease of a dead npm process is always outwaited.
 const PATIENCE: Duration = Duration::from_secs(45);
 const LEASE: &str = "refresh_in_progress.json";
-pub(super) const LOCK: &str = "lock";
+const LOCK: &str = "lock";
 
 fn acquire(
     files: &Files,

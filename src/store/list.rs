@@ -8,7 +8,6 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::lease::LOCK;
 use super::{CLIENT_INFO, DIR, DISCOVERY, NOTES, PENDING, Store, TOKENS, Tokens, USED};
 use super::{ServerHash, UnixMillis};
 use super::{VERIFIER, id_token};
@@ -101,12 +100,13 @@ impl Store {
 
     /// Forgets everything about this server, for a logout; what is only in memory too.
     ///
-    /// The debug file stays. A sibling that still waits for the lock finds no tokens when it gets it.
+    /// The debug file stays, and so does the lock file: an instance that has it open and one that made a new one would
+    /// both hold the lock. An instance that waits for the lock finds no tokens when it gets it.
     ///
     /// # Errors
     /// If a file cannot be removed; the others are removed nevertheless.
     pub fn forget(&self) -> Result<()> {
-        let mut names: Vec<String> = vec![TOKENS, CLIENT_INFO, PENDING, NOTES, USED, LOCK]
+        let mut names: Vec<String> = vec![TOKENS, CLIENT_INFO, PENDING, NOTES, USED]
             .into_iter()
             .map(str::to_owned)
             .collect();

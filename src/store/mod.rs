@@ -85,16 +85,44 @@ impl Store {
         self.files.path_to_write("debug.log").ok()
     }
 
-    /// The tokens.
+    /// The tokens. npm writes them without their issuer at each refresh: it is then taken from our notes, else from npm's
+    /// record of the discovery before the sign-in.
     pub fn tokens(&self) -> Option<Tokens> {
         let object = self.files.read_object(TOKENS)?;
-        self.complete(TOKENS, Tokens::from_object(&object))
+        let mut tokens = self.complete(TOKENS, Tokens::from_object(&object))?;
+        if tokens.issuer.is_none() {
+            tokens.issuer = self.notes().issuer.or_else(|| self.discovered_issuer());
+        }
+        Some(tokens)
+    }
+
+    /// The authorization server of the newest discovery record that is not newer than the tokens.
+    fn discovered_issuer(&self) -> Option<String> {
+        let written = self.files.modified(TOKENS)?;
+        let records = self.files.names(DISCOVERY).into_iter();
+        let (_, name) = records
+            .filter_map(|name| Some((self.files.modified(&name)?, name)))
+            .filter(|(modified, _)| *modified <= written)
+            .max()?;
+        let record = DiscoveryState::from_object(&self.files.read_object(&name)?).ok()?;
+        let metadata = record.authorization_server_metadata;
+        let issuer =
+            metadata.and_then(|metadata| Some(metadata.get("issuer")?.as_str()?.to_owned()));
+        Some(issuer.unwrap_or(record.authorization_server_url))
+    }
+
+    /// Notes the issuer of tokens that have none: no other authorization server is sent their refresh token.
+    pub fn bind_tokens(&self, issuer: &str) {
+        self.update_notes(|notes| notes.issuer = Some(issuer.to_owned()));
     }
 
     /// Stores the tokens, with `expires_at` filled in. Returns what was stored.
     pub fn save_tokens(&self, tokens: Tokens, now: UnixMillis) -> Tokens {
         let tokens = tokens.with_expiry(now);
         self.files.write_object(TOKENS, &tokens.to_object());
+        if let Some(issuer) = &tokens.issuer {
+            self.bind_tokens(issuer);
+        }
         self.note_url();
         self.sweep(now);
         tokens

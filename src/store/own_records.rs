@@ -2,7 +2,7 @@
 //!
 //! - [`ServerNotes`] (`server.json`): what was learned about a server; a newer version's members are kept.
 //! - [`PendingSignIn`] (`pending_sign_in.json`): a host that restarts this process in the middle of a sign-in finds the same
-//!   port, state and verifier, so that the browser tab that is already open still completes.
+//!   state and verifier, so that the browser tab that is already open still completes.
 //!
 //! Why files of their own: npm drops members it does not know when it writes `tokens.json` anew.
 
@@ -16,7 +16,7 @@ use crate::secret::Secret;
 /// A sign-in that took longer than ten minutes was given up (npm's ABANDONED_FLOW_AGE_MS).
 pub const SIGN_IN_LIFE: UnixMillis = 600_000;
 
-/// What was learned about a server. Everything is optional and worth no question to anybody if it is lost.
+/// What was learned about a server. Everything is optional and safe to lose.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ServerNotes {
     /// The server's address without user information and query: what `--list` shows.
@@ -39,6 +39,8 @@ pub struct ServerNotes {
     pub static_client: Option<StaticClient>,
     /// The wider scope a step-up led to.
     pub scope: Option<String>,
+    /// The issuer of the tokens, for when npm writes them without it.
+    pub issuer: Option<String>,
     /// All other members, as they are in the file.
     pub more: Object,
 }
@@ -57,6 +59,7 @@ impl ServerNotes {
             sign_in_failed_at: number(&object, "sign_in_failed_at"),
             static_client: StaticClient::from_notes(&object),
             scope: text(&object, "scope"),
+            issuer: text(&object, "issuer"),
             more: Object::new(),
         };
         for known in notes.to_object().keys() {
@@ -91,6 +94,7 @@ impl ServerNotes {
         let client = client.map(|it| json!({"client_id": it.client_id, "issuer": it.issuer}));
         put(&mut object, "static_client", client);
         put(&mut object, "scope", self.scope.clone());
+        put(&mut object, "issuer", self.issuer.clone());
         object
     }
 }
@@ -121,16 +125,10 @@ pub struct PendingSignIn {
     pub state: String,
     /// The PKCE code verifier.
     pub verifier: Secret,
-    /// The callback port.
-    pub port: u16,
-    /// The redirect URI of the authorization request; the token request repeats it.
-    pub redirect_uri: String,
     /// The address the browser was sent to.
     pub authorization_url: String,
     /// The issuer the callback must come from.
     pub issuer: Option<String>,
-    /// The client id of the authorization request.
-    pub client_id: String,
     /// When it began.
     pub created_at: UnixMillis,
     /// Whatever else the flow wants to find again.
@@ -143,15 +141,11 @@ impl PendingSignIn {
     /// # Errors
     /// If a member is missing without which the sign-in cannot be finished.
     pub fn from_object(mut object: Object) -> Result<PendingSignIn, &'static str> {
-        let port = number(&object, "port").and_then(|port| u16::try_from(port).ok());
         let pending = PendingSignIn {
             state: text(&object, "state").ok_or("state")?,
             verifier: secret(&object, "verifier").ok_or("verifier")?,
-            port: port.ok_or("port")?,
-            redirect_uri: text(&object, "redirect_uri").ok_or("redirect_uri")?,
             authorization_url: text(&object, "authorization_url").ok_or("authorization_url")?,
             issuer: text(&object, "issuer"),
-            client_id: text(&object, "client_id").ok_or("client_id")?,
             created_at: number(&object, "created_at").ok_or("created_at")?,
             more: Object::new(),
         };
@@ -173,15 +167,12 @@ impl PendingSignIn {
             "verifier",
             Some(self.verifier.expose().to_owned()),
         );
-        put(&mut object, "port", Some(self.port));
-        put(&mut object, "redirect_uri", Some(self.redirect_uri.clone()));
         put(
             &mut object,
             "authorization_url",
             Some(self.authorization_url.clone()),
         );
         put(&mut object, "issuer", self.issuer.clone());
-        put(&mut object, "client_id", Some(self.client_id.clone()));
         put(&mut object, "created_at", Some(self.created_at));
         object
     }
@@ -195,9 +186,7 @@ impl PendingSignIn {
 impl fmt::Debug for PendingSignIn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PendingSignIn")
-            .field("port", &self.port)
             .field("issuer", &self.issuer)
-            .field("client_id", &self.client_id)
             .field("created_at", &self.created_at)
             .finish_non_exhaustive()
     }
@@ -233,7 +222,6 @@ mod tests {
         let pending = PendingSignIn {
             state: "hush-state".to_owned(),
             verifier: Secret::new("hush-verifier"),
-            port: 41409,
             created_at: 7,
             more: object(r#"{"client_secret":"hush"}"#),
             ..PendingSignIn::default()
@@ -243,14 +231,7 @@ mod tests {
             pending
         );
         assert!(!format!("{pending:?}").contains("hush"));
-        for name in [
-            "state",
-            "verifier",
-            "port",
-            "redirect_uri",
-            "client_id",
-            "created_at",
-        ] {
+        for name in ["state", "verifier", "authorization_url", "created_at"] {
             let mut broken = pending.to_object();
             broken.remove(name);
             assert_eq!(PendingSignIn::from_object(broken).unwrap_err(), name);

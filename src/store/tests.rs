@@ -1,6 +1,8 @@
 use std::fs;
 use std::path::Path;
 
+use serde_json::json;
+
 use super::test_dir::{TestDir, names_in};
 use super::*;
 use crate::config::LogConfig;
@@ -75,6 +77,43 @@ fn tokens_written_by_npm_are_read() {
 }
 
 #[test]
+fn tokens_that_npm_wrote_without_an_issuer_belong_to_the_one_known_before() {
+    let dir = TestDir::new();
+    let issuer = || open(&dir).tokens().unwrap().issuer;
+    let of_npm = r#"{"access_token":"a","token_type":"bearer"}"#;
+    let discovery = |issuer: &str| {
+        json!({"authorizationServerUrl": "https://url.test", "authorizationServerMetadata": {"issuer": issuer}}).to_string()
+    };
+    put(
+        &dir,
+        "discovery_state_a.json",
+        &discovery("https://as.test"),
+    );
+    put(&dir, TOKENS, of_npm);
+    assert_eq!(issuer().as_deref(), Some("https://as.test"));
+    // A sign-in that was begun after the tokens were written.
+    std::thread::sleep(Duration::from_millis(20));
+    put(
+        &dir,
+        "discovery_state_b.json",
+        &discovery("https://other.test"),
+    );
+    assert_eq!(issuer().as_deref(), Some("https://as.test"));
+    open(&dir).save_tokens(
+        Tokens {
+            issuer: Some("https://new.test".to_owned()),
+            ..tokens("b")
+        },
+        0,
+    );
+    put(&dir, TOKENS, of_npm);
+    assert_eq!(issuer().as_deref(), Some("https://new.test"));
+    open(&dir).forget().unwrap();
+    put(&dir, TOKENS, of_npm);
+    assert_eq!(issuer(), None);
+}
+
+#[test]
 fn tokens_are_written_as_npm_writes_them_and_for_the_owner_only() {
     let dir = TestDir::new();
     let store = open(&dir);
@@ -114,14 +153,13 @@ fn a_file_without_a_required_member_is_absent_with_one_warning_that_names_it() {
 }
 
 #[test]
-fn a_damaged_file_is_set_aside_and_the_next_write_works() {
+fn a_damaged_file_is_ignored_and_the_next_write_replaces_it() {
     for text in ["", "{\"access_token\":", "[]", "\u{0}\u{0}", "null"] {
         let dir = TestDir::new();
         put(&dir, TOKENS, text);
         let store = open(&dir);
         assert_eq!(store.tokens(), None);
-        assert_eq!(names(&dir), ["tokens.json.corrupt"], "{text:?}");
-        assert_eq!(text_of(&dir, "tokens.json.corrupt"), text);
+        assert_eq!(names(&dir), [TOKENS], "{text:?}");
         let warnings = warnings(dir.path());
         assert!(warnings.len() == 1 && warnings[0].contains("damaged"));
         store.save_tokens(tokens("b"), 0);
@@ -280,7 +318,6 @@ fn a_pending_sign_in_is_found_again_for_ten_minutes() {
     let pending = PendingSignIn {
         state: "s".to_owned(),
         verifier: Secret::new("v"),
-        port: 41409,
         created_at: 1_000,
         ..PendingSignIn::default()
     };
@@ -344,7 +381,7 @@ fn forgetting_removes_all_that_is_secret() {
     put(&dir, "tokens.json.corrupt", "hush");
     put(&dir, "debug.log", "");
     store.forget().unwrap();
-    assert_eq!(names(&dir), ["debug.log"]);
+    assert_eq!(names(&dir), ["debug.log", "lock"]);
     fs::create_dir_all(dir.path().join(DIR).join(format!("{HASH}_{TOKENS}/x"))).unwrap();
     let error = store.forget().unwrap_err();
     assert!(error.what().contains("tokens.json"), "{error}");

@@ -160,7 +160,7 @@ fn files_and_directory_are_their_owners_alone() {
 }
 
 #[test]
-fn damaged_files_are_set_aside_with_a_warning() {
+fn damaged_files_are_ignored_with_a_warning() {
     for damage in ["", "{", "null", "\u{0}\u{0}\u{0}", "{\"access_token\":7}"] {
         let site = Site::start(|_| {});
         let url = site.url();

@@ -48,7 +48,6 @@ impl Authorizer {
         discovered: &Discovered,
         client: &Client,
         wanted: Wanted<'_>,
-        port: u16,
     ) -> Step<Authorization> {
         let Some(endpoint) = &discovered.server.authorization_endpoint else {
             return Err(Failure::new(format!(
@@ -98,30 +97,21 @@ impl Authorizer {
             is_resumed,
         };
         if !is_resumed {
-            self.remember(&authorization, discovered, client, (port, now))?;
+            self.remember(&authorization, discovered)?;
         }
         Ok(authorization)
     }
 
-    fn remember(
-        &self,
-        authorization: &Authorization,
-        discovered: &Discovered,
-        client: &Client,
-        (port, now): (u16, UnixMillis),
-    ) -> Step<()> {
+    fn remember(&self, authorization: &Authorization, discovered: &Discovered) -> Step<()> {
         let record = discovered.record();
         self.store
             .save_sign_in(&authorization.state, &authorization.verifier, Some(&record))?;
         self.store.save_pending_sign_in(&PendingSignIn {
             state: authorization.state.clone(),
             verifier: authorization.verifier.clone(),
-            port,
-            redirect_uri: authorization.redirect_uri.clone(),
             authorization_url: authorization.url.to_string(),
             issuer: Some(discovered.issuer().to_owned()),
-            client_id: client.id.clone(),
-            created_at: now,
+            created_at: authorization.created_at,
             ..PendingSignIn::default()
         });
         Ok(())
@@ -253,7 +243,7 @@ mod tests {
         let begin = |issuer: &str| {
             let discovered = discovered(issuer);
             authorizer
-                .authorization(&discovered, &client, wanted, 1)
+                .authorization(&discovered, &client, wanted)
                 .unwrap()
         };
         assert!(!begin("https://as.test").is_resumed);
@@ -282,7 +272,7 @@ mod tests {
             let discovered = discovered("https://as.test");
             let client = Client::default();
             authorizer
-                .authorization(&discovered, &client, wanted, 1)
+                .authorization(&discovered, &client, wanted)
                 .unwrap()
         };
         authorizer.store.update_notes(|notes| {

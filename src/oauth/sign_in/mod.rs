@@ -230,8 +230,7 @@ impl<'a> SignIn<'a> {
         let oauth = &authorizer.config.oauth;
         let client =
             registration::obtain(&*authorizer.env, oauth, store, &self.discovered, wanted)?;
-        let port = self.listener.port();
-        let authorization = authorizer.authorization(&self.discovered, &client, wanted, port)?;
+        let authorization = authorizer.authorization(&self.discovered, &client, wanted)?;
         let result = match authorizer.preflight(&client, &authorization) {
             Ok(()) => {
                 let shown = authorizer.show(&authorization, self.browser.take());

@@ -263,8 +263,11 @@ fn of_certificate(error: &CertificateError, url: &Url) -> Error {
         ),
         Bad::NotValidForName | Bad::NotValidForNameContext { .. } => {
             let host = url.host_str().unwrap_or_default();
-            return tls(url, format!("the certificate is not for the name \"{host}\""))
-                .with_hint("check the spelling of the address, or ask the server's operator");
+            return tls(
+                url,
+                format!("the certificate is not for the name \"{host}\""),
+            )
+            .with_hint("check the spelling of the address, or ask the server's operator");
         }
         Bad::NotValidYet | Bad::NotValidYetContext { .. } => (
             "the certificate is not valid yet",

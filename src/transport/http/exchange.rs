@@ -365,7 +365,13 @@ mod tests {
             assert_eq!(wait(date, 784_111_800), Some(0), "{date}");
         }
         assert_eq!(wait("99999999999", 0), Some(365 * 86_400));
-        for text in ["", "-1", "soon", "Sun, 99 Nov 1994 08:49:37 GMT", "99999999999999999999"] {
+        for text in [
+            "",
+            "-1",
+            "soon",
+            "Sun, 99 Nov 1994 08:49:37 GMT",
+            "99999999999999999999",
+        ] {
             assert_eq!(wait(text, 0), None, "{text}");
         }
     }
