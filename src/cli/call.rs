@@ -22,7 +22,6 @@ use serde_json::value::RawValue;
 
 use super::args::Request;
 use super::conversation::{Conversation, Failed, Options, Seen};
-use super::listing;
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::jsonrpc::quoted;
@@ -180,7 +179,7 @@ fn answer(
     };
     session.initialize(watch)?;
     match request {
-        Request::ListTools => listing::items(session, "tools", watch),
+        Request::ListTools => session.list("tools", watch),
         Request::Call(..) | Request::Read(_) | Request::Prompt(..) => {
             Ok(vec![session.ask(method, params, watch)?])
         }

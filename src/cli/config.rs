@@ -7,7 +7,6 @@
 //! `--client-metadata-url`, `--client-assertion-key`, `--resource`, `--disable-resource-parameter`,
 //! `--authorize-param`, `--use-id-token`, `--device-code`, `--client-credentials`, `--token-endpoint`.
 
-mod env_vars;
 mod headers;
 mod oauth;
 
@@ -22,8 +21,8 @@ use crate::config::{Config, LogConfig, Protocol, ProxyVariables, Strategy};
 use crate::error::{Error, Kind, Result};
 use crate::log::clean;
 use crate::secret::Secret;
-pub use env_vars::Environment;
-use env_vars::expand;
+pub use headers::Environment;
+use headers::expand;
 
 /// The configuration, and what was ignored on the way to it.
 #[derive(Debug)]

@@ -6,7 +6,7 @@
 //! - Requests of the server are answered at once: `ping` with its result, anything else with a refusal.
 //! - A failure of ours is told from the server's own error by the word that all our answers begin with.
 //!
-//! Spec: MCP 2025-11-25 basic/lifecycle, basic/utilities/ping, basic/utilities/progress.
+//! Spec: MCP 2025-11-25 basic/lifecycle, basic/utilities/ping, basic/utilities/progress, server/utilities/pagination.
 
 use std::io::{BufRead, BufReader, PipeWriter, Write};
 use std::sync::Arc;
@@ -92,6 +92,8 @@ impl Failed {
 
 /// What the message of an answer that is the bridge's own begins with (`Error::to_json_rpc`).
 const OURS: &str = "mcp-remote: ";
+/// More pages than this are an error: a server may repeat its cursor forever.
+const MAX_PAGES: u32 = 100;
 /// How often whoever waits is told that there is nothing yet.
 const TICK: Duration = Duration::from_millis(50);
 /// The session is ended within this time.
@@ -231,6 +233,35 @@ impl Conversation {
         }
     }
 
+    /// All items of a list, page by page, each as it came: tools, resources or prompts.
+    ///
+    /// # Errors
+    /// If a page is missing or invalid, or the list does not end.
+    pub fn list(
+        &mut self,
+        what: &str,
+        watch: &mut dyn FnMut(Seen),
+    ) -> Result<Vec<Box<RawValue>>, Failed> {
+        let method = format!("{what}/list");
+        let mut params = "{}".to_owned();
+        let mut all = Vec::new();
+        for _ in 0..MAX_PAGES {
+            let page = self.ask(&method, &params, watch)?;
+            let Some((items, cursor)) = read_page(page.get(), what) else {
+                let what = format!("the response to {method} has no valid list of {what}");
+                return Err(Failed::ours(what));
+            };
+            all.extend(items);
+            match cursor {
+                Some(cursor) => params = json!({ "cursor": cursor }).to_string(),
+                None => return Ok(all),
+            }
+        }
+        Err(Failed::ours(format!(
+            "the list of {what} has more than {MAX_PAGES} pages"
+        )))
+    }
+
     fn pass_on_news(&self, watch: &mut dyn FnMut(Seen)) {
         for news in self.news.try_iter() {
             match news {
@@ -291,6 +322,16 @@ impl Conversation {
     }
 }
 
+/// The items of a page, and where the next one begins.
+fn read_page(page: &str, what: &str) -> Option<(Vec<Box<RawValue>>, Option<String>)> {
+    let members: std::collections::HashMap<String, Box<RawValue>> =
+        serde_json::from_str(page).ok()?;
+    let items = serde_json::from_str(members.get(what)?.get()).ok()?;
+    let cursor = members.get("nextCursor").map(|text| text.get());
+    let cursor: Value = serde_json::from_str(cursor.unwrap_or("null")).ok()?;
+    Some((items, cursor.as_str().map(str::to_owned)))
+}
+
 /// `progress 1/3: reading`.
 fn progress(params: &Value) -> String {
     let mut text = format!("progress {}", clean(&params["progress"].to_string(), 40));
@@ -340,5 +381,23 @@ mod tests {
             said(&json!({"level": "warning", "data": {"a": 1}})),
             "server warning: {\"a\":1}"
         );
+    }
+
+    #[test]
+    fn items_are_kept_as_they_came() {
+        let (items, cursor) =
+            read_page(r#"{"tools":[{"n": 1.0}],"nextCursor":"2"}"#, "tools").unwrap();
+        assert_eq!(
+            (items[0].get(), cursor.as_deref()),
+            (r#"{"n": 1.0}"#, Some("2"))
+        );
+        assert_eq!(
+            read_page(r#"{"tools":[],"nextCursor":null}"#, "tools")
+                .unwrap()
+                .1,
+            None
+        );
+        assert!(read_page(r#"{"tools":{}}"#, "tools").is_none());
+        assert!(read_page("{}", "tools").is_none());
     }
 }

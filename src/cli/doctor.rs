@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::conversation::{Conversation, Failed, Options, Seen};
-use super::{listing, sessions};
+use super::sessions;
 use crate::bridge::Transport;
 use crate::config::Config;
 use crate::log::{Log, clean};
@@ -245,7 +245,7 @@ fn names(
     report: &mut Report,
 ) -> Result<Vec<String>, Failed> {
     let start = Instant::now();
-    let items = listing::items(session, what, &mut |seen| {
+    let items = session.list(what, &mut |seen| {
         if matches!(seen, Seen::Nothing) {
             report.waiting(what, start);
         }

@@ -15,7 +15,6 @@ mod conversation;
 pub mod doctor;
 pub mod flags;
 mod help;
-mod listing;
 mod sessions;
 mod setup;
 

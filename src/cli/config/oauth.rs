@@ -8,7 +8,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::super::args::Typed;
-use super::env_vars::{Environment, expand};
+use super::headers::{Environment, expand};
 use super::{plain, usage};
 use crate::config::OAuth;
 use crate::error::{Error, Kind, Result};
