@@ -112,7 +112,7 @@ impl Reader {
     /// Reads a known option, if there is one at the start, and the words after it.
     fn read(&mut self, part: &[String]) -> Result<()> {
         let Some((flag, inline)) = part.first().and_then(|word| find(word)) else {
-            return self.read_rest(part.to_vec().into_iter().peekable());
+            return self.read_rest(Vec::from(part).into_iter().peekable());
         };
         if inline.is_some() && !flag.takes_value() {
             self.warn(format!(

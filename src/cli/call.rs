@@ -1,14 +1,14 @@
 //! `mcp-remote-client URL --call TOOL …`: one request from a shell or a script, its result on stdout.
 //!
-//! - stdout has the result and nothing else: a result that is nothing but text as that text, a single blob as its bytes
-//!   unless stdout is a terminal, anything else as the JSON that came; with `--json` always the JSON, byte for byte.
+//! - stdout gets the result and nothing else: a result of text only as that text, a single blob as its bytes
+//!   unless stdout is a terminal, anything else as the received JSON; with `--json` always that JSON, byte for byte.
 //! - Progress, the server's log lines and failures go to stderr.
-//! - The exit code tells who failed: 1 is this machine, the way there or the sign-in; 2 is the server's answer.
-//! - Arguments reach the server as they were typed.
+//! - Exit code 1: this machine, the network or the sign-in failed. 2: the server or the tool returned an error.
+//! - Arguments reach the server unchanged.
 //!
 //! Flags: `--call`, `--read`, `--prompt`, `--list-tools`.
 //! Spec: MCP 2025-11-25 server/tools, server/resources, server/prompts, server/utilities/pagination.
-//! Not done here: a tool that needs sampling, elicitation or roots is told that they are not offered.
+//! Not done here: sampling, elicitation and roots; a server that requests them gets an error.
 
 use std::io::{IsTerminal, Read, Write};
 use std::process::ExitCode;
@@ -22,58 +22,54 @@ use serde_json::value::RawValue;
 
 use super::args::Request;
 use super::conversation::{Conversation, Failed, Options, Seen};
-use super::listing;
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::jsonrpc::quoted;
 use crate::log::{Level, Log, clean};
 
-/// The tool reported an error, or the server answered with one.
-const REFUSED: u8 = 2;
-/// How long a person has for a sign-in.
-const SIGN_IN_LIMIT: Duration = Duration::from_secs(600);
+/// Exit code: the tool reported an error, or the server returned one.
+const SERVER_ERROR: u8 = 2;
+/// How long a user has for a sign-in.
+const SIGN_IN_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Sends one request and prints its result.
 ///
 /// # Errors
 /// If the arguments cannot be read.
 pub fn run(mut config: Config, request: Request, json: bool, log: &Arc<Log>) -> Result<ExitCode> {
-    let (method, params) = prepared(&request)?;
-    // Nobody can sign in where nobody reads the address.
-    let person = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
-    if person {
-        config.oauth.auth_timeout = config.oauth.auth_timeout.max(SIGN_IN_LIMIT);
+    let (method, params) = method_and_params(&request)?;
+    // Without a terminal the user cannot see the address to sign in at.
+    let has_user = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    if has_user {
+        config.oauth.auth_timeout = config.oauth.auth_timeout.max(SIGN_IN_TIMEOUT);
     }
     let options = Options {
-        person,
+        person: has_user,
         signals: true,
     };
     let asked = Conversation::start(config, Arc::clone(log), &options).and_then(|mut session| {
-        let answer = answer(&mut session, &request, method, &params, log);
+        let result = ask(&mut session, &request, method, &params, log);
         session.close();
-        answer
+        result
     });
     let result = match asked {
         Ok(result) => result,
         Err(failed) => {
             log.say(Level::Error, &failed.what);
-            let code = if failed.by_server { REFUSED } else { 1 };
+            let code = if failed.by_server { SERVER_ERROR } else { 1 };
             return Ok(ExitCode::from(code));
         }
     };
     let is_error = matches!(request, Request::Call(..)) && is_tool_error(&result);
-    // A reader that stops listening (`| head`) is no failure.
+    // A closed stdout (`| head`) is not an error.
     std::io::stdout()
-        .write_all(&shown(&request, &result, json))
+        .write_all(&output(&request, &result, json))
         .ok();
-    Ok(match is_error {
-        true => ExitCode::from(REFUSED),
-        false => ExitCode::SUCCESS,
-    })
+    Ok(ExitCode::from(if is_error { SERVER_ERROR } else { 0 }))
 }
 
-/// The method, and the JSON of its parameters.
-fn prepared(request: &Request) -> Result<(&'static str, String)> {
+/// The method and its parameters as JSON.
+fn method_and_params(request: &Request) -> Result<(&'static str, String)> {
     Ok(match request {
         Request::Call(tool, arguments) => {
             let arguments = arguments_of("--call", arguments.as_deref())?;
@@ -86,7 +82,7 @@ fn prepared(request: &Request) -> Result<(&'static str, String)> {
         }
         Request::Prompt(prompt, arguments) => {
             let arguments = arguments_of("--prompt", arguments.as_deref())?;
-            check_texts(&arguments)?;
+            check_strings(&arguments)?;
             let name = quoted(prompt);
             (
                 "prompts/get",
@@ -98,7 +94,7 @@ fn prepared(request: &Request) -> Result<(&'static str, String)> {
     })
 }
 
-/// The arguments as one line of JSON: typed, from `@file`, or from stdin for `-`.
+/// The arguments as one line of JSON: given as text, as `@file`, or as `-` for stdin.
 fn arguments_of(flag: &str, typed: Option<&str>) -> Result<String> {
     let (text, place) = match typed {
         None => return Ok("{}".to_owned()),
@@ -126,7 +122,7 @@ fn arguments_of(flag: &str, typed: Option<&str>) -> Result<String> {
     if text.is_empty() {
         return Ok("{}".to_owned());
     }
-    // No word of the text is repeated: it may hold secrets.
+    // The error does not repeat the text, which may hold secrets.
     serde_json::from_str::<&RawValue>(text).map_err(|e| {
         refused(format!(
             "not valid JSON (line {}, column {})",
@@ -135,9 +131,9 @@ fn arguments_of(flag: &str, typed: Option<&str>) -> Result<String> {
         ))
     })?;
     if !text.starts_with('{') {
-        return Err(refused("no JSON object".to_owned()));
+        return Err(refused("not a JSON object".to_owned()));
     }
-    // A line break in JSON is white space; on the wire it would end the message.
+    // A line break in JSON is white space; in the stdio transport it would end the message.
     Ok(text.replace(['\r', '\n'], " "))
 }
 
@@ -149,21 +145,21 @@ fn unreadable(flag: &str, place: &str, error: &std::io::Error) -> Error {
     )
 }
 
-/// The arguments of a prompt are texts.
-fn check_texts(arguments: &str) -> Result<()> {
+/// Checks that the arguments of a prompt are strings.
+fn check_strings(arguments: &str) -> Result<()> {
     let object: serde_json::Map<String, Value> =
         serde_json::from_str(arguments).unwrap_or_default();
     match object.iter().find(|(_, value)| !value.is_string()) {
         None => Ok(()),
         Some((name, _)) => {
             let name = clean(name, 100);
-            let what = format!("argument \"{name}\" of --prompt must be a text in quotes");
+            let what = format!("argument \"{name}\" of --prompt must be a string");
             Err(Error::new(Kind::Usage, what))
         }
     }
 }
 
-fn answer(
+fn ask(
     session: &mut Conversation,
     request: &Request,
     method: &str,
@@ -173,14 +169,15 @@ fn answer(
     let watch = &mut |seen: Seen| match seen {
         Seen::Progress(text) | Seen::Said(text) => log.say(Level::Info, &text),
         Seen::Refused(method) => {
-            let text = format!("the server asked for {method}, which is not offered here");
+            let text =
+                format!("the server requested {method}, which mcp-remote-client does not support");
             log.say(Level::Warn, &text);
         }
         Seen::Found(_) | Seen::Nothing => {}
     };
     session.initialize(watch)?;
     match request {
-        Request::ListTools => listing::items(session, "tools", watch),
+        Request::ListTools => session.list("tools", watch),
         Request::Call(..) | Request::Read(_) | Request::Prompt(..) => {
             Ok(vec![session.ask(method, params, watch)?])
         }
@@ -192,8 +189,8 @@ fn is_tool_error(result: &[Box<RawValue>]) -> bool {
     serde_json::from_str::<Value>(result).unwrap_or_default()["isError"] == true
 }
 
-/// What is printed.
-fn shown(request: &Request, result: &[Box<RawValue>], json: bool) -> Vec<u8> {
+/// The bytes to print.
+fn output(request: &Request, result: &[Box<RawValue>], json: bool) -> Vec<u8> {
     let is_terminal = std::io::stdout().is_terminal();
     let raw = match request {
         Request::ListTools => {
@@ -205,18 +202,20 @@ fn shown(request: &Request, result: &[Box<RawValue>], json: bool) -> Vec<u8> {
             .map_or("null", |result| result.get())
             .to_owned(),
     };
-    let text = match json {
-        true => None,
-        false => plain(
-            request,
-            &serde_json::from_str(&raw).unwrap_or_default(),
-            is_terminal,
-        ),
+    let text = if json {
+        None
+    } else {
+        let result = serde_json::from_str(&raw).unwrap_or_default();
+        plain(request, &result, is_terminal)
     };
     match text {
         Some(Plain::Bytes(bytes)) => bytes,
         Some(Plain::Text(text)) => {
-            let mut text = if is_terminal { tame(&text) } else { text };
+            let mut text = if is_terminal {
+                printable_text(&text)
+            } else {
+                text
+            };
             if !text.is_empty() && !text.ends_with('\n') {
                 text.push('\n');
             }
@@ -226,23 +225,23 @@ fn shown(request: &Request, result: &[Box<RawValue>], json: bool) -> Vec<u8> {
     }
 }
 
-/// A result that needs no JSON.
+/// A result that is printed without JSON.
 #[derive(Debug, PartialEq)]
 enum Plain {
     Text(String),
     Bytes(Vec<u8>),
 }
 
-/// The text of a result that is nothing but text, or the bytes of one that is a single blob.
+/// The text of a result of text only, or the bytes of a single blob.
 fn plain(request: &Request, result: &Value, is_terminal: bool) -> Option<Plain> {
     let items = |name: &str| result[name].as_array().filter(|items| !items.is_empty());
     let texts = |items: Vec<Option<&str>>| {
         let texts: Option<Vec<&str>> = items.into_iter().collect();
         texts.map(|texts| Plain::Text(texts.join("\n")))
     };
-    let text_of = |item: &Value| match item["type"] == "text" {
-        true => item["text"].as_str().map(str::to_owned),
-        false => None,
+    let text_of = |item: &Value| {
+        let text = item["text"].as_str().filter(|_| item["type"] == "text");
+        text.map(str::to_owned)
     };
     match request {
         Request::Call(..) => {
@@ -262,13 +261,13 @@ fn plain(request: &Request, result: &Value, is_terminal: bool) -> Option<Plain> 
         },
         Request::ListTools => {
             let tools = result["tools"].as_array()?;
-            Some(Plain::Text(tools.iter().map(tool_in_words).collect()))
+            Some(Plain::Text(tools.iter().map(tool_text).collect()))
         }
     }
 }
 
-/// A tool for people: its name, what it does, what it takes.
-fn tool_in_words(tool: &Value) -> String {
+/// A tool as text: its name, description and arguments.
+fn tool_text(tool: &Value) -> String {
     let mut text = format!("{}\n", clean(tool["name"].as_str().unwrap_or("?"), 200));
     let described = tool["description"].as_str().or(tool["title"].as_str());
     if let Some(line) = described.and_then(|text| text.trim().lines().next()) {
@@ -302,8 +301,8 @@ fn tool_in_words(tool: &Value) -> String {
     text
 }
 
-/// Text for a terminal: what would move the cursor or change colours is left out.
-fn tame(text: &str) -> String {
+/// Text for a terminal, without control characters except tabs and line breaks.
+fn printable_text(text: &str) -> String {
     text.lines()
         .map(|line| {
             format!(

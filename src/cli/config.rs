@@ -1,13 +1,12 @@
-//! What was typed, the environment and the contents of files become a `Config`: every default, every refusal.
+//! Makes a `Config` from the command line, the environment and files: all defaults and all checks.
 //!
-//! npm's rule for each flag is kept: what it refuses is refused, what it ignores with a warning is ignored with one.
+//! npm's rule for each flag is kept: an error there is an error here, a warning there is a warning here.
 //!
 //! Flags: `--protocol`, `--allow-http`, `--max-message-size`, `--host`, `--callback-path`, `--auth-timeout`,
 //! `--auth-success-url`, `--no-browser`, `--static-oauth-client-info`, `--static-oauth-client-metadata`,
 //! `--client-metadata-url`, `--client-assertion-key`, `--resource`, `--disable-resource-parameter`,
 //! `--authorize-param`, `--use-id-token`, `--device-code`, `--client-credentials`, `--token-endpoint`.
 
-mod env_vars;
 mod headers;
 mod oauth;
 
@@ -22,26 +21,26 @@ use crate::config::{Config, LogConfig, Protocol, ProxyVariables, Strategy};
 use crate::error::{Error, Kind, Result};
 use crate::log::clean;
 use crate::secret::Secret;
-pub use env_vars::Environment;
-use env_vars::expand;
+pub use headers::Environment;
+use headers::expand;
 
-/// The configuration, and what was ignored on the way to it.
+/// The configuration, and what to log about it.
 #[derive(Debug)]
 pub struct Read {
     /// The configuration.
     pub config: Config,
-    /// What a person should know.
+    /// Shown to the user.
     pub warnings: Vec<String>,
-    /// Steps worth a debug line: names, never values.
+    /// Debug log lines: names, never values.
     pub notes: Vec<String>,
-    /// What a report of a fault begins with: version, platform, the names of flags and variables.
+    /// The start of a debug log: version, platform, the names of flags and variables.
     pub about: String,
 }
 
-/// Decides what was meant. Where no server is needed and none is given, `server` is `about:blank`.
+/// Makes the configuration. If no server is needed and none is given, `server` is `about:blank`.
 ///
 /// # Errors
-/// If something is missing or refused.
+/// If a value is missing or invalid.
 pub fn read(typed: &Typed, needs_server: bool, environment: Environment<'_>) -> Result<Read> {
     let mut warnings = typed.warnings.clone();
     let mut notes = Vec::new();
@@ -74,7 +73,7 @@ pub fn read(typed: &Typed, needs_server: bool, environment: Environment<'_>) -> 
         })?;
     }
     if (config.protocol, config.strategy) == (Protocol::Modern, Strategy::SseOnly) {
-        let what = "--protocol modern has no HTTP+SSE: leave out --transport sse-only, or use --protocol legacy";
+        let what = "--protocol modern does not work over HTTP+SSE: remove --transport sse-only, or use --protocol legacy";
         return Err(usage(what.to_owned()));
     }
     network(typed, environment, &mut config, &mut warnings)?;
@@ -92,11 +91,14 @@ pub fn read(typed: &Typed, needs_server: bool, environment: Environment<'_>) -> 
     })
 }
 
-/// Names only: any value may be a secret.
+/// Names only: values may be secrets.
 fn about(typed: &Typed, environment: Environment<'_>) -> String {
-    let list = |names: Vec<&str>| match names.is_empty() {
-        true => "none".to_owned(),
-        false => names.join(" "),
+    let list = |names: Vec<&str>| {
+        if names.is_empty() {
+            "none".to_owned()
+        } else {
+            names.join(" ")
+        }
     };
     let set = VARIABLES
         .iter()
@@ -111,7 +113,7 @@ fn about(typed: &Typed, environment: Environment<'_>) -> String {
     )
 }
 
-/// The variables that change what is done.
+/// The variables that change what the program does.
 const VARIABLES: &[&str] = &[
     "MCP_REMOTE_CONFIG_DIR",
     "HTTPS_PROXY",
@@ -127,13 +129,14 @@ const VARIABLES: &[&str] = &[
     "BROWSER",
 ];
 
-/// A name that is fit for a list and a command line; "default" is the one without a name.
+/// A name that is safe in a list and on a command line. "default" means no profile.
 fn profile(typed: &Typed) -> Result<Option<String>> {
     let Some(name) = typed.value("--profile") else {
         return Ok(None);
     };
-    let is_fit = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if name.is_empty() || name.len() > 64 || name.starts_with('-') || !name.chars().all(is_fit) {
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.is_empty() || name.len() > 64 || name.starts_with('-') || !name.chars().all(is_allowed)
+    {
         let what = format!(
             "--profile must be 1 to 64 letters, digits, \"-\", \"_\" or \".\", not \"{}\"",
             clean(name, 70)
@@ -143,7 +146,7 @@ fn profile(typed: &Typed) -> Result<Option<String>> {
     Ok(Some(name.to_owned()).filter(|name| name != "default"))
 }
 
-/// What is logged; needed before anything else can be said.
+/// The log settings.
 ///
 /// # Errors
 /// If the format is unknown.
@@ -182,12 +185,12 @@ fn server(typed: &Typed, needs_server: bool) -> Result<Url> {
         );
     };
     let url = Url::parse(text).map_err(|e| {
-        // The tables of all scripts would be a twentieth of the program; see Cargo.toml.
+        // Unicode host names need large tables; see Cargo.toml.
         let hint = match e {
             url::ParseError::IdnaError => "write the host's name in ASCII: xn--...",
             _ => "it must look like https://host/mcp",
         };
-        usage(format!("\"{}\" is no URL: {e}", unparsed(text))).with_hint(hint)
+        usage(format!("\"{}\" is not a valid URL: {e}", unparsed(text))).with_hint(hint)
     })?;
     if typed.url.is_some() {
         crate::url::check_server(&url, typed.has("--allow-http"), &unparsed(text))?;
@@ -195,7 +198,7 @@ fn server(typed: &Typed, needs_server: bool) -> Result<Url> {
     Ok(url)
 }
 
-/// An address that cannot be taken apart, without what may be a password or a key.
+/// The text of an invalid URL without the parts that may be a password or a key.
 fn unparsed(text: &str) -> String {
     let text = text.split(['?', '#']).next().unwrap_or_default();
     let text = text.rsplit_once('@').map_or(text, |(_, rest)| rest);
@@ -231,7 +234,7 @@ fn protocol(typed: &Typed, warnings: &mut Vec<String>) -> Protocol {
     }
 }
 
-/// A time in seconds, fractions allowed; what is no such time is ignored with a warning, as in npm.
+/// A time in seconds, fractions allowed. An invalid one is ignored with a warning, as in npm.
 fn seconds(
     typed: &Typed,
     name: &'static str,
@@ -251,12 +254,12 @@ fn seconds(
             clean(text, 20)
         ));
     }
-    // Whoever writes a very large number means for ever.
-    value.map(|value| Duration::from_secs_f64(value.min(LONGEST)))
+    // A very large number means no limit.
+    value.map(|value| Duration::from_secs_f64(value.min(MAX_SECONDS)))
 }
 
 /// 30 years in seconds: more would overflow the clock of some systems.
-const LONGEST: f64 = 30.0 * 365.0 * 86_400.0;
+const MAX_SECONDS: f64 = 30.0 * 365.0 * 86_400.0;
 
 fn network(
     typed: &Typed,
@@ -287,7 +290,7 @@ fn network(
             http.environment_ca_files.push(PathBuf::from(path));
         } else {
             warnings.push(format!(
-                "{name} names \"{}\", which is no file; ignored",
+                "{name} names \"{}\", which is not a file; ignored",
                 clean(&path, 200)
             ));
         }
@@ -301,8 +304,8 @@ fn network(
     Ok(())
 }
 
-/// curl's rules: lower case wins, an empty variable is none. An upper-case HTTP_PROXY that a web server may have made
-/// of a request header is not read.
+/// curl's rules: lower case wins, and an empty variable counts as unset. With REQUEST_METHOD set, the upper-case
+/// HTTP_PROXY is ignored: a web server may have made it from a request header.
 fn proxies(environment: Environment<'_>) -> ProxyVariables {
     let variable = |name: &str| environment(name).filter(|value| !value.is_empty());
     let either = |name: &str| variable(&name.to_lowercase()).or_else(|| variable(name));
@@ -328,8 +331,9 @@ fn read_headers(
         match *name {
             "--header" => match headers::parse(value) {
                 Some(header) => headers::put(&mut config.headers_typed, header),
-                None => warnings
-                    .push("a --header is not of the form \"Name: value\"; ignored".to_owned()),
+                None => {
+                    warnings.push("a --header is not a valid \"Name: value\"; ignored".to_owned())
+                }
             },
             "--header-file" => {
                 let path = clean(value, 200);
@@ -374,7 +378,7 @@ fn expand_headers(
     Ok(())
 }
 
-/// A file error without operating system numbers.
+/// The text of a file error, without the number of the operating system.
 pub(super) fn plain(error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::InvalidData => "it is not UTF-8".to_owned(),

@@ -1,12 +1,12 @@
-//! A session with the server, as any client has it: asks, and waits for the answers.
+//! A session with the server, like any client's: sends requests and waits for the responses.
 //!
-//! - The bridge runs in this process, behind two pipes. stdin is touched only during a sign-in without a browser, where the
-//!   address a browser was sent back to can be pasted.
-//! - What comes meanwhile is told to whoever asks: progress, log lines, the steps of a sign-in.
-//! - Requests of the server are answered at once: `ping` with its result, anything else with a refusal.
-//! - A failure of ours is told from the server's own error by the word that all our answers begin with.
+//! - The bridge runs in this process, behind two pipes. stdin is read only during a sign-in without a browser, where the
+//!   user can paste the redirect URL.
+//! - Events during a request go to the caller: progress, log lines, the steps of a sign-in.
+//! - Requests from the server get a response at once: `ping` its result, anything else an error.
+//! - The bridge's own errors differ from the server's by the prefix of their message.
 //!
-//! Spec: MCP 2025-11-25 basic/lifecycle, basic/utilities/ping, basic/utilities/progress.
+//! Spec: MCP 2025-11-25 basic/lifecycle, basic/utilities/ping, basic/utilities/progress, server/utilities/pagination.
 
 use std::io::{BufRead, BufReader, PipeWriter, Write};
 use std::sync::Arc;
@@ -22,52 +22,52 @@ use crate::config::Config;
 use crate::log::{Log, clean};
 use crate::transport::{self, Ends, Found, News, Person};
 
-/// A bridge and the two pipes to it.
+/// A bridge and the pipes to it.
 pub struct Conversation {
     to: Option<PipeWriter>,
     lines: Receiver<String>,
     settled: Receiver<Transport>,
     news: Receiver<News>,
     log: Arc<Log>,
-    /// How long an answer may take.
+    /// The time limit for a response.
     pub limit: Duration,
     asked: u64,
 }
 
-/// Who takes part besides the server.
+/// What the session may use.
 pub struct Options {
-    /// Whether somebody is there to sign in.
+    /// Whether a user is there to sign in.
     pub person: bool,
     /// Whether signals end the session.
     pub signals: bool,
 }
 
-/// What happens while an answer is waited for.
+/// An event during a request.
 #[derive(Debug)]
 pub enum Seen {
-    /// A step of the sign-in was done.
+    /// A completed step of the sign-in.
     Found(Found),
-    /// Progress, in words.
+    /// Progress, as text.
     Progress(String),
-    /// A log line of the server.
+    /// A log line from the server.
     Said(String),
-    /// A request of the server that was refused: its method.
+    /// The method of a refused request from the server.
     Refused(String),
-    /// Nothing yet.
+    /// No event yet.
     Nothing,
 }
 
-/// Why there is no result.
+/// Why a request failed.
 #[derive(Debug)]
 pub struct Failed {
-    /// Whether the server said so, in a JSON-RPC error.
+    /// Whether the server returned a JSON-RPC error.
     pub by_server: bool,
     /// One sentence.
     pub what: String,
 }
 
 impl Failed {
-    /// A failure on our side or on the way.
+    /// A failure on this machine or in the network.
     pub fn ours(what: impl Into<String>) -> Failed {
         let (by_server, what) = (false, what.into());
         Failed { by_server, what }
@@ -82,22 +82,24 @@ impl Failed {
             None => Failed {
                 by_server: true,
                 what: match error["code"].as_i64() {
-                    Some(code) => format!("the server answered with error {code}: {text}"),
-                    None => format!("the server answered with an error: {text}"),
+                    Some(code) => format!("the server returned error {code}: {text}"),
+                    None => format!("the server returned an error: {text}"),
                 },
             },
         }
     }
 }
 
-/// What the message of an answer that is the bridge's own begins with (`Error::to_json_rpc`).
+/// The prefix of the message of an error of the bridge itself (`Error::to_json_rpc`).
 const OURS: &str = "mcp-remote: ";
-/// How often whoever waits is told that there is nothing yet.
-const TICK: Duration = Duration::from_millis(50);
-/// The session is ended within this time.
-const END: Duration = Duration::from_secs(3);
+/// A server may repeat its cursor forever.
+const MAX_PAGES: u32 = 100;
+/// The interval of `Seen::Nothing`.
+const NOTHING_INTERVAL: Duration = Duration::from_millis(50);
+/// The time limit for ending the session.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// One line of the bridge; its parts are kept as they came.
+/// One line from the bridge, its parts unchanged.
 #[derive(Deserialize)]
 struct Line<'a> {
     id: Option<Value>,
@@ -111,10 +113,10 @@ struct Line<'a> {
 }
 
 impl Conversation {
-    /// Makes everything ready; nothing is sent.
+    /// Starts the bridge; sends nothing.
     ///
     /// # Errors
-    /// If there are no pipes.
+    /// If the pipes cannot be made.
     pub fn start(config: Config, log: Arc<Log>, options: &Options) -> Result<Conversation, Failed> {
         let plain = |error: std::io::Error| Failed::ours(error.to_string());
         let (input, to) = std::io::pipe().map_err(plain)?;
@@ -134,7 +136,7 @@ impl Conversation {
         let to_bridge = Arc::clone(&log);
         std::thread::spawn(move || {
             if let Err(error) = transport::run_over(config, to_bridge, ends) {
-                // Whoever waits for an answer is told in the shape of one.
+                // Ends the first request, which waits for a response.
                 let mut message = format!("{OURS}{}", error.what());
                 if let Some(hint) = error.hint() {
                     message.push_str(&format!(" ({hint})"));
@@ -161,27 +163,27 @@ impl Conversation {
         })
     }
 
-    /// The handshake; its result.
+    /// Does the handshake and returns the result of `initialize`.
     ///
     /// # Errors
-    /// If the server cannot be reached, or refuses.
+    /// If the server cannot be reached or returns an error.
     pub fn initialize(&mut self, watch: &mut dyn FnMut(Seen)) -> Result<Value, Failed> {
         let hello = json!({
             "protocolVersion": "2025-11-25",
             "capabilities": {},
             "clientInfo": { "name": "mcp-remote-client", "version": env!("CARGO_PKG_VERSION") },
         });
-        let answer = self.ask("initialize", &hello.to_string(), watch)?;
-        // One that cannot be sent shows in the next request.
+        let result = self.ask("initialize", &hello.to_string(), watch)?;
+        // If it cannot be sent, the next request fails.
         self.send(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#)
             .ok();
-        Ok(serde_json::from_str(answer.get()).unwrap_or_default())
+        Ok(serde_json::from_str(result.get()).unwrap_or_default())
     }
 
-    /// Sends a request and waits for its result, which is given as it came.
+    /// Sends a request and returns its result unchanged.
     ///
     /// # Errors
-    /// If there is none.
+    /// If the request fails.
     pub fn ask(
         &mut self,
         method: &str,
@@ -193,22 +195,22 @@ impl Conversation {
         self.send(&format!(
             r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{params}}}"#
         ))?;
-        let begun = Instant::now();
+        let start = Instant::now();
         loop {
-            self.pass_on_news(watch);
-            let text = match self.lines.recv_timeout(TICK) {
+            self.report_events(watch);
+            let text = match self.lines.recv_timeout(NOTHING_INTERVAL) {
                 Ok(text) => text,
                 Err(RecvTimeoutError::Disconnected) => {
                     return Err(Failed::ours("the connection is closed"));
                 }
-                Err(RecvTimeoutError::Timeout) if begun.elapsed() < self.limit => {
+                Err(RecvTimeoutError::Timeout) if start.elapsed() < self.limit => {
                     watch(Seen::Nothing);
                     continue;
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     let limit = self.limit.as_secs();
                     return Err(Failed::ours(format!(
-                        "no answer to {method} within {limit} s"
+                        "no response to {method} within {limit} s"
                     )));
                 }
             };
@@ -216,22 +218,51 @@ impl Conversation {
                 continue;
             };
             if let Some(method) = &line.method {
-                watch(self.told(method, &line));
+                watch(self.receive(method, &line));
                 continue;
             }
             if line.id != Some(id.into()) {
                 continue;
             }
-            self.pass_on_news(watch);
+            self.report_events(watch);
             return match (line.result, line.error) {
                 (_, Some(error)) => Err(Failed::of(error)),
                 (Some(result), None) => Ok(result.to_owned()),
-                (None, None) => Err(Failed::ours("an answer without a result")),
+                (None, None) => Err(Failed::ours("the response has neither result nor error")),
             };
         }
     }
 
-    fn pass_on_news(&self, watch: &mut dyn FnMut(Seen)) {
+    /// All items of a list (tools, resources or prompts), page by page and unchanged.
+    ///
+    /// # Errors
+    /// If a page is missing or invalid, or the list does not end.
+    pub fn list(
+        &mut self,
+        what: &str,
+        watch: &mut dyn FnMut(Seen),
+    ) -> Result<Vec<Box<RawValue>>, Failed> {
+        let method = format!("{what}/list");
+        let mut params = "{}".to_owned();
+        let mut all = Vec::new();
+        for _ in 0..MAX_PAGES {
+            let page = self.ask(&method, &params, watch)?;
+            let Some((items, cursor)) = read_page(page.get(), what) else {
+                let what = format!("the response to {method} has no valid list of {what}");
+                return Err(Failed::ours(what));
+            };
+            all.extend(items);
+            match cursor {
+                Some(cursor) => params = json!({ "cursor": cursor }).to_string(),
+                None => return Ok(all),
+            }
+        }
+        Err(Failed::ours(format!(
+            "the list of {what} has more than {MAX_PAGES} pages"
+        )))
+    }
+
+    fn report_events(&self, watch: &mut dyn FnMut(Seen)) {
         for news in self.news.try_iter() {
             match news {
                 News::Found(found) => watch(Seen::Found(found)),
@@ -240,15 +271,15 @@ impl Conversation {
         }
     }
 
-    /// Which transport works, if that is known.
+    /// The transport in use, if it is known.
     pub fn transport(&self) -> Option<Transport> {
         self.settled.try_recv().ok()
     }
 
-    /// Ends the session, and waits until the server has been told.
+    /// Ends the session and waits until the server has received that.
     pub fn close(mut self) {
         self.to = None;
-        let end = Instant::now() + END;
+        let end = Instant::now() + CLOSE_TIMEOUT;
         while let Some(left) = end.checked_duration_since(Instant::now()) {
             if self.lines.recv_timeout(left).is_err() {
                 return;
@@ -256,13 +287,13 @@ impl Conversation {
         }
     }
 
-    /// A request or notification of the server.
-    fn told(&mut self, method: &str, line: &Line) -> Seen {
+    /// Handles a request or notification from the server.
+    fn receive(&mut self, method: &str, line: &Line) -> Seen {
         let params = || -> Value {
             let text = line.params.map_or("null", RawValue::get);
             serde_json::from_str(text).unwrap_or_default()
         };
-        let answer = match (&line.id, method) {
+        let response = match (&line.id, method) {
             (Some(id), "ping") => Some(json!({ "jsonrpc": "2.0", "id": id, "result": {} })),
             (Some(id), _) => {
                 let message = format!("{method} is not offered by mcp-remote-client");
@@ -271,9 +302,9 @@ impl Conversation {
             }
             (None, _) => None,
         };
-        if let Some(answer) = answer {
-            // A connection that is closed shows in what is waited for.
-            self.send(&answer.to_string()).ok();
+        if let Some(response) = response {
+            // If it cannot be sent, the open request fails.
+            self.send(&response.to_string()).ok();
         }
         match (&line.id, method) {
             (Some(_), "ping") => Seen::Nothing,
@@ -289,6 +320,16 @@ impl Conversation {
         let to = self.to.as_mut().ok_or_else(closed)?;
         writeln!(to, "{message}").map_err(|_| closed())
     }
+}
+
+/// The items of a page and the cursor of the next one.
+fn read_page(page: &str, what: &str) -> Option<(Vec<Box<RawValue>>, Option<String>)> {
+    let members: std::collections::HashMap<String, Box<RawValue>> =
+        serde_json::from_str(page).ok()?;
+    let items = serde_json::from_str(members.get(what)?.get()).ok()?;
+    let cursor = members.get("nextCursor").map(|text| text.get());
+    let cursor: Value = serde_json::from_str(cursor.unwrap_or("null")).ok()?;
+    Some((items, cursor.as_str().map(str::to_owned)))
 }
 
 /// `progress 1/3: reading`.
@@ -318,7 +359,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn our_failures_are_told_from_the_servers_errors() {
+    fn our_errors_differ_from_the_servers() {
         let failed = |text: &str| Failed::of(&serde_json::from_str::<Box<RawValue>>(text).unwrap());
         let ours = failed(r#"{"code":-32001,"message":"mcp-remote: cannot reach it"}"#);
         assert_eq!((ours.by_server, &*ours.what), (false, "cannot reach it"));
@@ -326,7 +367,7 @@ mod tests {
         assert!(servers.by_server);
         assert_eq!(
             servers.what,
-            "the server answered with error -32602: no such tool [31m"
+            "the server returned error -32602: no such tool [31m"
         );
         assert!(failed("7").by_server);
     }
@@ -340,5 +381,23 @@ mod tests {
             said(&json!({"level": "warning", "data": {"a": 1}})),
             "server warning: {\"a\":1}"
         );
+    }
+
+    #[test]
+    fn items_are_unchanged() {
+        let (items, cursor) =
+            read_page(r#"{"tools":[{"n": 1.0}],"nextCursor":"2"}"#, "tools").unwrap();
+        assert_eq!(
+            (items[0].get(), cursor.as_deref()),
+            (r#"{"n": 1.0}"#, Some("2"))
+        );
+        assert_eq!(
+            read_page(r#"{"tools":[],"nextCursor":null}"#, "tools")
+                .unwrap()
+                .1,
+            None
+        );
+        assert!(read_page(r#"{"tools":{}}"#, "tools").is_none());
+        assert!(read_page("{}", "tools").is_none());
     }
 }

@@ -1,9 +1,9 @@
-//! `mcp-remote-client`: connects step by step, says what each step found, lists tools, resources and prompts.
+//! `mcp-remote-client URL`: connects step by step, reports each step, lists tools, resources and prompts.
 //!
-//! - One line for each step: name, tcp (or proxy), tls, first answer, challenge, resource metadata, server metadata,
+//! - One line for each step: name, tcp (or proxy), tls, first response, challenge, resource metadata, server metadata,
 //!   registration, sign-in, tokens, transport, version, server, tools, resources, prompts. The first that fails is the last.
-//! - Warnings tell what works now and will not always.
-//! - The session itself goes through the same bridge as any client's (`conversation`).
+//! - A warning is about something that works now and may fail later.
+//! - The session runs over the same bridge as any client's (`conversation`).
 //! - Exit code 0 only if every step worked.
 //!
 //! Flags: `--json`.
@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::conversation::{Conversation, Failed, Options, Seen};
-use super::{listing, sessions};
+use super::sessions;
 use crate::bridge::Transport;
 use crate::config::Config;
 use crate::log::{Log, clean};
@@ -31,10 +31,11 @@ use report::{Report, Style};
 
 /// Checks the server and prints what was found.
 pub fn run(mut config: Config, json: bool, log: Arc<Log>) -> ExitCode {
-    // Nobody but the person waits: they have as long as the sign-in lasts.
-    config.oauth.auth_timeout = config.oauth.auth_timeout.max(SIGN_IN_LIMIT);
+    // Only the user waits for the sign-in.
+    config.oauth.auth_timeout = config.oauth.auth_timeout.max(SIGN_IN_TIMEOUT);
     let mut report = Report::new(style(json));
-    let done = reach(&config, &mut report).and_then(|()| talk(&config, &log, &mut report));
+    let done =
+        check_network(&config, &mut report).and_then(|()| run_session(&config, &log, &mut report));
     report.finish(done.is_some(), &crate::url::shown(&config.server));
     if done.is_some() {
         ExitCode::SUCCESS
@@ -54,22 +55,23 @@ fn style(json: bool) -> Style {
     }
 }
 
-/// Name, TCP and TLS, which a failed request could not tell apart. Behind a proxy the first two are its business.
-fn reach(config: &Config, report: &mut Report) -> Option<()> {
+/// Checks name, TCP and TLS separately; the error of a request names only one. A proxy does the first two itself.
+fn check_network(config: &Config, report: &mut Report) -> Option<()> {
     let start = Instant::now();
     match transport::proxy_of(config) {
         Ok(None) => connect(config, report)?,
         Ok(Some(proxy)) => report.ok("proxy", start, &proxy),
-        Err(error) => return report.failed("proxy", start, &in_words(&error)),
+        Err(error) => return report.failed("proxy", start, &one_line(&error)),
     }
     let start = Instant::now();
     match config.server.scheme() {
         "https" => match transport::try_tls(config) {
             Ok(()) => report.ok("tls", start, "the certificate is trusted"),
-            Err(error) => return report.failed("tls", start, &in_words(&error)),
+            Err(error) => return report.failed("tls", start, &one_line(&error)),
         },
         _ if crate::url::is_loopback(&config.server) => {}
-        _ => report.warn("plain http: everything, tokens too, can be read and changed on the way"),
+        _ => report
+            .warn("plain http: others in the network can read and change everything, tokens too"),
     }
     Some(())
 }
@@ -85,7 +87,7 @@ fn connect(config: &Config, report: &mut Report) -> Option<()> {
             .collect(),
         Err(_) => {
             let error = transport::name_not_found(url);
-            return report.failed("name", start, &in_words(&error));
+            return report.failed("name", start, &one_line(&error));
         }
     };
     let shown: Vec<String> = addresses
@@ -105,19 +107,19 @@ fn connect(config: &Config, report: &mut Report) -> Option<()> {
         }
     }
     let error = transport::not_connected(failed, url, &config.http);
-    report.failed("tcp", start, &in_words(&error))
+    report.failed("tcp", start, &one_line(&error))
 }
 
-/// An error in one line.
-fn in_words(error: &crate::error::Error) -> String {
+/// An error on one line.
+fn one_line(error: &crate::error::Error) -> String {
     match error.hint() {
         Some(hint) => format!("{} ({hint})", error.what()),
         None => error.what().to_owned(),
     }
 }
 
-/// The session, as an ordinary client has it.
-fn talk(config: &Config, log: &Arc<Log>, report: &mut Report) -> Option<()> {
+/// Runs a session like an ordinary client's.
+fn run_session(config: &Config, log: &Arc<Log>, report: &mut Report) -> Option<()> {
     let start = Instant::now();
     let options = Options {
         person: true,
@@ -128,32 +130,33 @@ fn talk(config: &Config, log: &Arc<Log>, report: &mut Report) -> Option<()> {
         Err(failed) => return report.failed("start", start, &failed.what),
     };
     let limit = config.request_timeout.unwrap_or(Duration::from_secs(60));
-    session.limit = limit + SIGN_IN_LIMIT;
+    session.limit = limit + SIGN_IN_TIMEOUT;
     let mut steps = Steps {
         report,
         since: start,
-        answered: false,
+        responded: false,
         signed_in: false,
     };
     let asked = session.initialize(&mut |seen| steps.see(seen));
     let Steps {
         since,
-        answered,
+        responded,
         signed_in,
         ..
     } = steps;
     let hello = match asked {
         Ok(hello) => hello,
         Err(failed) => {
-            let step = match answered || signed_in {
-                true => "sign-in",
-                false => "first answer",
+            let step = if responded || signed_in {
+                "sign-in"
+            } else {
+                "first response"
             };
             return report.failed(step, since, &failed.what);
         }
     };
-    if !answered {
-        report.ok("first answer", since, "initialize was answered");
+    if !responded {
+        report.ok("first response", since, "to initialize");
     }
     session.limit = limit;
     tokens(config, signed_in, log, report);
@@ -166,15 +169,14 @@ fn talk(config: &Config, log: &Arc<Log>, report: &mut Report) -> Option<()> {
     let since = Instant::now();
     let text = |value: &Value| clean(value.as_str().unwrap_or("?"), 100);
     let version = text(&hello["protocolVersion"]);
-    // As it was noted when the server's era was settled.
+    // Era detection stores its result.
     let era = Store::for_config(config, Arc::clone(log)).notes().era;
     let is_modern = era.as_deref() == Some(Era::Modern.name());
-    match is_modern {
-        true => {
-            let said = format!("{version} here, translated: the server speaks {MODERN}");
-            report.ok("version", since, &said);
-        }
-        false => report.ok("version", since, &version),
+    if is_modern {
+        let said = format!("client {version}, server {MODERN} (translated)");
+        report.ok("version", since, &said);
+    } else {
+        report.ok("version", since, &version);
     }
     let info = &hello["serverInfo"];
     let server = format!("{} {}", text(&info["name"]), text(&info["version"]));
@@ -198,13 +200,13 @@ fn talk(config: &Config, log: &Arc<Log>, report: &mut Report) -> Option<()> {
     Some(())
 }
 
-/// The steps up to the answer of `initialize`, told as they are done.
+/// Reports the steps up to the response to `initialize`.
 struct Steps<'a> {
     report: &'a mut Report,
     since: Instant,
-    /// Whether the server has answered anything.
-    answered: bool,
-    /// Whether there was a step of a sign-in, which a renewal ahead of time takes before the server is asked.
+    /// Whether the server has responded.
+    responded: bool,
+    /// Whether there was a step of a sign-in. A refresh ahead of time comes before the first request.
     signed_in: bool,
 }
 
@@ -212,8 +214,10 @@ impl Steps<'_> {
     fn see(&mut self, seen: Seen) {
         match seen {
             Seen::Found(found) => self.found(&found),
-            // During a sign-in other lines appear on the terminal.
-            Seen::Nothing if !self.answered => self.report.waiting("the first answer", self.since),
+            // Not during a sign-in, which prints other lines.
+            Seen::Nothing if !self.responded => {
+                self.report.waiting("the first response", self.since)
+            }
             Seen::Nothing | Seen::Progress(_) | Seen::Said(_) | Seen::Refused(_) => {}
         }
     }
@@ -225,11 +229,11 @@ impl Steps<'_> {
         }
         self.since = found.at;
         self.signed_in = true;
-        // It stands in the server's refusal.
-        if found.step == "challenge" && !self.answered {
-            self.answered = true;
+        // The challenge is part of the first response.
+        if found.step == "challenge" && !self.responded {
+            self.responded = true;
             self.report
-                .ok_after("first answer", time, "the server wants a sign-in");
+                .ok_after("first response", time, "the server requires a sign-in");
             return self
                 .report
                 .ok_after(found.step, Duration::ZERO, &found.what);
@@ -245,7 +249,7 @@ fn names(
     report: &mut Report,
 ) -> Result<Vec<String>, Failed> {
     let start = Instant::now();
-    let items = listing::items(session, what, &mut |seen| {
+    let items = session.list(what, &mut |seen| {
         if matches!(seen, Seen::Nothing) {
             report.waiting(what, start);
         }
@@ -257,40 +261,40 @@ fn names(
     Ok(items.iter().map(|item| name(item)).collect())
 }
 
-/// The life of what is stored, and what it will run into.
+/// Reports the stored tokens and what will go wrong with them.
 fn tokens(config: &Config, signed_in: bool, log: &Arc<Log>, report: &mut Report) {
     let start = Instant::now();
     let listed = Store::for_config(config, Arc::clone(log)).listed();
     if !listed.has_tokens && signed_in {
         report.ok("tokens", start, "in memory only");
         return report.warn(
-            "the tokens cannot be stored, and the next program must sign in again \
-             (set MCP_REMOTE_CONFIG_DIR to a directory that can be written)",
+            "the tokens cannot be stored, and the next start needs a new sign-in \
+             (set MCP_REMOTE_CONFIG_DIR to a writable directory)",
         );
     }
     if !listed.has_tokens {
-        return report.ok("tokens", start, "none are needed");
+        return report.ok("tokens", start, "not needed");
     }
-    report.ok("tokens", start, &sessions::in_words(&listed));
-    // A program that signs in by itself needs nobody for the next time.
+    report.ok("tokens", start, &sessions::describe(&listed));
+    // Client credentials need no user.
     if !listed.has_refresh_token && !config.oauth.client_credentials {
-        report.warn("no refresh token: when the token ends, somebody must sign in again");
+        report.warn("no refresh token: a new sign-in is needed when the token expires");
     }
     let ends_soon = |at: u64| at < sessions::now_millis().saturating_add(60_000);
     if listed.expires_at.is_some_and(ends_soon) {
-        report.warn("the token ends within a minute");
+        report.warn("the token expires within a minute");
     }
 }
 
-/// Asks with a session id that the server does not know.
+/// Sends a session id that the server does not know.
 fn lost_session(config: &Config, log: &Arc<Log>, report: &mut Report) {
     if transport::status_of_lost_session(config, log) == Some(400) {
         report.warn(
-            "the server answers 400 instead of 404 to a session it does not know: \
-             after it was restarted, clients may not notice that they must begin anew",
+            "the server responds with 400 instead of 404 to an unknown session: \
+             after it restarts, clients may not notice that they need a new session",
         );
     }
 }
 
-/// How long a person has for a sign-in.
-const SIGN_IN_LIMIT: Duration = Duration::from_secs(600);
+/// How long a user has for a sign-in.
+const SIGN_IN_TIMEOUT: Duration = Duration::from_secs(600);

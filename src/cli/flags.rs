@@ -1,6 +1,6 @@
-//! `FLAGS`: every flag, once. The parser, `--help` and the README's table are made from it.
+//! `FLAGS`: every flag, once. `args`, `--help`, the manual pages, the completions and the README's table use it.
 //!
-//! A flag's home is the source file whose head names it and whose code gives it its meaning; a test keeps that so.
+//! A flag's home is the source file that implements it and names it in its head; a test checks that.
 
 /// Which program was started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,17 +28,17 @@ pub struct Flag {
     pub name: &'static str,
     /// Other spellings.
     pub short: &'static [&'static str],
-    /// What its value is called; empty if it takes none.
+    /// The placeholder for its value; empty if it takes none.
     pub value: &'static str,
-    /// Whether more than one counts.
+    /// Whether it can be given more than once.
     pub repeatable: bool,
-    /// The heading it stands under.
+    /// Its heading in the help text.
     pub group: Group,
     /// What it does, in one sentence.
     pub help: &'static str,
-    /// Its default, in words; empty if there is none.
+    /// Its default as text; empty if there is none.
     pub default: &'static str,
-    /// The source file, below `src`, that is its home.
+    /// Its home, relative to `src`.
     pub home: &'static str,
 }
 
@@ -48,12 +48,12 @@ impl Flag {
         !self.value.is_empty()
     }
 
-    /// Whether the program knows it.
+    /// Whether the program has this flag.
     pub fn is_for(&self, program: Program) -> bool {
         program == Program::Client || self.group != Group::Client
     }
 
-    /// How it is typed: all spellings and its value.
+    /// All spellings and the placeholder for its value.
     pub fn usage(&self) -> String {
         let mut words: Vec<&str> = self.short.to_vec();
         words.push(self.name);
@@ -82,13 +82,13 @@ pub enum Group {
     Headers,
     /// Proxies, TLS and time limits.
     Network,
-    /// What the client sees.
+    /// Messages and tools.
     Messages,
     /// OAuth.
     SignIn,
     /// Logging and the rest.
     Output,
-    /// What only `mcp-remote-client` knows.
+    /// Flags of `mcp-remote-client` only.
     Client,
 }
 
@@ -104,7 +104,7 @@ impl Group {
         Group::Client,
     ];
 
-    /// The order in the help of a program: what it alone knows stands first, not below what it shares.
+    /// The order in the help of a program: its own flags come before the shared ones.
     pub fn in_help_of(program: Program) -> impl Iterator<Item = Group> {
         let own = (program == Program::Client).then_some(Group::Client);
         let shared = Group::ALL
@@ -148,7 +148,7 @@ const fn flag(
     }
 }
 
-/// A flag that is given or not.
+/// A flag without a value.
 const fn switch(group: Group, name: &'static str, home: &'static str, help: &'static str) -> Flag {
     flag(group, name, "", "", home, help)
 }
@@ -156,7 +156,7 @@ const fn switch(group: Group, name: &'static str, home: &'static str, help: &'st
 use Group::{Client, Connection, Headers, Messages, Network, Output, SignIn};
 
 /// Every flag.
-#[rustfmt::skip] // A table is read by its columns.
+#[rustfmt::skip] // One flag a line.
 pub const FLAGS: &[Flag] = &[
     flag(Connection, "--transport", "STRATEGY", "http-first", "bridge/strategy.rs", "Which transport to try: http-first, sse-first, http-only, sse-only"),
     flag(Connection, "--protocol", "ERA", "detect", "cli/config.rs", "Era of the server: detect, auto (asks it first), legacy, modern (from 2026-07-28)"),
@@ -164,59 +164,59 @@ pub const FLAGS: &[Flag] = &[
     flag(Headers, "--header", "\"NAME: VALUE\"", "", "cli/config/headers.rs", "Send a header to the server; ${VAR} in the value is replaced").repeatable(),
     flag(Headers, "--header-file", "FILE", "", "cli/config/headers.rs", "Read headers from a file, one per line; # starts a comment line").repeatable(),
     switch(Headers, "--disable-cookies", "transport/cookies.rs", "Do not keep and send back cookies"),
-    flag(Network, "--connect-timeout", "SECONDS", "10", "transport/agent.rs", "Limit for connecting: TCP, proxy and TLS together"),
-    flag(Network, "--headers-timeout", "SECONDS", "300", "transport/agent.rs", "Limit until an answer begins; 0 is none"),
-    flag(Network, "--body-timeout", "SECONDS", "300", "transport/agent.rs", "Limit for a silence inside an answer; 0 is none; holds for open streams only if given"),
-    flag(Network, "--request-timeout", "SECONDS", "none", "bridge/requests.rs", "Answer a request with an error after this time and cancel it at the server; 0 is none"),
+    flag(Network, "--connect-timeout", "SECONDS", "10", "transport/agent.rs", "Time limit for TCP, proxy and TLS together"),
+    flag(Network, "--headers-timeout", "SECONDS", "300", "transport/agent.rs", "Time limit for the start of a response; 0 is none"),
+    flag(Network, "--body-timeout", "SECONDS", "300", "transport/agent.rs", "Time limit for a pause in a response; 0 is none; applies to open streams only if given"),
+    flag(Network, "--request-timeout", "SECONDS", "none", "bridge/requests.rs", "Return an error after this time and cancel the request at the server; 0 is none"),
     switch(Network, "--ipv4", "transport/agent.rs", "Connect over IPv4 only"),
     switch(Network, "--no-proxy", "transport/agent.rs", "Ignore HTTPS_PROXY, HTTP_PROXY and ALL_PROXY"),
     switch(Network, "--enable-proxy", "transport/agent.rs", "Accepted for compatibility: proxies are used by default"),
     flag(Network, "--ca-cert", "FILE", "", "transport/tls.rs", "Trust the certificates in a PEM file in addition").repeatable(),
     flag(Network, "--client-cert", "FILE", "", "transport/tls.rs", "Client certificate chain (PEM) for mutual TLS; needs --client-key"),
     flag(Network, "--client-key", "FILE", "", "transport/tls.rs", "Private key (PEM) of the client certificate"),
-    switch(Network, "--keep-alive", "bridge/keep_alive.rs", "Send a ping whenever nothing was said for the ping interval"),
+    switch(Network, "--keep-alive", "bridge/keep_alive.rs", "Send a ping when there was no traffic for the ping interval"),
     flag(Network, "--ping-interval", "SECONDS", "30", "bridge/keep_alive.rs", "Time without traffic after which a ping is sent; turns --keep-alive on"),
-    flag(Messages, "--ignore-tool", "GLOB", "", "bridge/tool_filter.rs", "Hide tools whose name matches; * stands for any text").repeatable(),
+    flag(Messages, "--ignore-tool", "GLOB", "", "bridge/tool_filter.rs", "Hide tools whose name matches; * matches any text").repeatable(),
     flag(Messages, "--allow-tool", "GLOB", "", "bridge/tool_filter.rs", "Show only tools whose name matches; --ignore-tool wins").repeatable(),
-    flag(Messages, "--max-message-size", "MIB", "64", "cli/config.rs", "Longest message that is passed on, either way"),
+    flag(Messages, "--max-message-size", "MIB", "64", "cli/config.rs", "Maximum message size in either direction"),
     flag(SignIn, "--host", "NAME", "localhost (127.0.0.1 on Windows)", "cli/config.rs", "Host name in the redirect URI"),
     flag(SignIn, "--callback-path", "PATH", "/oauth/callback", "cli/config.rs", "Path of the redirect URI"),
     flag(SignIn, "--auth-timeout", "SECONDS", "30", "cli/config.rs", "How long a request waits for a sign-in"),
     flag(SignIn, "--auth-success-url", "URL", "", "cli/config.rs", "Send the browser there after signing in"),
-    switch(SignIn, "--no-browser", "cli/config.rs", "Print the sign-in address, open nothing"),
+    switch(SignIn, "--no-browser", "cli/config.rs", "Print the sign-in address, do not open a browser"),
     flag(SignIn, "--static-oauth-client-info", "JSON|@FILE", "", "cli/config.rs", "Use this client registration; ${VAR} in it is replaced"),
     flag(SignIn, "--static-oauth-client-metadata", "JSON|@FILE", "", "cli/config.rs", "Override members of the client metadata"),
     flag(SignIn, "--client-metadata-url", "URL", "", "cli/config.rs", "Client id metadata document"),
     flag(SignIn, "--client-assertion-key", "FILE", "", "cli/config.rs", "Private key (PEM) that signs client assertions (private_key_jwt)"),
-    flag(SignIn, "--accept-issuer", "URL", "", "oauth/discovery/issuer.rs", "Believe metadata that names this issuer, wherever it was found"),
+    flag(SignIn, "--accept-issuer", "URL", "", "oauth/discovery/issuer.rs", "Accept metadata with this issuer, wherever it was found"),
     switch(SignIn, "--accept-missing-s256", "oauth/discovery/server_metadata.rs", "Sign in although the authorization server does not offer PKCE with S256"),
     flag(SignIn, "--resource", "URL", "", "cli/config.rs", "Value of the resource parameter; empty leaves it out"),
     switch(SignIn, "--disable-resource-parameter", "cli/config.rs", "Leave the resource parameter out"),
     flag(SignIn, "--authorize-param", "KEY=VALUE", "", "cli/config.rs", "Extra parameter of the authorization request").repeatable(),
     switch(SignIn, "--use-id-token", "cli/config.rs", "Send the id token instead of the access token"),
     switch(SignIn, "--device-code", "cli/config.rs", "Sign in with a code on another device"),
-    switch(SignIn, "--client-credentials", "cli/config.rs", "Sign in as a program, with the static client"),
-    flag(SignIn, "--profile", "NAME", "", "store/server_hash.rs", "A sign-in of its own: keeps several accounts on one server apart"),
+    switch(SignIn, "--client-credentials", "cli/config.rs", "Sign in without a user, with the static client"),
+    flag(SignIn, "--profile", "NAME", "", "store/server_hash.rs", "Use a separate sign-in: for several accounts on one server"),
     flag(SignIn, "--token-endpoint", "URL", "", "cli/config.rs", "Token endpoint for --client-credentials, without discovery"),
-    switch(Output, "--debug", "log.rs", "Tell each step, on stderr and in a file beside the credentials"),
+    switch(Output, "--debug", "log.rs", "Log each step, on stderr and in a file beside the credentials"),
     switch(Output, "--silent", "log.rs", "Write nothing to stderr"),
-    flag(Output, "--log-file", "FILE", "", "log.rs", "Append log lines to a file, too"),
+    flag(Output, "--log-file", "FILE", "", "log.rs", "Also append log lines to a file"),
     flag(Output, "--log-format", "FORMAT", "text", "log.rs", "text or json"),
     switch(Output, "--help", "cli/mod.rs", "Print this help").short(&["-h"]),
     switch(Output, "--version", "cli/mod.rs", "Print the version").short(&["-V", "-v"]),
-    switch(Client, "--json", "cli/doctor.rs", "Print JSON: one document, or the result as it came"),
+    switch(Client, "--json", "cli/doctor.rs", "Print JSON: one document, or the result as received"),
     flag(Client, "--call", "TOOL", "", "cli/call.rs", "Call a tool; its arguments follow the address: JSON, @FILE, or - for stdin"),
     flag(Client, "--read", "URI", "", "cli/call.rs", "Read a resource"),
     flag(Client, "--prompt", "NAME", "", "cli/call.rs", "Get a prompt; its arguments follow the address, as for --call"),
-    switch(Client, "--list-tools", "cli/call.rs", "List the tools and what they take"),
+    switch(Client, "--list-tools", "cli/call.rs", "List the tools and their arguments"),
     switch(Client, "--list", "cli/sessions.rs", "List the stored sign-ins: server, account, expiry, last use; needs no address"),
-    switch(Client, "--status", "cli/sessions.rs", "Say whether there are tokens for the server, and until when"),
+    switch(Client, "--status", "cli/sessions.rs", "Show whether there are tokens for the server, and when they expire"),
     switch(Client, "--logout", "cli/sessions.rs", "Revoke and delete the tokens for the server"),
     switch(Client, "--all", "cli/sessions.rs", "With --logout: for every server; needs no address"),
-    flag(Client, "--setup", "CLIENT", "", "cli/setup.rs", "Print the configuration that makes an MCP client use the server"),
-    switch(Client, "--write", "cli/setup.rs", "With --setup: put it into the client's file; the old file is kept as .bak"),
-    flag(Client, "--name", "NAME", "from the address", "cli/setup.rs", "With --setup: what the client calls the server"),
-    flag(Client, "--file", "FILE", "the client's own", "cli/setup.rs", "With --setup: the file to put it into"),
+    flag(Client, "--setup", "CLIENT", "", "cli/setup.rs", "Print the configuration that adds the server to an MCP client"),
+    switch(Client, "--write", "cli/setup.rs", "With --setup: write it to the client's file; the old file is kept as .bak"),
+    flag(Client, "--name", "NAME", "from the address", "cli/setup.rs", "With --setup: the server's name in the client"),
+    flag(Client, "--file", "FILE", "the client's own", "cli/setup.rs", "With --setup: the file to write"),
     flag(Client, "--from-npx", "FILE", "", "cli/setup.rs", "With --setup: make entries for npm's mcp-remote start this program; needs no address"),
 ];
 
@@ -232,7 +232,7 @@ mod tests {
                     .iter()
                     .skip(at + 1)
                     .all(|other| other.name != flag.name),
-                "{} stands twice",
+                "{} is listed twice",
                 flag.name
             );
             let home = format!("{}/src/{}", env!("CARGO_MANIFEST_DIR"), flag.home);

@@ -6,9 +6,9 @@ use super::flags::{FLAGS, Flag, Group, Program};
 pub fn text(program: Program) -> String {
     let name = program.name();
     let what = match program {
-        Program::Proxy => "Joins an MCP client on stdin and stdout to a remote MCP server.",
+        Program::Proxy => "Connects an MCP client on stdin and stdout to a remote MCP server.",
         Program::Client => {
-            "Connects to a remote MCP server, signs in if it wants that, and tells what each step found."
+            "Connects to a remote MCP server, signs in if it requires that, and reports each step."
         }
     };
     let mut text = format!("{what}\n\n");
@@ -32,7 +32,7 @@ pub fn text(program: Program) -> String {
                 meaning.push_str(&format!(" [default: {}]", flag.default));
             }
             let usage = flag.usage();
-            // A long one gets a line of its own, so that the others need not stand far to the right.
+            // A long one gets its own line.
             if usage.len() > WIDTH {
                 text.push_str(&format!("  {usage}\n  {:WIDTH$}  {meaning}\n", ""));
             } else {
@@ -42,13 +42,13 @@ pub fn text(program: Program) -> String {
     }
     text.push_str("\nEnvironment: MCP_REMOTE_CONFIG_DIR, HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, NODE_EXTRA_CA_CERTS\n");
     text.push_str(match program {
-        Program::Proxy => "Exit code: 0 after a normal end, 1 after a refusal or failure\n",
+        Program::Proxy => "Exit code: 0 after a normal end, 1 after an error\n",
         Program::Client => CLIENT_CODES,
     });
     text
 }
 
-/// How the program is called.
+/// The forms of the command line, without the program's name.
 pub fn synopsis(program: Program) -> &'static [&'static str] {
     match program {
         Program::Proxy => &["URL [callback port] [options]"],
@@ -65,7 +65,7 @@ pub fn synopsis(program: Program) -> &'static [&'static str] {
     }
 }
 
-/// The heading above the flags of a group, where only one program is spoken of.
+/// The heading of a group in the help of one program.
 pub fn heading(group: Group) -> &'static str {
     match group {
         Group::Client => "Tasks",
@@ -74,9 +74,9 @@ pub fn heading(group: Group) -> &'static str {
 }
 
 const WIDTH: usize = 27;
-const CLIENT_CODES: &str = "Exit code: 0 if it worked (without a task: every step), 1 if it did not,\n           2 if a tool called with --call reported an error or the server answered with one\n";
+const CLIENT_CODES: &str = "Exit code: 0 after success (without a task: of every step), 1 after an error,\n           2 if a tool called with --call reported an error or the server returned one\n";
 
-/// The flags under this heading.
+/// The flags of a group.
 pub fn flags_of(group: Group) -> impl Iterator<Item = &'static Flag> {
     FLAGS.iter().filter(move |flag| flag.group == group)
 }

@@ -1,10 +1,10 @@
-//! The two programs: parse, run, report, exit.
+//! The two programs: read the command line, run, report, exit.
 //!
 //! ```text
-//!  words ─▶ flags (what was typed) ─▶ config (+ environment, files) ─▶ Config ─▶ transport::run, doctor::run
+//!  words ─▶ args ─▶ config (+ environment, files) ─▶ Config ─▶ transport::run, doctor, call, sessions
 //! ```
 //!
-//! Exit codes are npm's: 0 after a normal end, help and version; 1 for every refusal and failure. `call` has one more.
+//! Exit codes are npm's: 0 after a normal end, `--help` and `--version`; 1 after any error. `call` has one more.
 //!
 //! Flags: `--help`, `--version`.
 
@@ -15,7 +15,6 @@ mod conversation;
 pub mod doctor;
 pub mod flags;
 mod help;
-mod listing;
 mod sessions;
 mod setup;
 
@@ -33,7 +32,7 @@ use config::Environment;
 use flags::Program;
 use setup::Request;
 
-/// `mcp-remote`: joins the client on stdin and stdout to the server.
+/// `mcp-remote`: connects the client on stdin and stdout to the server.
 pub fn proxy() -> ExitCode {
     start(Program::Proxy, |typed, environment| {
         let read = config::read(&typed, true, environment)?;
@@ -45,7 +44,7 @@ pub fn proxy() -> ExitCode {
     })
 }
 
-/// `mcp-remote-client`: connects and tells what each step found, or looks after the stored sign-ins.
+/// `mcp-remote-client`: does one task, by default checking the server step by step.
 pub fn doctor() -> ExitCode {
     start(Program::Client, |typed, environment| {
         if let Some(request) = Request::read(&typed, environment)? {
@@ -69,7 +68,7 @@ pub fn doctor() -> ExitCode {
     })
 }
 
-/// What a command line asks for, ready to be done.
+/// The rest of the program, once the command line has been read without an error.
 type Work<'a> = Box<dyn FnOnce() -> Result<ExitCode> + 'a>;
 
 /// The text of `--help` or `--version`, wherever the flag stands before a `--`, even where a value is expected, as in npm.
@@ -83,7 +82,7 @@ fn text_asked_for(program: Program, args: &mut Arguments) -> Option<String> {
     }
 }
 
-/// Each program decides for itself what its words ask for, so that neither carries what only the other can do.
+/// Reads the command line and runs `decide`, which each program gives, so that neither contains the code of the other.
 fn start(
     program: Program,
     decide: impl for<'a> FnOnce(Typed, Environment<'a>) -> Result<Work<'a>>,
@@ -106,12 +105,12 @@ fn start(
     });
     let failed = match decided.map(|work| work()) {
         Ok(Ok(code)) => return code,
-        // The warnings have been told.
-        Ok(Err(error)) => refusal(program, &[], &error),
-        Err(error) => refusal(program, &warnings, &error),
+        // The log has the warnings already.
+        Ok(Err(error)) => error_text(program, &[], &error),
+        Err(error) => error_text(program, &warnings, &error),
     };
     if !silent {
-        // A closed stderr is the host's choice.
+        // Errors of a closed stderr are ignored.
         std::io::stderr().write_all(failed.as_bytes()).ok();
     }
     ExitCode::FAILURE
@@ -129,8 +128,8 @@ fn open_log(read: &config::Read) -> Result<Arc<Log>> {
     Ok(log)
 }
 
-/// What was ignored stands first: a misspelled option is often why the rest is refused.
-fn refusal(program: Program, warnings: &[String], error: &Error) -> String {
+/// The warnings come first: a misspelled option is often the reason for the error.
+fn error_text(program: Program, warnings: &[String], error: &Error) -> String {
     let name = program.name();
     let mut text: String = warnings
         .iter()

@@ -1,8 +1,8 @@
-//! `mcp-remote-client`: which sign-ins there are, and the end of them.
+//! `mcp-remote-client`: lists the stored sign-ins and ends them.
 //!
-//! - `--list` shows every server that something is kept for; `--status URL` one of them.
-//! - `--logout` has the tokens revoked where the authorization server offers that, and removes them in any case: what could
-//!   not be revoked is said. Nobody has to delete a directory.
+//! - `--list` shows every server with something in the store; `--status URL` shows one.
+//! - `--logout` revokes the tokens if the authorization server supports that, removes them in any case, and reports what
+//!   could not be revoked.
 //!
 //! Flags: `--list`, `--status`, `--logout`, `--all`.
 //! Spec: RFC 7009.
@@ -21,12 +21,12 @@ use crate::log::{Level, Log, clean};
 use crate::store::{Listed, Store};
 use crate::transport::{self, SignedOut};
 
-/// Shows the servers that something is kept for.
+/// Prints every server with something in the store.
 ///
 /// # Errors
 /// If the directory cannot be read.
 pub fn list(config: &Config, json: bool, log: &Arc<Log>) -> Result<ExitCode> {
-    let all = kept(config, log)?;
+    let all = stored(config, log)?;
     if json {
         let all: Vec<Value> = all.iter().map(document).collect();
         print(&format!("{:#}", Value::Array(all)));
@@ -36,23 +36,24 @@ pub fn list(config: &Config, json: bool, log: &Arc<Log>) -> Result<ExitCode> {
         print("no sign-ins are stored");
     }
     for one in &all {
-        print(&format!("{}  {}{}", name(one), in_words(one), used(one)));
+        print(&format!("{}  {}{}", name(one), describe(one), used(one)));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Says whether the server can be used without a new sign-in; the exit code says it too.
+/// Prints whether the server can be used without a new sign-in. The exit code is 0 if so.
 pub fn status(config: &Config, json: bool, log: Arc<Log>) -> ExitCode {
     let listed = Store::for_config(config, log).listed();
     if json {
         print(&format!("{:#}", document(&listed)));
     } else {
         let name = name_of(config);
-        print(&format!("{name}  {}{}", in_words(&listed), used(&listed)));
+        print(&format!("{name}  {}{}", describe(&listed), used(&listed)));
     }
-    match is_usable(&listed) {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
+    if is_usable(&listed) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     }
 }
 
@@ -68,7 +69,7 @@ pub fn logout(config: &Config, log: &Arc<Log>) -> ExitCode {
 /// If the directory cannot be read.
 pub fn logout_all(config: &Config, log: &Arc<Log>) -> Result<ExitCode> {
     let mut worst = ExitCode::SUCCESS;
-    let all = kept(config, log)?;
+    let all = stored(config, log)?;
     if all.is_empty() {
         print("no sign-ins are stored");
     }
@@ -103,7 +104,7 @@ fn sign_out(config: &Config, store: Arc<Store>, name: &str, log: &Arc<Log>) -> E
         Ok(SignedOut::WasNot) => "there were no tokens",
         Ok(SignedOut::Revoked) => "revoked and removed",
         Ok(SignedOut::Removed) => {
-            "removed (the authorization server offers no revocation; the tokens end by themselves)"
+            "removed (the authorization server does not support revocation; the tokens stay valid until they expire)"
         }
         Err(error) => {
             log.say(
@@ -129,7 +130,7 @@ fn forget(store: &Store, name: &str, what: &str, log: &Arc<Log>) -> ExitCode {
     }
 }
 
-fn kept(config: &Config, log: &Arc<Log>) -> Result<Vec<Listed>> {
+fn stored(config: &Config, log: &Arc<Log>) -> Result<Vec<Listed>> {
     match &config.store_dir {
         Some(base) => Store::list(base, log),
         None => Ok(Vec::new()),
@@ -160,35 +161,43 @@ fn is_usable(listed: &Listed) -> bool {
         && (listed.has_refresh_token || listed.expires_at.is_none_or(|at| at > now_millis()))
 }
 
-pub(super) fn in_words(listed: &Listed) -> String {
+/// The state of a sign-in as text.
+pub(super) fn describe(listed: &Listed) -> String {
     if !listed.has_tokens {
-        return match listed.has_client_info {
-            true => "registered, not signed in".to_owned(),
-            false => "not signed in".to_owned(),
+        let registered = if listed.has_client_info {
+            "registered, "
+        } else {
+            ""
         };
+        return format!("{registered}not signed in");
     }
     let account = listed.account.as_deref();
     let account = account.map_or(String::new(), |account| format!(" as {account}"));
     let life = match listed.expires_at {
-        None => format!("signed in{account}, no end known"),
+        None => format!("signed in{account}, the token has no known expiry"),
         Some(at) => match at.checked_sub(now_millis()) {
             Some(left) => format!(
-                "signed in{account}, the token lasts {}",
+                "signed in{account}, the token expires in {}",
                 duration(left / 1000)
             ),
-            None if listed.has_refresh_token => format!("signed in{account}, the token has ended"),
+            None if listed.has_refresh_token => {
+                format!("signed in{account}, the token has expired")
+            }
             None => {
-                return format!("signed out{account}: the token has ended and cannot be refreshed");
+                return format!(
+                    "signed out{account}: the token has expired and cannot be refreshed"
+                );
             }
         },
     };
-    match listed.has_refresh_token {
-        true => format!("{life} and is refreshed by itself"),
-        false => format!("{life} and cannot be refreshed"),
+    if listed.has_refresh_token {
+        format!("{life} and is refreshed automatically")
+    } else {
+        format!("{life} and cannot be refreshed")
     }
 }
 
-/// When it was last used; a clock that was set back says that it is now.
+/// When it was last used. If the clock was set back: just now.
 fn used(listed: &Listed) -> String {
     let ago = listed
         .last_use
@@ -231,7 +240,7 @@ pub(super) fn now_millis() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A reader that stops listening (`| head`) is no failure.
+/// A closed stdout (`| head`) is not an error.
 fn print(line: &str) {
     writeln!(std::io::stdout(), "{line}").ok();
 }

@@ -86,12 +86,12 @@ fn a_call_prints_the_text_or_with_json_the_result_as_it_came() {
     let file = home.0.join("arguments.json");
     std::fs::write(&file, typed).unwrap();
     run(&[&url, "--call", "add", &format!("@{}", file.display())]).is(0, "a\nb\n");
-    // The session is ended in order.
+    // Each session is ended with DELETE.
     assert_eq!(server.count("DELETE"), 4);
 }
 
 #[test]
-fn what_is_more_than_text_is_json() {
+fn a_result_with_more_than_text_is_json() {
     const MIXED: &str = r#"{"content":[{"type":"text","text":"a"},{"type":"image","data":"","mimeType":"image/png"}]}"#;
     let server = serving("tools/call", |request, reply| {
         assert_eq!(request.json()["params"]["arguments"], serde_json::json!({}));
@@ -101,7 +101,7 @@ fn what_is_more_than_text_is_json() {
 }
 
 #[test]
-fn the_exit_code_tells_tool_errors_from_those_of_the_way() {
+fn the_exit_code_tells_tool_errors_from_network_errors() {
     let server = serving("tools/call", |request, reply| {
         if request.json()["params"]["name"] == "fails" {
             let failed = r#"{"content":[{"type":"text","text":"disk full"}],"isError":true}"#;
@@ -119,7 +119,7 @@ fn the_exit_code_tells_tool_errors_from_those_of_the_way() {
     run(&[&url, "--call", "fails"]).is(2, "disk full\n");
     let missing = run(&[&url, "--call", "missing"]);
     missing.is(2, "");
-    let expected = "Error: the server answered with error -32602: no such tool\n";
+    let expected = "Error: the server returned error -32602: no such tool\n";
     assert!(missing.stderr.contains(expected), "{}", missing.stderr);
     run(&[&url, "--call", "breaks"]).is(1, "");
     let down = run(&["http://127.0.0.1:1/mcp", "--call", "a"]);
@@ -132,7 +132,7 @@ fn the_exit_code_tells_tool_errors_from_those_of_the_way() {
 }
 
 #[test]
-fn a_failure_is_told_once() {
+fn a_failure_is_reported_once() {
     let down = run(&["http://127.0.0.1:1/mcp", "--list-tools"]);
     down.is(1, "");
     let lines: Vec<&str> = down
@@ -156,7 +156,7 @@ fn a_failure_is_told_once() {
     let lost = run(&[&server.url("/mcp"), "--list-tools"]);
     let times = lost.stderr.matches("answered 404").count();
     assert_eq!(times, 1, "{}", lost.stderr);
-    // Where nobody may see the answer, it is told on stderr, too.
+    // The bridge also reports it on stderr.
     let mut bridge = Start::bridge(&["http://127.0.0.1:1/mcp"]).go();
     bridge.send(INITIALIZE);
     assert!(bridge.recv()["error"].is_object());
@@ -165,7 +165,7 @@ fn a_failure_is_told_once() {
 }
 
 #[test]
-fn arguments_that_cannot_be_used_are_one_line_without_their_text() {
+fn invalid_arguments_give_one_line_without_their_text() {
     let refused = |args: &[&str], expected: &str| {
         let run = run(&[&["https://a.test"], args].concat());
         let line = run.stderr.lines().next().unwrap_or_default();
@@ -181,7 +181,7 @@ fn arguments_that_cannot_be_used_are_one_line_without_their_text() {
     );
     refused(
         &["--call", "t", "[1]"],
-        "the arguments of --call are no JSON object",
+        "the arguments of --call are not a JSON object",
     );
     refused(
         &["--call", "t", "@/nowhere.json"],
@@ -189,7 +189,7 @@ fn arguments_that_cannot_be_used_are_one_line_without_their_text() {
     );
     refused(
         &["--prompt", "p", "{\"n\":1}"],
-        "argument \"n\" of --prompt must be a text in quotes",
+        "argument \"n\" of --prompt must be a string",
     );
     refused(&["--call"], "--call needs a value");
     refused(
@@ -199,7 +199,7 @@ fn arguments_that_cannot_be_used_are_one_line_without_their_text() {
 }
 
 #[test]
-fn progress_and_requests_of_the_server_are_dealt_with_during_a_call() {
+fn progress_and_requests_from_the_server_are_handled_during_a_call() {
     let server = server(|request, reply| {
         let answered = request.rpc().is_empty() && !request.json()["id"].is_null();
         if answered {
@@ -229,7 +229,7 @@ fn progress_and_requests_of_the_server_are_dealt_with_during_a_call() {
     for expected in [
         "progress 1/2: half\n",
         "server info: hello\n",
-        "the server asked for sampling/createMessage, which is not offered here\n",
+        "the server requested sampling/createMessage, which mcp-remote-client does not support\n",
     ] {
         assert!(run.stderr.contains(expected), "{}", run.stderr);
     }
@@ -251,7 +251,7 @@ fn progress_and_requests_of_the_server_are_dealt_with_during_a_call() {
 }
 
 #[test]
-fn resources_prompts_and_tools_are_printed_as_people_need_them() {
+fn resources_prompts_and_tools_are_printed_as_text() {
     let server = server(|request, reply| {
         let answer = match request.rpc().as_str() {
             "resources/read" if request.json()["params"]["uri"] == "a:blob" => {
@@ -287,7 +287,7 @@ fn resources_prompts_and_tools_are_printed_as_people_need_them() {
 }
 
 #[test]
-fn without_a_person_a_sign_in_is_asked_for_in_one_sentence() {
+fn without_a_user_a_call_that_needs_a_sign_in_fails_with_one_error() {
     let server = Server::start(|request, reply| {
         let metadata = request.path.starts_with("/.well-known/");
         if metadata {

@@ -53,7 +53,7 @@ fn what_was_ignored_is_said_before_what_is_refused() {
 fn a_host_in_another_script_is_asked_for_in_ascii() {
     refused(
         &["https://m\u{fc}ller.example/mcp"],
-        "mcp-remote: \"https://m\u{fc}ller.example/mcp\" is no URL: invalid international domain name\n\
+        "mcp-remote: \"https://m\u{fc}ller.example/mcp\" is not a valid URL: invalid international domain name\n\
          hint: write the host's name in ASCII: xn--...\n",
     );
 }
@@ -91,7 +91,7 @@ fn no_message_repeats_what_may_be_a_secret() {
     );
     refused(
         &["https://a.test", "--header", "X: hunter2\nY: 1"],
-        "mcp-remote: the value of header \"X\" holds a line break or control character\n",
+        "mcp-remote: the value of header \"X\" contains a line break or control character\n",
     );
 }
 
@@ -105,7 +105,7 @@ fn a_variable_cannot_smuggle_in_a_header() {
     assert_eq!(code, Some(1));
     assert_eq!(
         stderr,
-        "mcp-remote: the value of header \"X\" holds a line break or control character\n"
+        "mcp-remote: the value of header \"X\" contains a line break or control character\n"
     );
 }
 
@@ -156,7 +156,7 @@ fn help_and_version_count_wherever_they_stand() {
     ] {
         let (code, stdout, stderr) = run(BRIDGE, args, &[]);
         assert_eq!((code, stderr.as_str()), (Some(0), ""), "{args:?}");
-        assert!(stdout.starts_with("Joins an MCP client"), "{stdout}");
+        assert!(stdout.starts_with("Connects an MCP client"), "{stdout}");
     }
     for flag in ["--version", "-V", "-v"] {
         let version = concat!(env!("CARGO_PKG_VERSION"), "\n").to_owned();

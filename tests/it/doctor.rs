@@ -29,7 +29,7 @@ fn listing() -> Server {
 }
 
 #[test]
-fn each_step_is_told_and_all_pages_are_listed() {
+fn each_step_is_reported_and_all_pages_are_listed() {
     let server = listing();
     let mut client = Start::client(&[&server.url("/mcp")]).go();
     // Nothing is read from stdin.
@@ -81,7 +81,7 @@ fn json_is_one_document() {
 fn the_step_that_fails_is_named_and_the_exit_code_is_1() {
     let server = Server::start(|_, reply| reply.full(500, "", "out of order"));
     for (url, step) in [
-        (server.url("/mcp"), "first answer"),
+        (server.url("/mcp"), "first response"),
         ("http://127.0.0.1:1/mcp".to_owned(), "tcp"),
         ("https://no.invalid/mcp".to_owned(), "name"),
     ] {
@@ -150,7 +150,7 @@ fn a_sign_in_that_will_last_is_told_step_by_step_without_a_warning() {
         [
             "name",
             "tcp",
-            "first answer",
+            "first response",
             "challenge",
             "resource metadata",
             "server metadata",
@@ -175,7 +175,7 @@ fn a_sign_in_that_will_last_is_told_step_by_step_without_a_warning() {
 }
 
 #[test]
-fn a_challenge_that_says_nothing_is_told_and_one_with_control_characters_does_no_harm() {
+fn an_empty_challenge_is_reported_and_control_characters_are_removed() {
     let site = Site::start(|rules| rules.without_resource_metadata());
     site.change(|rules| {
         let place = format!(
@@ -208,7 +208,7 @@ fn no_s256_is_warned_of() {
 }
 
 #[test]
-fn another_issuer_is_warned_of() {
+fn another_issuer_gives_a_warning() {
     let other = "https://other.test";
     let site = Site::start(|rules| {
         rules.server_document()["issuer"] = other.into();
@@ -221,18 +221,18 @@ fn another_issuer_is_warned_of() {
 }
 
 #[test]
-fn no_refresh_token_is_warned_of() {
+fn no_refresh_token_gives_a_warning() {
     let site = Site::start(|rules| rules.token = serde_json::json!({"refresh_token": null}));
     warns(
         &signed_in(&site, &[]),
-        "no refresh token: when the token ends, somebody must sign in again",
+        "no refresh token: a new sign-in is needed when the token expires",
     );
 }
 
 #[test]
-fn a_token_that_ends_within_a_minute_is_warned_of() {
+fn a_token_that_expires_within_a_minute_gives_a_warning() {
     let site = Site::start(|rules| rules.token = serde_json::json!({"expires_in": 50}));
-    warns(&signed_in(&site, &[]), "the token ends within a minute");
+    warns(&signed_in(&site, &[]), "the token expires within a minute");
     // One of an hour is not.
     site.change(|rules| rules.token = serde_json::json!({"expires_in": 3600}));
     let found = signed_in(&site, &[]);
@@ -240,7 +240,7 @@ fn a_token_that_ends_within_a_minute_is_warned_of() {
 }
 
 #[test]
-fn a_server_that_answers_400_for_a_lost_session_is_warned_of() {
+fn status_400_for_a_lost_session_gives_a_warning() {
     let server = server(|request, reply| {
         let lost = request.rpc() == "ping";
         if lost {
@@ -258,14 +258,14 @@ fn a_server_that_answers_400_for_a_lost_session_is_warned_of() {
     let args = [&*url, "--header", "X-Key: k"];
     warns(
         &document(&args, &Arc::new(TempDir::new())),
-        "the server answers 400 instead of 404 to a session it does not know: \
-         after it was restarted, clients may not notice that they must begin anew",
+        "the server responds with 400 instead of 404 to an unknown session: \
+         after it restarts, clients may not notice that they need a new session",
     );
     assert_eq!(server.count("POST ping"), 1);
 }
 
 #[test]
-fn plain_http_to_another_machine_is_warned_of() {
+fn plain_http_to_another_machine_gives_a_warning() {
     let server = listing();
     // The other machine: a name that only a proxy knows.
     let proxy = Proxy::to(server.address);
@@ -277,7 +277,7 @@ fn plain_http_to_another_machine_is_warned_of() {
     let found = serde_json::from_str(&client.rest_raw().join("\n")).unwrap();
     warns(
         &found,
-        "plain http: everything, tokens too, can be read and changed on the way",
+        "plain http: others in the network can read and change everything, tokens too",
     );
     // Not so on this machine.
     let found = document(&[&server.url("/mcp")], &Arc::new(TempDir::new()));
@@ -296,7 +296,7 @@ fn a_pipe_gets_neither_colour_nor_progress() {
 }
 
 #[test]
-fn a_modern_server_is_told_by_its_version_and_asked_about_no_session() {
+fn a_modern_server_has_its_version_shown_and_gets_no_session_check() {
     let server = Server::start(|request, reply| {
         let answer = match request.rpc().as_str() {
             "server/discover" => {
@@ -318,10 +318,8 @@ fn a_modern_server_is_told_by_its_version_and_asked_about_no_session() {
     assert_eq!(found["ok"], true, "{found:#}");
     let steps = found["steps"].as_array().unwrap();
     let version = steps.iter().find(|step| step["step"] == "version").unwrap();
-    assert!(
-        version["found"].as_str().unwrap().ends_with("2026-07-28"),
-        "{version}"
-    );
+    let translated = "client 2025-11-25, server 2026-07-28 (translated)";
+    assert_eq!(version["found"], translated);
     assert_eq!(found["warnings"].as_array().unwrap().len(), 0, "{found:#}");
     assert_eq!(server.count("POST ping"), 0);
     let mut call = Start::client(&[&url, "--call", "add", r#"{"a":1,"b":2}"#]).go();

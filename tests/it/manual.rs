@@ -1,4 +1,4 @@
-//! The manual pages and completions, as `scripts/manual` writes them: every reader that is at hand takes them.
+//! The manual pages and completions of `scripts/manual`, checked with every installed program that reads them.
 
 use std::process::{Command, Stdio};
 
@@ -9,14 +9,14 @@ use crate::support::process::Start;
 #[allow(dead_code, reason = "what the example itself starts with")]
 mod making;
 
-/// What a program says to this input, if it is installed; it must not complain.
+/// Runs a program, if it is installed; it must print no error.
 fn accepted(program: &str, args: &[&str]) {
     let Ok(output) = Command::new(program)
         .args(args)
         .stdin(Stdio::null())
         .output()
     else {
-        eprintln!("{program} is not installed: what it would say is not known");
+        eprintln!("{program} is not installed: not checked");
         return;
     };
     let said = String::from_utf8_lossy(&output.stderr);
@@ -28,7 +28,7 @@ fn accepted(program: &str, args: &[&str]) {
 
 #[cfg(unix)]
 #[test]
-fn what_scripts_manual_writes_is_read_without_complaint() {
+fn the_files_of_scripts_manual_are_valid() {
     let out = TempDir::new();
     making::write(&out.0).unwrap();
     for program in ["mcp-remote", "mcp-remote-client"] {
@@ -53,7 +53,7 @@ fn what_scripts_manual_writes_is_read_without_complaint() {
     }
 }
 
-/// The completions of both programs, beside a file to be completed.
+/// The completions of both programs, beside a file to complete.
 #[cfg(unix)]
 fn completions() -> TempDir {
     let out = TempDir::new();
@@ -71,7 +71,7 @@ fn the_clients_that_are_completed_are_those_that_setup_names() {
     assert!(stderr.ends_with(&format!("one of {listed}\n")), "{stderr}");
 }
 
-/// What a script of this shell says; nothing, with a word about it, where the shell is not installed.
+/// The output of a shell script, or `None` if the shell is not installed.
 #[cfg(unix)]
 fn said_by(shell: &str, args: &[&str], at: &TempDir) -> Option<Vec<String>> {
     let started = Command::new(shell)
@@ -84,7 +84,7 @@ fn said_by(shell: &str, args: &[&str], at: &TempDir) -> Option<Vec<String>> {
         .stdin(Stdio::null())
         .output();
     let Ok(output) = started else {
-        eprintln!("{shell} is not installed: its completions are not tried");
+        eprintln!("{shell} is not installed: its completions are not checked");
         return None;
     };
     let complaint = String::from_utf8_lossy(&output.stderr);
@@ -135,7 +135,7 @@ fn bash_completes_flags_values_and_files() {
     }
 }
 
-/// Prints what TAB makes of each line, in a zsh at a terminal: DIRECTORY LINE...
+/// Prints each line as TAB completes it, in a zsh at a terminal: DIRECTORY LINE...
 #[cfg(unix)]
 const TAB_IN_ZSH: &str = r#"
 zmodload zsh/zpty
@@ -182,7 +182,7 @@ fn zsh_completes_flags_values_and_files() {
             "mcp-remote --ca-cert ca",
             "mcp-remote --ca-cert ca\\ 1.pem ",
         ),
-        // What may be repeated is offered again, the rest is not.
+        // Only repeatable flags are offered again.
         (
             "mcp-remote --ignore-tool a --ignore-t",
             "mcp-remote --ignore-tool a --ignore-tool=",
@@ -228,7 +228,7 @@ fn fish_completes_flags_values_and_files() {
     ] {
         let script = "source completions/mcp-remote.fish; source completions/mcp-remote-client.fish; complete -C $argv[1]";
         let found = said_by("fish", &["--no-config", "-c", script, line], &out);
-        // Each with what it is for, after a tab.
+        // The description follows a tab.
         let words = found
             .iter()
             .flatten()

@@ -105,7 +105,7 @@ fn wrong_path() {
     let server = Server::start(|_, reply| reply.full(404, "", "no such page"));
     let url = server.url("/wrong");
     Stage::new(&[&url]).says(
-        "first answer",
+        "first response",
         &format!("{url} answered 404 (Not Found): no such page (check the path of the address: most servers are at /mcp or /sse)"),
     );
 }
@@ -303,7 +303,7 @@ fn works_without_a_store(home: &Arc<TempDir>, change: impl Fn(Start) -> Start, w
     assert!(doctor.wait_exit().success(), "{}", doctor.stderr());
     sentence(&doctor.stderr());
     let warned = doctor.rest_raw().join("\n");
-    let expected = "warning            the tokens cannot be stored, and the next program must sign in again (set MCP_REMOTE_CONFIG_DIR to a directory that can be written)";
+    let expected = "warning            the tokens cannot be stored, and the next start needs a new sign-in (set MCP_REMOTE_CONFIG_DIR to a writable directory)";
     assert!(warned.contains(expected), "{warned}");
     // The cure.
     let store = TempDir::new();

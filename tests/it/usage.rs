@@ -6,8 +6,8 @@ use crate::support::process::{Process, Start};
 #[test]
 fn help_and_version_go_to_stdout_and_end_with_0() {
     for (flag, start) in [
-        ("--help", "Joins an MCP client"),
-        ("-h", "Joins an MCP client"),
+        ("--help", "Connects an MCP client"),
+        ("-h", "Connects an MCP client"),
         ("--version", env!("CARGO_PKG_VERSION")),
         ("-V", env!("CARGO_PKG_VERSION")),
     ] {
@@ -19,7 +19,7 @@ fn help_and_version_go_to_stdout_and_end_with_0() {
 }
 
 #[test]
-fn a_refusal_is_one_line_with_what_to_do_next_and_exit_1() {
+fn an_error_is_one_line_with_a_hint_and_exit_1() {
     for (args, expected) in [
         (
             &[][..],
@@ -147,7 +147,7 @@ fn secrets_reach_the_server_and_nothing_else() {
 }
 
 #[test]
-fn the_debug_output_begins_with_what_a_report_needs_and_holds_no_secret() {
+fn the_debug_log_begins_with_version_flags_and_variables_and_holds_no_secret() {
     let server = answering(|request, reply| reply.json(result(&request.id(), "{}")));
     let url = server.url("/mcp?key=hunter2");
     let args = [
@@ -180,7 +180,7 @@ fn the_debug_output_begins_with_what_a_report_needs_and_holds_no_secret() {
         "{stderr}"
     );
     assert!(!stderr.contains("hunter"), "{stderr}");
-    // And the file beside the credentials, which is what people are asked for.
+    // Also in the file beside the credentials.
     let directory = bridge.home.0.join(".mcp-auth/mcp-remote-v1");
     let files = std::fs::read_dir(directory).unwrap().flatten();
     let debug = files
@@ -197,7 +197,7 @@ fn the_debug_output_begins_with_what_a_report_needs_and_holds_no_secret() {
 }
 
 #[test]
-fn a_profile_is_a_session_of_its_own() {
+fn a_profile_has_its_own_sign_in() {
     use std::sync::atomic::{AtomicU32, Ordering};
     let issued = AtomicU32::new(0);
     let server = crate::support::mcp::server(move |request, reply| {
@@ -237,7 +237,7 @@ fn a_profile_is_a_session_of_its_own() {
             .filter(|request| request.path == path)
             .count()
     };
-    // "default" is the one without a name.
+    // "default" means no profile.
     assert_eq!(count("/token"), 2);
     let mut list = Start::client(&["--list"]).home(&home).go();
     list.close_stdin();
@@ -271,7 +271,7 @@ fn a_profile_is_a_session_of_its_own() {
 }
 
 #[test]
-fn a_profile_has_a_plain_name() {
+fn an_invalid_profile_name_is_refused() {
     for name in ["", "a/b", "-a", "a b", "\u{1b}[31m"] {
         let flag = format!("--profile={name}");
         let mut bridge = Start::bridge(&["https://a.test", &flag]).go();

@@ -62,7 +62,7 @@ pub fn bash(program: Program) -> String {
         .collect();
     let (function, name) = (function(program), program.name());
     format!(
-        "# bash completion for {name}\n{function}() {{\n  local cur=${{COMP_WORDS[COMP_CWORD]}} prev=${{COMP_WORDS[COMP_CWORD-1]}}\n  COMPREPLY=()\n  # bash takes --flag=value for three words.\n  if [[ $cur == = ]]; then cur=; elif [[ $prev == = ]]; then prev=${{COMP_WORDS[COMP_CWORD-2]}}; fi\n  case $prev in\n{cases}  esac\n  COMPREPLY=($(compgen -W '{}' -- \"$cur\"))\n}}\ncomplete -o filenames -F {function} {name}\n",
+        "# bash completion for {name}\n{function}() {{\n  local cur=${{COMP_WORDS[COMP_CWORD]}} prev=${{COMP_WORDS[COMP_CWORD-1]}}\n  COMPREPLY=()\n  # bash splits --flag=value into three words.\n  if [[ $cur == = ]]; then cur=; elif [[ $prev == = ]]; then prev=${{COMP_WORDS[COMP_CWORD-2]}}; fi\n  case $prev in\n{cases}  esac\n  COMPREPLY=($(compgen -W '{}' -- \"$cur\"))\n}}\ncomplete -o filenames -F {function} {name}\n",
         names.join(" ")
     )
 }
@@ -74,7 +74,7 @@ pub fn zsh(program: Program) -> String {
             .replace('[', "\\[")
             .replace(']', "\\]")
             .replace(':', "\\:")
-            // Last: the backslash of the shell's quoting is not one of the text.
+            // Last, so that the backslash of the shell's quoting is not escaped.
             .replace('\'', "'\\''")
     };
     let mut lines = String::new();
@@ -101,7 +101,7 @@ pub fn zsh(program: Program) -> String {
         }
     }
     let name = program.name();
-    // Without the guards zsh would take what begins with "-" for an address, and complete no option.
+    // Without the guards zsh would take a word that begins with "-" for an address and complete no options.
     format!(
         "#compdef {name}\n_arguments \\\n{lines}  '1:URL:_guard \"^-*\" URL' \\\n  '2:callback port:_guard \"^-*\" \"callback port\"'\n"
     )

@@ -8,7 +8,7 @@ pub fn page(program: Program) -> String {
     let name = program.name();
     let (what, examples) = match program {
         Program::Proxy => (
-            "join an MCP client on stdin and stdout to a remote MCP server",
+            "connect an MCP client on stdin and stdout to a remote MCP server",
             PROXY_EXAMPLES,
         ),
         Program::Client => (
@@ -41,7 +41,7 @@ pub fn page(program: Program) -> String {
     };
     page.push_str(".SH DESCRIPTION\n");
     paragraphs(&mut page, description);
-    page.push_str(".SH OPTIONS\nOptions stand anywhere, as \\fB\\-\\-flag\\fR \\fIvalue\\fR or \\fB\\-\\-flag=\\fIvalue\\fR.\n");
+    page.push_str(".SH OPTIONS\nOptions can be anywhere, as \\fB\\-\\-flag\\fR \\fIvalue\\fR or \\fB\\-\\-flag=\\fIvalue\\fR.\n");
     for group in Group::in_help_of(program) {
         let mut heading = format!(".SS {}\n", escaped(help::heading(group)));
         for flag in flags_of(group).filter(|flag| flag.is_for(program)) {
@@ -79,7 +79,7 @@ pub fn page(program: Program) -> String {
         page.push_str(&format!(".TP\n.B {}\n{}\n", escaped(name), escaped(what)));
     }
     page.push_str(".SH FILES\n.TP\n.I ~/.mcp\\-auth/mcp\\-remote\\-v1\nTokens and registrations, shared with npm's mcp\\-remote.\n");
-    page.push_str(".SH EXIT STATUS\n0 after a normal end, 1 after a refusal or failure.\n");
+    page.push_str(".SH EXIT STATUS\n0 after a normal end, 1 after an error.\n");
     if program == Program::Client {
         paragraphs(&mut page, CLIENT_CODES);
     }
@@ -99,24 +99,24 @@ pub fn page(program: Program) -> String {
 }
 
 const PROXY: &[&str] = &[
-    "Started by an MCP client that speaks newline-delimited JSON-RPC with programs, it passes every message on to a remote MCP server over Streamable HTTP or HTTP+SSE, and back. It takes the options of npm's mcp-remote and reads its credential files.",
-    "stdout carries messages and nothing else; what a person should know goes to stderr.",
+    "An MCP client starts it and sends newline-delimited JSON-RPC on stdin. It forwards every message to a remote MCP server over Streamable HTTP or HTTP+SSE, and writes the server's messages to stdout. It takes the options of npm's mcp-remote and reads its credential files.",
+    "stdout carries only messages; warnings and errors for the user go to stderr.",
 ];
 const CLIENT: &[&str] = &[
-    "With an address, it connects step by step and tells what each step found. With --call, --read, --prompt or --list-tools it asks one thing of the server and prints the result on stdout. It also looks after the stored tokens and writes the configuration of MCP clients.",
+    "With an address, it connects step by step and reports each step. With --call, --read, --prompt or --list-tools it sends one request to the server and prints the result on stdout. It also manages the stored tokens and writes the configuration of MCP clients.",
 ];
 const CLIENT_CODES: &[&str] = &[
     "Without a task, 0 means that every step worked.",
-    "2 if a tool called with --call reported an error, or the server answered with one.",
+    "2 if a tool called with --call reported an error, or the server returned one.",
 ];
 const PROXY_EXAMPLES: &[(&str, &str)] = &[
     (
         "mcp-remote https://mcp.example.com/mcp",
-        "What a client's configuration starts.",
+        "The command for a client's configuration.",
     ),
     (
         "mcp-remote https://mcp.example.com/mcp --debug",
-        "The same, telling each step on stderr.",
+        "The same, with a debug log on stderr.",
     ),
 ];
 const CLIENT_EXAMPLES: &[(&str, &str)] = &[
@@ -130,7 +130,7 @@ const CLIENT_EXAMPLES: &[(&str, &str)] = &[
     ),
     (
         "mcp-remote-client --setup cursor https://mcp.example.com/mcp --write",
-        "Make Cursor use a server.",
+        "Add a server to Cursor.",
     ),
 ];
 const ENVIRONMENT: &[(&str, &str)] = &[
@@ -140,11 +140,11 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ),
     (
         "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY",
-        "Proxies, in either case of letters.",
+        "Proxies; the names can also be lower case.",
     ),
     (
         "SSL_CERT_FILE, NODE_EXTRA_CA_CERTS",
-        "PEM files with certificates that are trusted in addition.",
+        "PEM files with additional trusted certificates.",
     ),
 ];
 
@@ -155,7 +155,7 @@ fn paragraphs(page: &mut String, texts: &[&str]) {
     }
 }
 
-/// Text as roff takes it literally.
+/// Text escaped for roff.
 fn escaped(text: &str) -> String {
     let text = text.replace('\\', "\\e").replace('-', "\\-");
     if text.starts_with(['.', '\'']) {
@@ -180,7 +180,7 @@ mod tests {
                     assert_eq!(named, flag.is_for(program), "{name}");
                 }
             }
-            // A line that begins with a dot is a request; all of them are known.
+            // A line that begins with a dot is a roff request.
             for line in page.lines().filter(|line| line.starts_with(['.', '\''])) {
                 let request = line.split(' ').next().unwrap();
                 assert!(

@@ -1,19 +1,21 @@
-//! Custom header lines and header files. Pure: files come as text.
+//! Custom headers, header files, and `${NAME}` in values. Pure: the caller reads files, and the environment is a function.
 //!
-//! - A line is `Name: value`; the name is letters, digits, `-` and `_`; what is not is reported without its value.
+//! - A line is `Name: value`; the name is letters, digits, `-` and `_`. An invalid line is reported without its text.
 //! - Files are UTF-8; blank lines and lines that start with `#` are skipped.
-//! - Later lines of the same name win; names that differ in case are two for the store's hash, as in npm.
+//! - The last header of a name counts. Names that differ in case are different names for the store's hash, as in npm.
+//! - A variable that is set, even to nothing, is replaced; one that is not set stays as written, with a warning, as in npm.
 //!
 //! Flags: `--header`, `--header-file`.
 //! Spec: RFC 9110 5.5 (field values).
 
 use crate::error::{Error, Kind, Result};
+use crate::log::clean;
 use crate::secret::Secret;
 
-/// A header as it was written.
+/// A header as written.
 pub type Header = (String, Secret);
 
-/// Reads one `Name: value`; `None` if it is not of that form.
+/// Reads one `Name: value`; `None` if it is invalid.
 pub fn parse(line: &str) -> Option<Header> {
     let (name, value) = line.split_once(':')?;
     let valid = !name.is_empty()
@@ -23,10 +25,10 @@ pub fn parse(line: &str) -> Option<Header> {
     valid.then(|| (name.to_owned(), Secret::new(value.trim_start())))
 }
 
-/// Reads a header file; a bad line is reported by its number.
+/// Reads a header file; an invalid line is reported by its number.
 pub fn parse_file(path: &str, text: &str, warnings: &mut Vec<String>) -> Vec<Header> {
     let mut headers = Vec::new();
-    // A mark that some editors put at the beginning; in JavaScript it counts as a space.
+    // A byte order mark; JavaScript counts it as a space.
     let text = text.trim_start_matches('\u{feff}');
     for (at, line) in text.lines().enumerate() {
         let line = line.trim();
@@ -36,7 +38,7 @@ pub fn parse_file(path: &str, text: &str, warnings: &mut Vec<String>) -> Vec<Hea
         match parse(line) {
             Some(header) => headers.push(header),
             None => warnings.push(format!(
-                "line {} of \"{path}\" is no \"Name: value\"; ignored",
+                "line {} of \"{path}\" is not a valid \"Name: value\"; ignored",
                 at + 1
             )),
         }
@@ -44,7 +46,7 @@ pub fn parse_file(path: &str, text: &str, warnings: &mut Vec<String>) -> Vec<Hea
     headers
 }
 
-/// Adds a header; one of the same name goes.
+/// Adds a header, or replaces the one of the same name.
 pub fn put(headers: &mut Vec<Header>, header: Header) {
     match headers.iter_mut().find(|(name, _)| *name == header.0) {
         Some(old) => *old = header,
@@ -52,10 +54,10 @@ pub fn put(headers: &mut Vec<Header>, header: Header) {
     }
 }
 
-/// Refuses a value that no header can carry. The value is not repeated.
+/// Checks a header's value. The error does not repeat it.
 ///
 /// # Errors
-/// If it holds a control character.
+/// If it contains a control character.
 pub fn check(header: &Header) -> Result<()> {
     if header
         .1
@@ -66,12 +68,55 @@ pub fn check(header: &Header) -> Result<()> {
         return Err(Error::new(
             Kind::Usage,
             format!(
-                "the value of header \"{}\" holds a line break or control character",
+                "the value of header \"{}\" contains a line break or control character",
                 header.0
             ),
         ));
     }
     Ok(())
+}
+
+/// The environment: the value of a variable, if it is set.
+pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// Replaces every `${NAME}`: adds a note for each that is set, a warning for each that is not.
+pub fn expand(
+    text: &str,
+    environment: Environment<'_>,
+    warnings: &mut Vec<String>,
+    notes: &mut Vec<String>,
+) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find("${") {
+        let (before, from) = rest.split_at(start);
+        let name = from
+            .strip_prefix("${")
+            .and_then(|inner| inner.split_once('}'))
+            .map(|(name, _)| name);
+        let Some(name) = name else { break };
+        out.push_str(before);
+        let written = from.get(..name.len() + 3).unwrap_or(from);
+        match environment(name) {
+            // npm's expression requires at least one character between the braces.
+            Some(value) if !name.is_empty() => {
+                notes.push(format!("the environment variable {name} is used"));
+                out.push_str(&value);
+            }
+            _ => {
+                if !name.is_empty() {
+                    let name = clean(name, 60);
+                    warnings.push(format!(
+                        "the environment variable {name} is not set; \"${{{name}}}\" is left as it is"
+                    ));
+                }
+                out.push_str(written);
+            }
+        }
+        rest = from.get(written.len()..).unwrap_or_default();
+    }
+    out.push_str(rest);
+    out
 }
 
 #[cfg(test)]
@@ -111,7 +156,7 @@ mod tests {
         );
         assert_eq!(
             warnings,
-            ["line 4 of \"h.txt\" is no \"Name: value\"; ignored"]
+            ["line 4 of \"h.txt\" is not a valid \"Name: value\"; ignored"]
         );
     }
 
@@ -119,5 +164,34 @@ mod tests {
     fn a_value_with_a_line_break_is_refused_unprinted() {
         let error = check(&("X".to_owned(), Secret::new("hunter2\nY: 1"))).unwrap_err();
         assert!(!error.to_string().contains("hunter2"), "{error}");
+    }
+
+    fn expanded(text: &str) -> (String, Vec<String>) {
+        let mut warnings = Vec::new();
+        let environment = |name: &str| match name {
+            "A" => Some("1".to_owned()),
+            "EMPTY" => Some(String::new()),
+            "NESTED" => Some("${A}".to_owned()),
+            _ => None,
+        };
+        (
+            expand(text, &environment, &mut warnings, &mut Vec::new()),
+            warnings,
+        )
+    }
+
+    #[test]
+    fn set_variables_are_put_in_once() {
+        assert_eq!(expanded("x${A}y${EMPTY}z${NESTED}").0, "x1yz${A}");
+    }
+
+    #[test]
+    fn what_is_not_set_stays_and_is_reported() {
+        let (text, warnings) = expanded("a ${NO} ${} ${open");
+        assert_eq!(text, "a ${NO} ${} ${open");
+        assert_eq!(
+            warnings,
+            ["the environment variable NO is not set; \"${NO}\" is left as it is"]
+        );
     }
 }

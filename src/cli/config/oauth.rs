@@ -1,4 +1,4 @@
-//! The sign-in part of the configuration: every default and refusal of npm's OAuth flags.
+//! The OAuth part of the configuration: the defaults and checks of the sign-in flags, as in npm.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::super::args::Typed;
-use super::env_vars::{Environment, expand};
+use super::headers::{Environment, expand};
 use super::{plain, usage};
 use crate::config::OAuth;
 use crate::error::{Error, Kind, Result};
@@ -19,7 +19,7 @@ use crate::url::is_loopback;
 /// Reads the sign-in flags.
 ///
 /// # Errors
-/// If one is refused.
+/// If a value is invalid.
 pub(super) fn read(
     typed: &Typed,
     environment: Environment<'_>,
@@ -70,7 +70,7 @@ fn port(typed: &Typed) -> Result<Option<u16>> {
     port.map(Some).ok_or_else(|| {
         usage(format!(
             "the callback port must be a number from 1 to 65535, not \"{}\"",
-            // Cut short: the word may be a token that was split off its header.
+            // Cut: the word may be a token that was split off its header.
             clean(text, 8)
         ))
     })
@@ -92,14 +92,14 @@ fn auth_timeout(typed: &Typed, warnings: &mut Vec<String>) -> Option<Duration> {
             clean(text, 20)
         ));
     }
-    // A day: nobody waits longer for a person.
+    // At most a day.
     seconds.map(|seconds| Duration::from_secs(seconds.min(86_400)))
 }
 
 fn callback_path(typed: &Typed, oauth: &mut OAuth, warnings: &mut Vec<String>) {
     match typed.value("--callback-path") {
         None => {}
-        // The two are the paths by which instances find each other.
+        // Instances find each other by these two paths.
         Some(path)
             if !path.starts_with('/') || path == "/wait-for-auth" || path == "/.mcp-remote/id" =>
         {
@@ -117,7 +117,8 @@ fn success_url(typed: &Typed) -> Result<Option<Url>> {
     if values.next().is_some() {
         return Err(usage("--auth-success-url can be given only once"));
     }
-    let url = Url::parse(text).map_err(|e| usage(format!("--auth-success-url is no URL: {e}")))?;
+    let url = Url::parse(text)
+        .map_err(|e| usage(format!("--auth-success-url is not a valid URL: {e}")))?;
     let safe = url.scheme() == "https"
         || url.scheme() == "http" && (typed.has("--allow-http") || is_loopback(&url));
     if !safe {
@@ -127,7 +128,7 @@ fn success_url(typed: &Typed) -> Result<Option<Url>> {
     }
     if !url.username().is_empty() || url.password().is_some() || text.contains(['?', '#']) {
         return Err(usage(
-            "--auth-success-url must hold no user name, no query and no fragment",
+            "--auth-success-url must not contain a user name, query or fragment",
         ));
     }
     Ok(Some(url))
@@ -155,7 +156,7 @@ fn resource(typed: &Typed, oauth: &mut OAuth, warnings: &mut Vec<String>) -> Res
     } else if oauth.disable_resource {
         warnings.push("--resource is ignored: --disable-resource-parameter wins".to_owned());
     } else {
-        Url::parse(resource).map_err(|e| usage(format!("--resource is no URL: {e}")))?;
+        Url::parse(resource).map_err(|e| usage(format!("--resource is not a valid URL: {e}")))?;
         oauth.resource = Some(resource.to_owned());
     }
     Ok(())
@@ -179,11 +180,11 @@ fn authorize_params(typed: &Typed, warnings: &mut Vec<String>) -> Result<Vec<(St
             .ok_or_else(|| usage("--authorize-param must be KEY=VALUE"))?;
         if RESERVED.contains(&key) {
             return Err(usage(format!(
-                "--authorize-param cannot set {key}: it is part of the sign-in itself"
+                "--authorize-param cannot set {key}: mcp-remote sets it"
             )));
         }
         if key == "resource" {
-            warnings.push("--authorize-param resource=… replaces the resource parameter; --resource is meant for that".to_owned());
+            warnings.push("--authorize-param resource=… replaces the resource parameter; use --resource instead".to_owned());
         }
         match params.iter_mut().find(|(old, _)| old == key) {
             Some((_, old)) => *old = value.to_owned(),
@@ -202,7 +203,8 @@ fn token_endpoint(typed: &Typed) -> Result<Option<Url>> {
             "--token-endpoint can only be used with --client-credentials",
         ));
     }
-    let url = Url::parse(text).map_err(|e| usage(format!("--token-endpoint is no URL: {e}")))?;
+    let url =
+        Url::parse(text).map_err(|e| usage(format!("--token-endpoint is not a valid URL: {e}")))?;
     if url.scheme() != "https" && !(url.scheme() == "http" && is_loopback(&url)) {
         return Err(usage(
             "--token-endpoint must be https, or http on this machine",
@@ -210,13 +212,13 @@ fn token_endpoint(typed: &Typed) -> Result<Option<Url>> {
     }
     if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
         return Err(usage(
-            "--token-endpoint must hold no user name and no fragment",
+            "--token-endpoint must not contain a user name or fragment",
         ));
     }
     Ok(Some(url))
 }
 
-/// A JSON object, given itself or as `@file`. Its text may hold a secret and is not repeated.
+/// A JSON object, given as text or as `@file`. Errors do not repeat its text, which may hold a secret.
 fn json_object(name: &str, value: &str) -> Result<Value> {
     let text = match value.strip_prefix('@') {
         Some(path) => std::borrow::Cow::Owned(fs::read_to_string(path).map_err(|e| {
@@ -242,7 +244,7 @@ fn json_object(name: &str, value: &str) -> Result<Value> {
     }
 }
 
-/// Variables are put in after parsing, so that a quote in a secret cannot break the JSON.
+/// Replaces variables after parsing, so that a quote in a secret cannot break the JSON.
 fn expand_strings(
     value: &mut Value,
     environment: Environment<'_>,

@@ -45,7 +45,7 @@ fn only_encrypted_addresses_and_this_machine_are_taken() {
     );
     assert_eq!(
         refusal(&["nonsense"]),
-        "\"nonsense\" is no URL: relative URL without a base"
+        "\"nonsense\" is not a valid URL: relative URL without a base"
     );
     assert_eq!(
         refusal(&["http://a.test/@scope/x"]),
@@ -176,7 +176,7 @@ fn very_long_times_are_taken_as_for_ever() {
     assert_eq!(read.warnings, [""; 0]);
     assert_eq!(
         read.config.http.body_timeout,
-        Some(Duration::from_secs_f64(LONGEST))
+        Some(Duration::from_secs_f64(MAX_SECONDS))
     );
     for text in ["inf", "NaN", "-1", "x", ""] {
         let read = read_with(&["https://a.test", "--body-timeout", text], &[]).unwrap();
@@ -348,7 +348,7 @@ fn notes_hold_names_and_no_values() {
     let read = read_with(&words, &[("A", "hunter3")]).unwrap();
     assert_eq!(
         read.notes,
-        ["the environment variable A is put in", "custom headers: X"]
+        ["the environment variable A is used", "custom headers: X"]
     );
 }
 
@@ -377,7 +377,7 @@ fn certificate_files_of_the_environment_are_trusted_in_addition() {
     assert_eq!(http.environment_ca_files, [PathBuf::from(manifest)]);
     assert_eq!(
         read.warnings,
-        ["SSL_CERT_FILE names \"/nonexistent\", which is no file; ignored"]
+        ["SSL_CERT_FILE names \"/nonexistent\", which is not a file; ignored"]
     );
 }
 
@@ -392,6 +392,6 @@ fn the_modern_protocol_over_http_sse_is_refused() {
     ]);
     assert_eq!(
         refused,
-        "--protocol modern has no HTTP+SSE: leave out --transport sse-only, or use --protocol legacy"
+        "--protocol modern does not work over HTTP+SSE: remove --transport sse-only, or use --protocol legacy"
     );
 }

@@ -1,30 +1,30 @@
-//! What the doctor found, as lines for a person or as one JSON document. Pure, but for stdout.
+//! The doctor's report: lines of text, or one JSON document. Only writes to stdout.
 //!
-//! Colour and the line that says what is waited for appear only on a terminal; `NO_COLOR` turns colour off.
+//! Colour and the progress line appear only on a terminal; `NO_COLOR` turns colour off.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-/// How it is shown.
+/// The format of the report.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Style {
     /// One JSON document at the end.
     pub json: bool,
-    /// Colours.
+    /// Use colours.
     pub colour: bool,
-    /// A line that is written over again and again.
+    /// Show a progress line, which is overwritten.
     pub progress: bool,
 }
 
-/// What was found so far.
+/// The steps, warnings and lists so far.
 pub struct Report {
     style: Style,
     steps: Vec<Value>,
     warnings: Vec<String>,
     lists: Vec<Value>,
-    /// The second that the line says which is to be written over.
+    /// The seconds shown in the progress line, if there is one.
     second: Option<u64>,
 }
 
@@ -33,7 +33,7 @@ const YELLOW: &str = "33";
 const RED: &str = "31";
 
 impl Report {
-    /// Nothing was found yet.
+    /// An empty report.
     pub fn new(style: Style) -> Report {
         Report {
             style,
@@ -44,12 +44,12 @@ impl Report {
         }
     }
 
-    /// The step worked.
+    /// Reports a step that worked.
     pub fn ok(&mut self, step: &str, since: Instant, found: &str) {
         self.ok_after(step, since.elapsed(), found);
     }
 
-    /// The step worked, after this time.
+    /// Reports a step that worked and took this time.
     pub fn ok_after(&mut self, step: &str, time: Duration, found: &str) {
         let millis = time.as_millis();
         let ok = self.painted("ok    ", GREEN);
@@ -58,7 +58,7 @@ impl Report {
             .push(json!({ "step": step, "ok": true, "ms": millis, "found": found }));
     }
 
-    /// The step failed: there is nothing after it.
+    /// Reports a step that failed. Returns `None`, so that the caller ends there.
     pub fn failed(&mut self, step: &str, since: Instant, why: &str) -> Option<()> {
         let millis = since.elapsed().as_millis();
         let failed = self.painted("FAILED", RED);
@@ -68,14 +68,14 @@ impl Report {
         None
     }
 
-    /// It works now, and will not always.
+    /// Reports something that works now and may fail later.
     pub fn warn(&mut self, what: &str) {
         let warning = self.painted("warning", YELLOW);
         self.line(&format!("{:<18} {warning}            {what}", ""));
         self.warnings.push(what.to_owned());
     }
 
-    /// A list that the server gave.
+    /// Reports a list from the server.
     pub fn list(&mut self, what: &str, since: Instant, names: &[String]) {
         self.ok(what, since, &names.len().to_string());
         names
@@ -84,10 +84,10 @@ impl Report {
         self.lists.push(json!({ "what": what, "names": names }));
     }
 
-    /// Says what is waited for, for as long as nothing else is said.
+    /// Writes the progress line. The next output removes it.
     pub fn waiting(&mut self, what: &str, since: Instant) {
         let seconds = since.elapsed().as_secs();
-        // Who gets an answer at once need not be told.
+        // Not in the first second: most steps are faster.
         if self.style.progress && seconds > 0 && self.second != Some(seconds) {
             self.second = Some(seconds);
             let mut out = std::io::stdout();
@@ -96,14 +96,14 @@ impl Report {
         }
     }
 
-    /// Takes the line away that `waiting` wrote.
+    /// Removes the progress line.
     pub fn clear(&mut self) {
         if self.second.take().is_some() {
             write!(std::io::stdout(), "\r\x1b[2K").ok();
         }
     }
 
-    /// The end; what else the JSON document holds is given.
+    /// Ends the report; prints the JSON document.
     pub fn finish(&mut self, ok: bool, server: &str) {
         self.clear();
         if self.style.json {
@@ -120,9 +120,10 @@ impl Report {
     }
 
     fn painted(&self, word: &str, colour: &str) -> String {
-        match self.style.colour {
-            true => format!("\x1b[{colour}m{word}\x1b[0m"),
-            false => word.to_owned(),
+        if self.style.colour {
+            format!("\x1b[{colour}m{word}\x1b[0m")
+        } else {
+            word.to_owned()
         }
     }
 
@@ -133,7 +134,7 @@ impl Report {
         }
     }
 
-    /// A reader that stops listening (`| head`) is no failure.
+    /// A closed stdout (`| head`) is not an error.
     fn print(&self, line: &str) {
         writeln!(std::io::stdout(), "{line}").ok();
     }
