@@ -1,12 +1,12 @@
-//! The inbox: news for the bridge, and the bridge itself, which whoever brings news runs if nobody else does.
+//! The event_loop: news for the bridge, and the bridge itself, which whoever brings news runs if nobody else does.
 //!
 //! A thread that has news puts it down and takes the bridge along, if it lies there; then it handles all news until none is
 //! left, and puts the bridge back. If it is away, its news are handled by whoever has it. So the bridge is run by one thread at
 //! a time and news are handled in the order they came, without a thread of its own: waking one costs more than the bridge needs
 //! for a message.
 //!
-//! - The reader and the lanes run the bridge ([`Inbox::tell`]), for a bounded number of news: they have other things to do.
-//!   All others leave it to the main thread ([`Inbox::tell_main`]): they may hold locks, or be what the bridge waits for.
+//! - The reader and the workers run the bridge ([`EventLoop::push`]), for a bounded number of news: they have other things to do.
+//!   All others leave it to the main thread ([`EventLoop::push_to_main`]): they may hold locks, or be what the bridge waits for.
 //! - The main thread keeps the time, takes over from the others, and ends the session.
 
 use std::any::Any;
@@ -17,23 +17,25 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::bridge::Input;
+use crate::error::{Error, Kind, Result};
+use crate::log::{Level, Log};
 use crate::transport::Driver;
 
-/// The inbox.
-pub(crate) struct Inbox {
+/// The event_loop.
+pub(crate) struct EventLoop {
     state: Mutex<State>,
     main: Sender<Wake>,
 }
 
 struct State {
     news: VecDeque<Input>,
-    bridge: Place,
+    bridge: BridgeSlot,
     /// When the main thread wakes by itself.
     alarm: Option<Instant>,
 }
 
 /// Where the bridge is.
-enum Place {
+enum BridgeSlot {
     /// Here, for whoever has news.
     Free(Box<Driver>),
     /// A thread runs it.
@@ -55,33 +57,33 @@ pub(crate) enum Wake {
 }
 
 /// How many news a thread handles that has other things to do.
-const TURN: usize = 64;
+const MAX_EVENTS: usize = 64;
 
-impl Inbox {
-    /// An inbox that keeps its news until [`serve`](Inbox::serve) brings the bridge, and what wakes the main thread.
-    pub(crate) fn new() -> (Arc<Inbox>, Receiver<Wake>) {
+impl EventLoop {
+    /// An event_loop that keeps its news until [`serve`](EventLoop::serve) brings the bridge, and what wakes the main thread.
+    pub(crate) fn new() -> (Arc<EventLoop>, Receiver<Wake>) {
         let (main, wakes) = channel();
         let state = Mutex::new(State {
             news: VecDeque::new(),
-            bridge: Place::Taken,
+            bridge: BridgeSlot::Taken,
             alarm: None,
         });
-        (Arc::new(Inbox { state, main }), wakes)
+        (Arc::new(EventLoop { state, main }), wakes)
     }
 
     /// News; the bridge may be run by the caller, who must hold no lock. Whether the session goes on.
-    pub(crate) fn tell(&self, news: Input) -> bool {
+    pub(crate) fn push(&self, news: Input) -> bool {
         let mut state = self.state();
         let goes_on = state.add(news);
         if let Some(bridge) = state.take() {
             drop(state);
-            self.run(bridge, TURN);
+            self.run(bridge, MAX_EVENTS);
         }
         goes_on
     }
 
     /// News that the main thread handles.
-    pub(crate) fn tell_main(&self, news: Input) {
+    pub(crate) fn push_to_main(&self, news: Input) {
         if self.state().add(news) {
             self.wake(Wake::Look);
         }
@@ -130,7 +132,7 @@ impl Inbox {
         for _ in 0..most {
             let mut state = self.state();
             let Some(news) = state.news.pop_front() else {
-                return match catch_unwind(AssertUnwindSafe(|| bridge.deadline())) {
+                return match catch_unwind(AssertUnwindSafe(|| bridge.bridge.deadline())) {
                     Ok(due) => self.put_back(state, bridge, due),
                     Err(panic) => self.end(state, Wake::Panicked(bridge, panic)),
                 };
@@ -143,7 +145,7 @@ impl Inbox {
             };
             return self.end(self.state(), over);
         }
-        self.state().bridge = Place::Free(bridge);
+        self.state().bridge = BridgeSlot::Free(bridge);
         self.wake(Wake::Look);
     }
 
@@ -154,7 +156,7 @@ impl Inbox {
         bridge: Box<Driver>,
         due: Option<Instant>,
     ) {
-        state.bridge = Place::Free(bridge);
+        state.bridge = BridgeSlot::Free(bridge);
         // An alarm that is too early does no harm; setting a later one would wake the main thread for each request.
         if due.is_some_and(|due| state.alarm.is_none_or(|alarm| due < alarm)) {
             state.alarm = due;
@@ -163,7 +165,7 @@ impl Inbox {
     }
 
     fn end(&self, mut state: MutexGuard<'_, State>, how: Wake) {
-        state.bridge = Place::Gone;
+        state.bridge = BridgeSlot::Gone;
         state.news = VecDeque::new();
         self.wake(how);
     }
@@ -181,7 +183,7 @@ impl Inbox {
 impl State {
     /// Puts news down; whether the session goes on.
     fn add(&mut self, news: Input) -> bool {
-        let goes_on = !matches!(self.bridge, Place::Gone);
+        let goes_on = !matches!(self.bridge, BridgeSlot::Gone);
         if goes_on {
             self.news.push_back(news);
         }
@@ -190,15 +192,62 @@ impl State {
 
     /// The bridge, if nobody runs it.
     fn take(&mut self) -> Option<Box<Driver>> {
-        match std::mem::replace(&mut self.bridge, Place::Taken) {
-            Place::Free(bridge) => Some(bridge),
-            Place::Taken => None,
-            Place::Gone => {
-                self.bridge = Place::Gone;
+        match std::mem::replace(&mut self.bridge, BridgeSlot::Taken) {
+            BridgeSlot::Free(bridge) => Some(bridge),
+            BridgeSlot::Taken => None,
+            BridgeSlot::Gone => {
+                self.bridge = BridgeSlot::Gone;
                 None
             }
         }
     }
+}
+
+/// The first signal ends the session in order, the second at once.
+pub(crate) fn watch_signals(event_loop: Arc<EventLoop>, log: &Log) {
+    let mut first = true;
+    let set = ctrlc::set_handler(move || {
+        if first {
+            event_loop.push_to_main(Input::Stop);
+        } else {
+            event_loop.leave();
+        }
+        first = false;
+    });
+    if let Err(error) = set {
+        log.say(
+            Level::Warn,
+            &format!("signals will end the process without ending the session: {error}"),
+        );
+    }
+}
+
+/// Runs a side of the client; if it panics, that side has ended.
+pub(crate) fn or_on_panic(body: impl FnOnce(), ended: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(body)).is_err() {
+        ended();
+    }
+}
+
+/// The stack of a thread that may run the bridge. A TLS exchange with deep JSON needs less than 96 KiB in a release build;
+/// unoptimised code needs more.
+pub(crate) const STACK: usize = 1024 * 1024;
+
+/// Starts a thread.
+///
+/// # Errors
+/// If the system has none to give.
+pub(crate) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<()> {
+    let started = std::thread::Builder::new()
+        .name(name.to_owned())
+        .stack_size(STACK)
+        .spawn(body);
+    started.map(drop).map_err(|e| {
+        Error::new(
+            Kind::Network,
+            format!("cannot start the {name} thread: {e}"),
+        )
+    })
 }
 
 #[cfg(test)]
@@ -227,24 +276,24 @@ mod tests {
 
     #[test]
     fn news_of_many_threads_are_each_handled_once_and_in_the_order_they_came() {
-        let (inbox, wakes) = Inbox::new();
-        let (driver, lines) = driver(&inbox);
+        let (event_loop, wakes) = EventLoop::new();
+        let (driver, lines) = driver(&event_loop);
         let mut tellers: Vec<_> = ["a", "b", "c"]
             .map(|name| {
-                let inbox = Arc::clone(&inbox);
+                let event_loop = Arc::clone(&event_loop);
                 std::thread::spawn(move || {
                     for n in 1000..2000 {
-                        assert!(inbox.tell(malformed(&format!("{name}{n}"))));
+                        assert!(event_loop.push(malformed(&format!("{name}{n}"))));
                     }
                 })
             })
             .into();
-        let last = Arc::clone(&inbox);
+        let last = Arc::clone(&event_loop);
         let waiter = std::thread::spawn(move || {
             tellers.drain(..).for_each(|teller| teller.join().unwrap());
-            last.tell_main(Input::Stop);
+            last.push_to_main(Input::Stop);
         });
-        assert!(matches!(inbox.serve(driver, &wakes), Wake::Over(_)));
+        assert!(matches!(event_loop.serve(driver, &wakes), Wake::Over(_)));
         waiter.join().unwrap();
         let answered = answered(&lines);
         assert_eq!(answered.len(), 3000);
@@ -252,23 +301,23 @@ mod tests {
             let of: Vec<_> = answered.iter().filter(|id| id.starts_with(name)).collect();
             assert!(of.len() == 1000 && of.is_sorted(), "{name}");
         }
-        assert!(!inbox.tell(malformed("late")));
+        assert!(!event_loop.push(malformed("late")));
     }
 
     #[test]
     fn a_thread_that_has_other_things_to_do_leaves_the_rest_to_the_main_thread() {
-        let (inbox, wakes) = Inbox::new();
-        let (driver, lines) = driver(&inbox);
-        for n in 0..TURN * 2 {
-            inbox.tell(malformed(&n.to_string()));
+        let (event_loop, wakes) = EventLoop::new();
+        let (driver, lines) = driver(&event_loop);
+        for n in 0..MAX_EVENTS * 2 {
+            event_loop.push(malformed(&n.to_string()));
         }
-        inbox.state().bridge = Place::Free(driver);
-        inbox.tell(malformed("last"));
-        assert_eq!(answered(&lines).len(), TURN);
+        event_loop.state().bridge = BridgeSlot::Free(driver);
+        event_loop.push(malformed("last"));
+        assert_eq!(answered(&lines).len(), MAX_EVENTS);
         assert!(matches!(wakes.try_recv(), Ok(Wake::Look)));
-        let driver = inbox.state().take().unwrap();
-        inbox.leave();
-        inbox.serve(driver, &wakes);
+        let driver = event_loop.state().take().unwrap();
+        event_loop.leave();
+        event_loop.serve(driver, &wakes);
         assert_eq!(answered(&lines).last().unwrap(), "last");
     }
 }

@@ -125,7 +125,7 @@ fn read_line(input: &mut impl BufRead, limit: usize) -> std::io::Result<Option<R
         input.consume(used);
         if line.len() > limit {
             too_long = true;
-            line.truncate(START);
+            line.truncate(MAX_ID_SEARCH);
             line.shrink_to_fit();
         }
         if end.is_some() {
@@ -140,7 +140,7 @@ fn read_line(input: &mut impl BufRead, limit: usize) -> std::io::Result<Option<R
 }
 
 /// How much of a skipped line is searched for its id.
-const START: usize = 64 * 1024;
+const MAX_ID_SEARCH: usize = 64 * 1024;
 
 fn parse_line(bytes: Vec<u8>) -> Result<Parsed, Malformed> {
     match String::from_utf8(bytes) {

@@ -243,8 +243,8 @@ const TABLE: &[Promise] = &[
         "C3",
         "a panic becomes answers",
         &[
-            "a_panic_in_a_lane_becomes_the_end_of_its_exchange",
-            "a_panic_of_the_bridge_answers_all_that_is_owed_and_goes_on",
+            "a_panic_in_a_worker_ends_its_exchange",
+            "a_panic_of_the_bridge_answers_open_requests_and_ends_the_process",
             "a_reader_or_writer_that_panics_ends_the_bridge",
             "files_are_short_begin_with_what_they_are_and_do_not_panic",
         ],

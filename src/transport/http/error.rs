@@ -19,17 +19,17 @@ use crate::error::{Error, Kind, plain};
 use crate::log::clean;
 use crate::transport::net::connector::NotConnected;
 use crate::transport::net::proxy;
-use crate::transport::net::resolver::OutOfReach;
+use crate::transport::net::resolver::Blocked;
 use crate::url::{is_loopback, shown};
 
 /// A request that got no response headers.
-pub(crate) fn of_request(error: &UreqError, url: &Url, http: &Http) -> (Error, Stage) {
+pub(crate) fn from_request(error: &UreqError, url: &Url, http: &Http) -> (Error, Stage) {
     if let Some(inner) = not_connected(error) {
-        return of_connecting(inner, url, http);
+        return from_connecting(inner, url, http);
     }
     // With TLS 1.3 a server refuses a client certificate only after the handshake.
     if let Some(error) = rustls_error(error) {
-        return (of_tls(error, url), Stage::Hopeless);
+        return (from_tls(error, url), Stage::Hopeless);
     }
     let server = shown(url);
     match error {
@@ -78,12 +78,12 @@ pub(crate) fn is_unknown_issuer(error: &UreqError) -> bool {
 }
 
 /// Whether the address is where a document must not lead us.
-pub(crate) fn is_out_of_reach(error: &UreqError) -> bool {
-    matches!(error, UreqError::Other(other) if other.downcast_ref::<OutOfReach>().is_some())
+pub(crate) fn is_blocked(error: &UreqError) -> bool {
+    matches!(error, UreqError::Other(other) if other.downcast_ref::<Blocked>().is_some())
 }
 
 /// A body that broke off.
-pub(crate) fn of_body(error: &io::Error, url: &Url) -> Error {
+pub(crate) fn from_body(error: &io::Error, url: &Url) -> Error {
     let server = shown(url);
     match error
         .get_ref()
@@ -117,7 +117,7 @@ fn not_connected(error: &UreqError) -> Option<&NotConnected> {
     Some(not_connected(inner).unwrap_or(outer))
 }
 
-pub(crate) fn of_connecting(error: &NotConnected, url: &Url, http: &Http) -> (Error, Stage) {
+pub(crate) fn from_connecting(error: &NotConnected, url: &Url, http: &Http) -> (Error, Stage) {
     let server = shown(url);
     // A proxy that cannot be used has been refused before.
     let through = proxy::proxy_for(url, &http.proxy).ok().flatten();
@@ -156,7 +156,7 @@ pub(crate) fn of_connecting(error: &NotConnected, url: &Url, http: &Http) -> (Er
         NotConnected::Connection(error) => error,
     };
     if let Some(error) = rustls_error(error) {
-        return (of_tls(error, url), Stage::Hopeless);
+        return (from_tls(error, url), Stage::Hopeless);
     }
     match error {
         UreqError::Timeout(_) => {
@@ -205,10 +205,10 @@ fn rustls_error(error: &UreqError) -> Option<&rustls::Error> {
 }
 
 /// Says in words why TLS failed, and what to do.
-fn of_tls(error: &rustls::Error, url: &Url) -> Error {
+fn from_tls(error: &rustls::Error, url: &Url) -> Error {
     use rustls::{AlertDescription as Alert, Error as Tls, InvalidMessage};
     let (what, hint) = match error {
-        Tls::InvalidCertificate(error) => return of_certificate(error, url),
+        Tls::InvalidCertificate(error) => return from_certificate(error, url),
         Tls::AlertReceived(Alert::CertificateRequired) => (
             "the server requires a client certificate",
             "name one with --client-cert FILE and --client-key FILE",
@@ -254,7 +254,7 @@ fn of_tls(error: &rustls::Error, url: &Url) -> Error {
     tls(url, what).with_hint(hint)
 }
 
-fn of_certificate(error: &CertificateError, url: &Url) -> Error {
+fn from_certificate(error: &CertificateError, url: &Url) -> Error {
     use CertificateError as Bad;
     let (what, hint) = match error {
         Bad::UnknownIssuer => (
@@ -263,8 +263,11 @@ fn of_certificate(error: &CertificateError, url: &Url) -> Error {
         ),
         Bad::NotValidForName | Bad::NotValidForNameContext { .. } => {
             let host = url.host_str().unwrap_or_default();
-            return tls(url, format!("the certificate is not for the name \"{host}\""))
-                .with_hint("check the spelling of the address, or ask the server's operator");
+            return tls(
+                url,
+                format!("the certificate is not for the name \"{host}\""),
+            )
+            .with_hint("check the spelling of the address, or ask the server's operator");
         }
         Bad::NotValidYet | Bad::NotValidYetContext { .. } => (
             "the certificate is not valid yet",
@@ -319,7 +322,7 @@ mod tests {
 
     fn of(error: UreqError) -> (String, Stage) {
         let url = Url::parse("https://a.test/mcp?key=secret").unwrap();
-        let (error, stage) = of_request(&error, &url, &Http::default());
+        let (error, stage) = from_request(&error, &url, &Http::default());
         (error.what().to_owned(), stage)
     }
 

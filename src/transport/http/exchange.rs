@@ -4,7 +4,7 @@
 //! - What the response says is read in `answer`.
 //!
 //! Spec: MCP 2025-11-25 basic/transports (Streamable HTTP); RFC 9110 15; WHATWG HTML 9.2.
-//! Not done here: no time limits beyond connecting; the bridge sets them and cuts the lane.
+//! Not done here: no time limits beyond connecting; the bridge sets them and cuts the worker.
 
 use std::cell::Cell;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +14,7 @@ use ureq::http::{HeaderMap, HeaderValue, Request, Response, header};
 use ureq::{Agent, Body};
 use url::Url;
 
-use crate::bridge::{Action, End, Exchange, ExchangeId, Input, Progress, Refusal, Stage};
+use crate::bridge::{Action, Exchange, ExchangeId, Input, Progress, Refusal, Stage};
 use crate::config::Config;
 use crate::error::{Error, Kind};
 use crate::log::{Level, Log};
@@ -23,17 +23,17 @@ use crate::oauth::failure::Failure;
 use crate::oauth::{Authorizer, Recovered};
 use crate::secret::Secret;
 use crate::transport::backpressure::Budget;
-use crate::transport::event_loop::Inbox;
+use crate::transport::event_loop::EventLoop;
 use crate::transport::http::cookies::Jar;
 use crate::transport::http::error;
 use crate::transport::http::redirect;
 use crate::transport::http::request;
 use crate::transport::http::response;
 use crate::transport::http::worker::{AgentSlot, Slot};
-use crate::transport::net::agent::{Agents, LONGEST_HEADER};
+use crate::transport::net::agent::{Agents, MAX_HEADER};
 use crate::url::shown;
 
-/// What all lanes share.
+/// What all workers share.
 pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) agents: Arc<Agents>,
@@ -44,18 +44,18 @@ pub(crate) struct Shared {
     pub(crate) budget: Arc<Budget>,
 }
 
-/// Sends the news of one exchange to the inbox.
+/// Sends the news of one exchange to the event_loop.
 pub(crate) struct Reporter {
     id: ExchangeId,
-    inbox: Arc<Inbox>,
+    event_loop: Arc<EventLoop>,
     held: Cell<Vec<Progress>>,
 }
 
 impl Reporter {
-    pub(crate) fn new(id: ExchangeId, inbox: Arc<Inbox>) -> Reporter {
+    pub(crate) fn new(id: ExchangeId, event_loop: Arc<EventLoop>) -> Reporter {
         Reporter {
             id,
-            inbox,
+            event_loop,
             held: Cell::default(),
         }
     }
@@ -70,20 +70,7 @@ impl Reporter {
     pub(crate) fn report(&self, progress: Progress) {
         let mut news = self.held.take();
         news.push(progress);
-        self.inbox.tell(Input::Progress(self.id, news));
-    }
-}
-
-/// Runs the exchange; returns its last news.
-pub(crate) fn run(
-    shared: &Arc<Shared>,
-    slot: &AgentSlot,
-    exchange: &Exchange,
-    reporter: &Reporter,
-) -> Progress {
-    match attempt(shared, slot, exchange, reporter) {
-        Ok(last) => last,
-        Err((error, stage)) => Progress::Ended(End::Broken(error, stage)),
+        self.event_loop.push(Input::Progress(self.id, news));
     }
 }
 
@@ -91,7 +78,7 @@ pub(crate) fn run(
 pub(crate) type Attempt<T> = Result<T, (Error, Stage)>;
 
 /// Runs it with the tokens there are; again with others, if the server refuses them and others can be had without a person.
-fn attempt(
+pub(crate) fn run(
     shared: &Arc<Shared>,
     slot: &AgentSlot,
     exchange: &Exchange,
@@ -113,7 +100,7 @@ fn attempt(
         };
         tries += 1;
         match authorizer.recover(bearer.as_ref(), &challenge) {
-            Ok(Recovered::Again) if tries < MOST_TRIES => {}
+            Ok(Recovered::Again) if tries < MAX_ATTEMPTS => {}
             Ok(Recovered::Again | Recovered::NeedsSignIn) => {
                 return Ok(Progress::Refused(Refusal {
                     needs_sign_in: Some(Box::new(challenge)),
@@ -128,7 +115,7 @@ fn attempt(
 }
 
 /// How often new tokens are tried before a person is asked.
-const MOST_TRIES: u32 = 3;
+const MAX_ATTEMPTS: u32 = 3;
 
 /// Runs it; its last news, and the challenge if it was refused for want of a token.
 fn try_once(
@@ -197,7 +184,7 @@ fn method(action: &Action) -> &'static str {
     }
 }
 
-/// The lane's agent, unless the lane was cut.
+/// The worker's agent, unless the worker was cut.
 fn agent(shared: &Shared, slot: &AgentSlot, url: &Url) -> Attempt<Agent> {
     let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
     match &*slot {
@@ -213,7 +200,7 @@ fn agent(shared: &Shared, slot: &AgentSlot, url: &Url) -> Attempt<Agent> {
     Ok(agent)
 }
 
-/// Sends the request; once more with the additional roots, if the built-in ones did not know the certificate.
+/// Sends the request, with the additional roots if they are needed.
 fn send(
     shared: &Shared,
     slot: &AgentSlot,
@@ -221,19 +208,25 @@ fn send(
     url: &Url,
     bearer: Option<&Secret>,
 ) -> Attempt<Response<Body>> {
-    let first = send_once(shared, &agent(shared, slot, url)?, exchange, url, bearer)?;
-    let sent = match first {
-        Err(error) if error::is_unknown_issuer(&error) && shared.agents.use_additional_roots() => {
-            let mut held = slot.lock().unwrap_or_else(PoisonError::into_inner);
-            if matches!(*held, Slot::Agent(_)) {
-                *held = Slot::Empty;
-            }
-            drop(held);
-            send_once(shared, &agent(shared, slot, url)?, exchange, url, bearer)?
+    let send = || {
+        let sent = send_once(shared, &agent(shared, slot, url)?, exchange, url, bearer)?;
+        if sent.is_err() {
+            forget_agent(slot);
         }
-        sent => sent,
+        Ok(sent)
     };
-    sent.map_err(|e| error::of_request(&e, url, &shared.config.http))
+    shared
+        .agents
+        .with_known_roots(send)?
+        .map_err(|e| error::from_request(&e, url, &shared.config.http))
+}
+
+/// The next request of this worker gets a new agent: this one may have been made with the wrong roots.
+fn forget_agent(slot: &AgentSlot) {
+    let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+    if matches!(*slot, Slot::Agent(_)) {
+        *slot = Slot::Empty;
+    }
 }
 
 fn send_once(
@@ -251,7 +244,7 @@ fn send_once(
     let headers = headers(shared, exchange, url, bearer).map_err(hopeless)?;
     for (name, value) in &headers {
         let length = name.as_str().len() + value.len();
-        if length > LONGEST_HEADER {
+        if length > MAX_HEADER {
             let what = format!(
                 "the header \"{name}\" would be {length} bytes long, which no server takes"
             );
@@ -365,7 +358,13 @@ mod tests {
             assert_eq!(wait(date, 784_111_800), Some(0), "{date}");
         }
         assert_eq!(wait("99999999999", 0), Some(365 * 86_400));
-        for text in ["", "-1", "soon", "Sun, 99 Nov 1994 08:49:37 GMT", "99999999999999999999"] {
+        for text in [
+            "",
+            "-1",
+            "soon",
+            "Sun, 99 Nov 1994 08:49:37 GMT",
+            "99999999999999999999",
+        ] {
             assert_eq!(wait(text, 0), None, "{text}");
         }
     }

@@ -14,7 +14,7 @@ use crate::log::clean;
 use crate::url::{same_origin, shown};
 
 /// More hops than this are a loop.
-const MOST_HOPS: u32 = 5;
+const MAX_REDIRECTS: u32 = 5;
 
 /// Where a redirected request goes next.
 ///
@@ -53,9 +53,9 @@ pub(crate) fn target(
             shown(&to)
         )));
     }
-    if hops > MOST_HOPS {
+    if hops > MAX_REDIRECTS {
         return Err(refuse(format!(
-            "more than {MOST_HOPS} redirects, the last to {}",
+            "more than {MAX_REDIRECTS} redirects, the last to {}",
             shown(&to)
         )));
     }

@@ -2,10 +2,10 @@
 //!
 //! - A 2xx body is an event stream, or it is read whole and must be JSON-RPC, whatever its type says.
 //! - Any other answer is a refusal: its JSON-RPC error, if it holds one, else its status and first line in words.
-//! - Bodies are read up to the message limit; error bodies up to [`ERROR_BODY_LIMIT`].
+//! - Bodies are read up to the message limit; error bodies up to [`MAX_ERROR_BODY`].
 //!
 //! Spec: MCP 2025-11-25 basic/transports (Streamable HTTP); WHATWG HTML 9.2.
-//! Not done here: no time limits; the bridge sets them and cuts the lane.
+//! Not done here: no time limits; the bridge sets them and cuts the worker.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -30,9 +30,9 @@ use crate::transport::http::sse;
 use crate::url::shown;
 
 /// The body of a refusal is read up to 1 MiB.
-const ERROR_BODY_LIMIT: usize = 1024 * 1024;
+const MAX_ERROR_BODY: usize = 1024 * 1024;
 /// How often a silent limit is told that bytes are coming.
-const ALIVE_EVERY: Duration = Duration::from_millis(250);
+const ALIVE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// A 2xx answer: its news, and its last.
 pub(crate) fn accepted(
@@ -95,7 +95,7 @@ fn drain(response: Response<Body>) {
 }
 
 /// So many bytes of an answer are kept, to be quoted if it is no message.
-const QUOTED: usize = 800;
+const MAX_QUOTE: usize = 800;
 
 fn read_json(
     shared: &Arc<Shared>,
@@ -106,7 +106,10 @@ fn read_json(
 ) -> Attempt<Progress> {
     let text = read_body(url, response, shared.config.message_limit, Some(reporter))?;
     let size = text.len();
-    let start = text.as_bytes().get(..QUOTED.min(size)).map(<[u8]>::to_vec);
+    let start = text
+        .as_bytes()
+        .get(..MAX_QUOTE.min(size))
+        .map(<[u8]>::to_vec);
     let parsed = match Message::read(text) {
         Ok(parsed) => parsed,
         Err(malformed) => {
@@ -138,7 +141,7 @@ fn held(shared: &Shared, parsed: Parsed, size: usize) -> Parsed {
     parsed.holding(shared.budget.take(size))
 }
 
-/// Bytes taken from a connection at once; each busy lane has that much of its stack resident.
+/// Bytes taken from a connection at once; each busy worker has that much of its stack resident.
 const CHUNK: usize = 8 * 1024;
 
 /// A length is believed up to here; the memory for more is asked for when the bytes are there.
@@ -165,7 +168,7 @@ fn read_body(
             Ok(read) => read,
             Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
             Err(e) => {
-                return Err((error::of_body(&e, url), Stage::Answering));
+                return Err((error::from_body(&e, url), Stage::Answering));
             }
         };
         body.extend_from_slice(chunk.get(..read).unwrap_or_default());
@@ -178,7 +181,7 @@ fn read_body(
             return Err((Error::new(Kind::PeerMisbehaved, what), Stage::Answering));
         }
         if let Some(reporter) = reporter
-            && told.elapsed() >= ALIVE_EVERY
+            && told.elapsed() >= ALIVE_INTERVAL
         {
             told = Instant::now();
             reporter.report(Progress::Alive);
@@ -206,7 +209,7 @@ fn read_stream(
             Ok(read) => read,
             Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
             Err(e) => {
-                return Err((error::of_body(&e, url), Stage::Answering));
+                return Err((error::from_body(&e, url), Stage::Answering));
             }
         };
         let items = parser
@@ -223,7 +226,7 @@ fn read_stream(
         for item in items {
             report_item(shared, url, http_sse, item, reporter);
         }
-        if quiet && told.elapsed() >= ALIVE_EVERY {
+        if quiet && told.elapsed() >= ALIVE_INTERVAL {
             told = Instant::now();
             reporter.report(Progress::Alive);
         }
@@ -274,7 +277,7 @@ pub(crate) fn refusal(
     let body = match exchange.action {
         Action::EndSession => String::new(),
         Action::Post { .. } | Action::Listen { .. } => {
-            read_body(url, response, ERROR_BODY_LIMIT, None).unwrap_or_default()
+            read_body(url, response, MAX_ERROR_BODY, None).unwrap_or_default()
         }
     };
     let answer = match Message::read(body.clone()) {

@@ -133,7 +133,7 @@ impl Parser {
             }
             b"retry" if !value.is_empty() && value.iter().all(u8::is_ascii_digit) => {
                 let millis = String::from_utf8_lossy(value).parse().unwrap_or(u64::MAX);
-                items.push(Item::Retry(Duration::from_millis(millis.min(MOST_RETRY))));
+                items.push(Item::Retry(Duration::from_millis(millis.min(MAX_RETRY))));
             }
             // Comments and fields of later versions.
             _ => {}
@@ -160,7 +160,7 @@ impl Parser {
 }
 
 /// No server needs longer than an hour; more would stop a stream for good.
-const MOST_RETRY: u64 = 3_600_000;
+const MAX_RETRY: u64 = 3_600_000;
 
 #[cfg(test)]
 mod tests {
@@ -240,7 +240,7 @@ mod tests {
         );
         assert_eq!(
             parse(b"retry: 99999999999999999999999\n\n"),
-            [Item::Retry(Duration::from_millis(MOST_RETRY))]
+            [Item::Retry(Duration::from_millis(MAX_RETRY))]
         );
     }
 

@@ -12,13 +12,13 @@ use ureq::unversioned::transport::Buffers;
 use crate::transport::net::agent::OUTPUT_BUFFER;
 
 /// The head of an answer and most bodies.
-const FIRST_INPUT: usize = 4 * 1024;
+const INITIAL_INPUT: usize = 4 * 1024;
 /// A head of an answer that is as long as it may be fits, and a large body comes in large reads.
-const MOST_INPUT: usize = 64 * 1024;
+const MAX_INPUT: usize = 64 * 1024;
 
 /// What is read and not consumed, and what is to be written.
 #[derive(Debug, Default)]
-pub(crate) struct Pages {
+pub(crate) struct GrowingBuffers {
     input: Vec<u8>,
     /// The part of the input that waits to be consumed.
     from: usize,
@@ -30,15 +30,15 @@ pub(crate) struct Pages {
     output: Vec<u8>,
 }
 
-impl Pages {
+impl GrowingBuffers {
     fn free_input(&mut self) -> &mut [u8] {
         if self.from > 0 {
             self.input.copy_within(self.from..self.to, 0);
             (self.from, self.to) = (0, self.to - self.from);
         }
         if self.input.is_empty() {
-            self.input = vec![0; FIRST_INPUT];
-        } else if self.was_filled && self.input.len() < MOST_INPUT {
+            self.input = vec![0; INITIAL_INPUT];
+        } else if self.was_filled && self.input.len() < MAX_INPUT {
             self.input.resize(self.input.len() * 2, 0);
         }
         self.was_filled = false;
@@ -53,10 +53,10 @@ impl Pages {
     }
 }
 
-impl Buffers for Pages {
+impl Buffers for GrowingBuffers {
     fn output(&mut self) -> &mut [u8] {
         // The next request begins.
-        if self.input().is_empty() && self.input.len() > FIRST_INPUT {
+        if self.input().is_empty() && self.input.len() > INITIAL_INPUT {
             self.input = Vec::new();
         }
         self.whole_output()
@@ -99,26 +99,26 @@ impl Buffers for Pages {
 mod tests {
     use super::*;
 
-    fn append(pages: &mut Pages, bytes: &[u8]) {
+    fn append(pages: &mut GrowingBuffers, bytes: &[u8]) {
         pages.input_append_buf()[..bytes.len()].copy_from_slice(bytes);
         pages.input_appended(bytes.len());
     }
 
     #[test]
     fn what_is_not_consumed_stays_in_order_before_what_comes() {
-        let mut pages = Pages::default();
+        let mut pages = GrowingBuffers::default();
         append(&mut pages, b"abc");
         pages.input_consume(1);
         append(&mut pages, b"de");
         assert_eq!(pages.input(), b"bcde");
         pages.input_consume(4);
         assert_eq!(pages.input(), b"");
-        assert_eq!(pages.input_append_buf().len(), FIRST_INPUT);
+        assert_eq!(pages.input_append_buf().len(), INITIAL_INPUT);
     }
 
     #[test]
     fn input_that_was_of_no_use_waits_for_more() {
-        let mut pages = Pages::default();
+        let mut pages = GrowingBuffers::default();
         assert!(!pages.can_use_input());
         append(&mut pages, b"half a head");
         pages.input_consume(0);
@@ -129,9 +129,9 @@ mod tests {
 
     #[test]
     fn a_full_input_takes_no_more_and_a_scratch_buffer_leaves_it_alone() {
-        let mut pages = Pages::default();
-        while pages.input().len() < MOST_INPUT - 1 {
-            let left = MOST_INPUT - 1 - pages.input().len();
+        let mut pages = GrowingBuffers::default();
+        while pages.input().len() < MAX_INPUT - 1 {
+            let left = MAX_INPUT - 1 - pages.input().len();
             let free = pages.input_append_buf().len().min(left);
             append(&mut pages, &vec![1; free]);
         }
@@ -139,25 +139,25 @@ mod tests {
         assert_eq!((free.len(), output.len()), (1, OUTPUT_BUFFER));
         append(&mut pages, &[2]);
         assert!(pages.input_append_buf().is_empty());
-        assert_eq!(pages.input().len(), MOST_INPUT);
+        assert_eq!(pages.input().len(), MAX_INPUT);
         assert_eq!(pages.input().last(), Some(&2));
     }
 
     #[test]
     fn a_connection_holds_no_more_than_it_uses() {
-        let mut pages = Pages::default();
+        let mut pages = GrowingBuffers::default();
         assert_eq!(pages.output().len(), OUTPUT_BUFFER);
         append(&mut pages, b"a short answer");
-        assert_eq!(pages.input.capacity(), FIRST_INPUT);
+        assert_eq!(pages.input.capacity(), INITIAL_INPUT);
         // Bodies that fill what they are given get more, also if all of it is consumed each time.
         for _ in 0..10 {
             let free = pages.input_append_buf().len();
             append(&mut pages, &vec![1; free]);
             pages.input_consume(usize::MAX);
         }
-        assert_eq!(pages.input.len(), MOST_INPUT);
+        assert_eq!(pages.input.len(), MAX_INPUT);
         pages.output();
         assert_eq!(pages.input.capacity(), 0);
-        assert_eq!(pages.input_append_buf().len(), FIRST_INPUT);
+        assert_eq!(pages.input_append_buf().len(), INITIAL_INPUT);
     }
 }
