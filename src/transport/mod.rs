@@ -1,14 +1,15 @@
-//! The world around the bridge: threads, channels, HTTP.
+//! Runs the bridge: threads, channels, HTTP.
 //!
 //! ```text
-//!  stdin ─▶ reader ─┐                         ┌─▶ writer ─▶ stdout
-//!                   ├─▶ event_loop: news, Bridge ──┤
-//!  workers ───────────┘                         └─▶ workers: open, close
+//!  stdin ─▶ reader ─┐                                ┌─▶ writer ─▶ stdout
+//!                   ├─▶ event loop: events, Bridge ──┤
+//!  workers ─────────┘                                └─▶ workers: open, close
 //! ```
 //!
-//! Everything reports to one `event_loop`, and the reader and the workers run the bridge there themselves, one at a time; [`run`] keeps
-//! the time on the main thread. What the bridge asks for is carried out by the `Driver`, which travels with it.
-//! A panic of the reader or the writer is the end of its side; one of the bridge is answered (`owed`) and ends the process.
+//! All threads report events to one `event_loop`. The reader and the workers run the bridge there themselves, one at a time;
+//! the main thread ([`run`]) keeps the time. The `Driver` holds the bridge and carries out its outputs.
+//! A panic of the reader or the writer closes stdin or stdout. A panic of the bridge ends the process, after each open request
+//! was answered with an error.
 
 pub(crate) mod backpressure;
 mod doctor_checks;
@@ -44,17 +45,17 @@ use oauth_environment::HttpEnvironment;
 pub use oauth_environment::{Found, News, Person};
 use stdio::Line;
 
-/// Messages from the server that are not written yet: 8 MiB, or one.
+/// Bytes of messages from the server that are not written yet; one message may be larger.
 const MAX_SERVER_BYTES: usize = 8 * 1024 * 1024;
-/// How long tokens that are being asked for may take to be stored.
+/// At the end, a token request under way gets this long until its tokens are stored.
 const TOKENS_TIMEOUT: Duration = Duration::from_millis(700);
-/// How long the last lines may take to be written.
+/// At the end, the writer gets this long for the last lines.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Joins the client on stdin and stdout to the server, until one of them ends it.
+/// Connects the client on stdin and stdout to the server, until one of them ends the session.
 ///
 /// # Errors
-/// If it cannot start. A server that is away is no error: requests are answered with one.
+/// If it cannot start. If the server is not reachable, it starts, and requests are answered with an error.
 pub fn run(config: Config, log: Arc<Log>) -> Result<()> {
     let ends = Ends {
         input: Box::new(std::io::stdin()),
@@ -75,15 +76,15 @@ pub struct Ends {
     pub output: Box<dyn Write + Send>,
     /// Whether signals end the session; at most one bridge of a process can have them.
     pub signals: bool,
-    /// Is told which transport works, as soon as that is known.
+    /// Receives the transport that works, as soon as it is known.
     pub settled: Option<Sender<Transport>>,
-    /// The person at the terminal, if one runs this by hand.
+    /// The user at the terminal, if the program is run by hand.
     pub person: Option<Person>,
-    /// Whether failures of requests are said on stderr, too: a host may show nobody the error it is answered.
+    /// Whether failed requests are logged on stderr as well: a host may not show the error response to the user.
     pub says_failures: bool,
 }
 
-/// The same over any reader and writer.
+/// Does the same as [`run`] over any reader and writer.
 ///
 /// # Errors
 /// If it cannot start.
@@ -92,7 +93,7 @@ pub fn run_over(config: Config, log: Arc<Log>, ends: Ends) -> Result<()> {
     Ok(())
 }
 
-/// Makes everything ready; what it gives runs the bridge.
+/// Prepares everything; the returned function runs the bridge.
 ///
 /// # Errors
 /// If it cannot start.
@@ -157,7 +158,7 @@ pub(crate) fn prepare(config: Config, log: Arc<Log>, ends: Ends) -> Result<impl 
             let Err(error) = stdio::write_lines(ends.output, &lines) else {
                 return;
             };
-            // A client that is gone reads stderr no more.
+            // A client that has exited does not read stderr either.
             if error.kind() != std::io::ErrorKind::BrokenPipe {
                 let what = format!("cannot write to stdout: {}", plain(&error));
                 to_log.say(Level::Error, &what);
@@ -179,7 +180,7 @@ pub(crate) fn prepare(config: Config, log: Arc<Log>, ends: Ends) -> Result<impl 
     Ok(move || run_until_over(&event_loop, driver, &wakes))
 }
 
-/// The bridge, and what carries out what it asks for.
+/// The bridge, and what its outputs are carried out with.
 pub(crate) struct Driver {
     bridge: Bridge,
     workers: Workers,
@@ -191,7 +192,7 @@ pub(crate) struct Driver {
     settled: Option<Sender<Transport>>,
 }
 
-/// What the main thread does.
+/// Runs on the main thread.
 fn run_until_over(event_loop: &EventLoop, driver: Box<Driver>, wakes: &Receiver<Wake>) {
     match event_loop.serve(driver, wakes) {
         Wake::Over(driver) => {
@@ -212,7 +213,7 @@ fn run_until_over(event_loop: &EventLoop, driver: Box<Driver>, wakes: &Receiver<
 }
 
 impl Driver {
-    /// Whether the session goes on.
+    /// Handles one event; returns false when the session is over.
     fn handle(&mut self, input: Input) -> bool {
         let over = match &input {
             Input::Progress(id, news) => {
@@ -244,7 +245,7 @@ impl Driver {
             Output::Close(id) => self.workers.close(id),
             Output::Say(level, text) => self.log.say(level, &text),
             Output::Settled { transport, is_news } => {
-                // Whoever wanted to know may be gone by now.
+                // The receiver may be gone by now.
                 self.settled
                     .as_ref()
                     .map(|settled| settled.send(transport).ok());
@@ -270,7 +271,7 @@ impl Driver {
             return;
         };
         let event_loop = Arc::clone(&self.to_sign_in);
-        // That it went well has been told already.
+        // Success was reported by the environment already.
         let report = move |error| {
             event_loop.push_to_main(Input::SignedIn(Err(error)));
         };
@@ -290,7 +291,7 @@ impl Driver {
         }
     }
 
-    /// Lets the writer finish; a client that does not read is not waited for.
+    /// Waits until the writer has written all lines, but not for a client that does not read.
     fn flush(&self) {
         let (done, written) = channel();
         if self.writer.send(Line::Flush(done)).is_ok() {
@@ -299,7 +300,7 @@ impl Driver {
     }
 }
 
-/// Signs out of a server by hand; what is stored is removed by the caller.
+/// Revokes the tokens of a server; the caller removes the stored ones.
 ///
 /// # Errors
 /// If the tokens could not be revoked.
@@ -317,7 +318,7 @@ pub fn revoke(config: &Config, store: Arc<Store>, log: Arc<Log>) -> Result<Signe
     }
 }
 
-/// Signs in to the server; nothing if the person brings an `Authorization` of their own.
+/// The authorizer for the server; `None` if the configured headers contain `Authorization`.
 fn authorizer(environment: HttpEnvironment, store: Arc<Store>) -> Result<Option<Arc<Authorizer>>> {
     let config = environment.config.clone();
     let is_authorization =
@@ -333,7 +334,7 @@ fn authorizer(environment: HttpEnvironment, store: Arc<Store>) -> Result<Option<
     Ok(Some(Arc::new(authorizer)))
 }
 
-/// Makes the pauses of this instance its own.
+/// A seed for the jitter of this instance's pauses.
 fn seed() -> u64 {
     use rand::TryRng;
     rand::rngs::SysRng

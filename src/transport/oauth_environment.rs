@@ -1,9 +1,9 @@
-//! The sign-in's world: requests that are not MCP's, the clock, the browser, the person's terminal.
+//! The environment of OAuth: its HTTP requests, the clock, the browser, the user's terminal.
 //!
-//! - An answer is read up to 1 MiB and within 10 s. Redirects are followed only for documents, five at most, without
+//! - A response is read up to 1 MiB and within 10 s. Redirects are followed only for documents, five at most, without
 //!   credentials, and only to addresses that a document may name.
 //! - Configured headers, cookies and tokens of the MCP server are never sent.
-//! - An address must not be more private than the MCP server (`reach.rs`), unless the person named it.
+//! - The SSRF guard (`net/ssrf`) checks all addresses except those that the user configured.
 //!
 //! Spec: RFC 9110 15.4; RFC 9728 7.7.
 
@@ -32,25 +32,25 @@ use crate::transport::net::agent::Agents;
 use crate::transport::net::ssrf::Network;
 use crate::url::{from_network, shown};
 
-/// The real world.
+/// The real environment; tests have a scripted one.
 pub(crate) struct HttpEnvironment {
     pub(crate) agents: Arc<Agents>,
     pub(crate) config: Config,
     pub(crate) log: Arc<Log>,
-    /// Is told the address a person must open.
+    /// Receives the address that the user must open.
     pub(crate) event_loop: Option<Arc<EventLoop>>,
-    /// The person at the terminal, if there is one.
+    /// The user at the terminal, if there is one.
     pub(crate) person: Option<Person>,
 }
 
-/// A person who runs a sign-in by hand, at a terminal.
+/// The user who runs a sign-in by hand, at a terminal.
 pub struct Person {
     news: Sender<News>,
     /// Lines of stdin, read once an address has been asked for.
     pasted: Mutex<Option<Receiver<String>>>,
 }
 
-/// What a person is told, in the order it happens.
+/// Progress for the user, in order.
 #[derive(Debug)]
 pub enum News {
     /// A step of the sign-in was done.
@@ -71,7 +71,7 @@ pub struct Found {
 }
 
 impl Person {
-    /// A person who is told each step.
+    /// A user who receives the progress.
     pub fn new(news: Sender<News>) -> Person {
         Person {
             news,
@@ -80,10 +80,10 @@ impl Person {
     }
 }
 
-/// The longest line of a person.
+/// The longest line of input, in bytes.
 const MAX_LINE: u64 = 64 * 1024;
 
-/// The longest answer.
+/// The longest body of a response, in bytes.
 const MAX_BODY: u64 = 1024 * 1024;
 /// For the whole of a request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -110,7 +110,7 @@ impl World for HttpEnvironment {
         }
         Err(Error::new(
             Kind::SignIn,
-            format!("{} redirects without end", shown(&fetch.url)),
+            format!("{} redirects more than five times", shown(&fetch.url)),
         )
         .into())
     }
@@ -129,7 +129,7 @@ impl World for HttpEnvironment {
     fn random(&self, buffer: &mut [u8]) -> Result<()> {
         use rand::TryRng;
         rand::rngs::SysRng.try_fill_bytes(buffer).map_err(|e| {
-            let what = format!("the operating system gives no random bytes: {e}");
+            let what = format!("the operating system returned no random bytes: {e}");
             Error::new(Kind::SignIn, what)
         })
     }
@@ -141,7 +141,7 @@ impl World for HttpEnvironment {
     fn say(&self, level: Level, text: &str) {
         match &self.person {
             Some(person) if level > Level::Debug => {
-                // Whoever wanted to know may have given up.
+                // The receiver may be gone.
                 person.news.send(News::Said(level, text.to_owned())).ok();
             }
             _ => self.log.say(level, text),
@@ -197,7 +197,7 @@ fn read_stdin() -> Receiver<String> {
     let started = std::thread::Builder::new()
         .name("terminal".to_owned())
         .spawn(read);
-    // Without the thread there is the browser still.
+    // Without the thread, only the browser can complete the sign-in.
     drop(started);
     lines
 }
@@ -225,7 +225,7 @@ impl HttpEnvironment {
             );
             Error::new(Kind::SignIn, what)
         };
-        // Behind a proxy no name is resolved here: what can be seen is the address itself.
+        // Behind a proxy no name is resolved here; only literal addresses can be checked.
         if let (Some(from), Some(to)) = (network, network_of_literal(url))
             && !from.may_refer_to(to)
         {
@@ -244,7 +244,7 @@ impl HttpEnvironment {
         })
     }
 
-    /// The least private network the server is or was in. Its name is asked for each time, because names move.
+    /// The least private network that the server is or was in. Its name is resolved each time, because addresses change.
     fn network_of_server(&self) -> Network {
         let server = &self.config.server;
         if crate::url::is_loopback(server) {
@@ -253,7 +253,7 @@ impl HttpEnvironment {
         let host = server.host_str().unwrap_or_default();
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let port = server.port_or_known_default().unwrap_or(443);
-        // A name that only a proxy can resolve is not in a network of ours.
+        // A name that only a proxy can resolve counts as public.
         let addresses = (host, port).to_socket_addrs().into_iter().flatten();
         self.agents
             .network_of_server(addresses.map(|address| Network::of(address.ip())))
@@ -343,7 +343,7 @@ mod tests {
     use crate::config::LogConfig;
 
     #[test]
-    fn a_server_that_was_public_when_it_answered_leads_nowhere_inside_after_its_name_has_moved() {
+    fn a_server_that_was_public_may_not_refer_to_private_networks_after_its_address_changed() {
         // Where its name points now.
         let server = Url::parse("https://10.0.0.1/mcp").unwrap();
         let config = Config::new(server);

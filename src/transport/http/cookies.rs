@@ -32,11 +32,11 @@ struct Cookie {
 /// RFC 6265 6.1 asks for at least these.
 const MAX_COOKIES: usize = 50;
 const MAX_COOKIE: usize = 4096;
-/// Together; servers that set more refuse what they would be sent.
+/// All cookies of a request: servers refuse longer headers.
 const MAX_HEADER: usize = 8192;
 
 impl Jar {
-    /// Takes a `Set-Cookie` of an answer from this address; `now` in seconds since 1970.
+    /// Stores the `Set-Cookie` of a response from this address; `now` in seconds since 1970.
     pub(crate) fn store(&mut self, from: &Url, set_cookie: &str, now: u64) {
         let mut parts = set_cookie.split(';');
         let Some((name, value)) = parts.next().and_then(|pair| pair.split_once('=')) else {
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_value_replaces_the_old_one_and_rubbish_is_ignored() {
+    fn a_new_value_replaces_the_old_one_and_invalid_cookies_are_ignored() {
         assert_eq!(
             sent(
                 &["a=1", "a=2", "nothing", "=3", "c=\u{1}"],

@@ -1,7 +1,7 @@
-//! What ureq's errors mean: one sentence, and whether trying again is safe.
+//! Turns ureq's errors into a sentence, and says whether the request can safely be sent again.
 //!
-//! - What failed before the request could leave is known by its type (`connect::NotConnected`).
-//! - Afterwards, an end before the first byte of an answer leaves open whether the server acted.
+//! - If the connection could not be made (`NotConnected`), the request was not sent.
+//! - If the connection ended before the first byte of the response, the server may have acted on the request.
 //! - Why TLS failed is said in words of our own for each error of rustls.
 //!
 //! Spec: RFC 9110 9.2.2.
@@ -22,7 +22,7 @@ use crate::transport::net::proxy;
 use crate::transport::net::resolver::Blocked;
 use crate::url::{is_loopback, shown};
 
-/// A request that got no response headers.
+/// The error of a request that got no response headers.
 pub(crate) fn from_request(error: &UreqError, url: &Url, http: &Http) -> (Error, Stage) {
     if let Some(inner) = not_connected(error) {
         return from_connecting(inner, url, http);
@@ -41,7 +41,7 @@ pub(crate) fn from_request(error: &UreqError, url: &Url, http: &Http) -> (Error,
             Stage::Unanswered,
         ),
         UreqError::Timeout(_) => (
-            Error::new(Kind::Timeout, format!("no answer from {server} in time")),
+            Error::new(Kind::Timeout, format!("no response from {server} in time")),
             Stage::Unanswered,
         ),
         UreqError::LargeResponseHeader(..) => (
@@ -53,7 +53,7 @@ pub(crate) fn from_request(error: &UreqError, url: &Url, http: &Http) -> (Error,
         ),
         UreqError::Protocol(e) => {
             let what = format!(
-                "{server} answered with something that is no HTTP/1.1 response ({})",
+                "{server} sent something that is not an HTTP/1.1 response ({})",
                 clean(&e.to_string(), 200)
             );
             (Error::new(Kind::PeerMisbehaved, what), Stage::Answering)
@@ -68,7 +68,7 @@ pub(crate) fn from_request(error: &UreqError, url: &Url, http: &Http) -> (Error,
     }
 }
 
-/// Whether the server's certificate is signed by nobody we know: other roots may know.
+/// Whether the issuer of the server's certificate is not among the roots in use.
 pub(crate) fn is_unknown_issuer(error: &UreqError) -> bool {
     let Some(NotConnected::Connection(inner)) = not_connected(error) else {
         return false;
@@ -77,12 +77,12 @@ pub(crate) fn is_unknown_issuer(error: &UreqError) -> bool {
     rustls_error(inner) == Some(&unknown)
 }
 
-/// Whether the address is where a document must not lead us.
+/// Whether the SSRF guard refused all addresses.
 pub(crate) fn is_blocked(error: &UreqError) -> bool {
     matches!(error, UreqError::Other(other) if other.downcast_ref::<Blocked>().is_some())
 }
 
-/// A body that broke off.
+/// The error of a body that broke off.
 pub(crate) fn from_body(error: &io::Error, url: &Url) -> Error {
     let server = shown(url);
     match error
@@ -91,17 +91,17 @@ pub(crate) fn from_body(error: &io::Error, url: &Url) -> Error {
     {
         Some(UreqError::Decompress(..)) => Error::new(
             Kind::PeerMisbehaved,
-            format!("the answer of {server} is not compressed as it says"),
+            format!("the response of {server} does not have the announced compression"),
         ),
         Some(UreqError::Protocol(e)) => Error::new(
             Kind::PeerMisbehaved,
             format!(
-                "the answer of {server} is malformed ({})",
+                "the response of {server} is malformed ({})",
                 clean(&e.to_string(), 200)
             ),
         ),
         _ => network(format!(
-            "the answer of {server} broke off ({})",
+            "the response of {server} broke off ({})",
             plain(error)
         )),
     }
@@ -119,7 +119,7 @@ fn not_connected(error: &UreqError) -> Option<&NotConnected> {
 
 pub(crate) fn from_connecting(error: &NotConnected, url: &Url, http: &Http) -> (Error, Stage) {
     let server = shown(url);
-    // A proxy that cannot be used has been refused before.
+    // Unusable proxies were refused at start.
     let through = proxy::proxy_for(url, &http.proxy).ok().flatten();
     let way = through.as_ref().map_or_else(String::new, |proxy| {
         format!(" through the proxy {}:{}", proxy.host(), proxy.port())
@@ -127,7 +127,7 @@ pub(crate) fn from_connecting(error: &NotConnected, url: &Url, http: &Http) -> (
     let variable = proxy::variable_for(url);
     let hint = match through {
         Some(_) => PROXY.to_owned(),
-        // What to do where packets get no answer.
+        // For networks that drop packets.
         None => format!(
             "check the network; where a proxy is needed, set {variable}=http://host:port; if it is only slow, raise --connect-timeout"
         ),
@@ -149,7 +149,7 @@ pub(crate) fn from_connecting(error: &NotConnected, url: &Url, http: &Http) -> (
                 "cannot reach {server}: the name \"{host}\" was not found"
             ));
             let hint = format!(
-                "check the spelling of the address; where only a proxy knows the way, set {variable}=http://host:port"
+                "check the spelling of the address; where only a proxy resolves it, set {variable}=http://host:port"
             );
             return (error.with_hint(hint), Stage::NotSent);
         }
@@ -308,7 +308,7 @@ fn tls(url: &Url, what: impl fmt::Display) -> Error {
     Error::new(Kind::Tls, format!("{origin}: {what}"))
 }
 
-/// What to do about a proxy that does not help.
+/// The hint for a proxy that does not work.
 const PROXY: &str = "see HTTPS_PROXY and NO_PROXY; --no-proxy goes without";
 
 fn network(what: String) -> Error {
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn what_never_left_may_be_tried_again() {
+    fn a_request_that_was_not_sent_may_be_tried_again() {
         let refused = || UreqError::Io(io::ErrorKind::ConnectionRefused.into());
         assert_eq!(
             of(connecting(refused())),
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_have_arrived_may_not() {
+    fn a_request_that_may_have_arrived_may_not() {
         assert_eq!(
             of(UreqError::Io(io::ErrorKind::UnexpectedEof.into())).1,
             Stage::Unanswered

@@ -1,4 +1,4 @@
-//! Which redirects to follow. Pure.
+//! Decides which redirects to follow. Pure.
 //!
 //! - Within the same origin only: a token, a session id or a configured header must not reach another one.
 //! - 307 and 308 keep method and body. 301, 302 and 303 would turn a POST into a GET, which loses the message:
@@ -36,7 +36,7 @@ pub(crate) fn target(
     let location = location.ok_or_else(|| refuse("a redirect without a target".to_owned()))?;
     let to = from.join(location).map_err(|_| {
         refuse(format!(
-            "a redirect to something that is no URL: \"{}\"",
+            "a redirect to an invalid URL: \"{}\"",
             clean(location, 200)
         ))
     })?;

@@ -1,10 +1,10 @@
 //! A worker: one thread, one ureq `Agent`, one kept-alive connection, one cancel handle.
 //!
-//! A worker runs one exchange at a time and reports all of its news to the event_loop, where it may run the bridge. It is the
-//! unit of cancellation: cutting an exchange shuts its agent down, which wakes a blocked read at once. A cut worker is left
-//! behind: it may still be stuck in a connect, which nothing can interrupt, and ends by itself.
+//! A worker runs one exchange at a time and reports its events to the event loop, where it may run the bridge. To
+//! cancel an exchange, its agent is shut down, which wakes a blocked read at once, and the worker is abandoned: a connect cannot
+//! be interrupted, so the worker may end later.
 //!
-//! A panic in a worker becomes the end of its exchange, so that whoever waits for it is answered.
+//! A panic in a worker ends its exchange with an error, so that the request is answered.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -34,7 +34,7 @@ struct Worker {
     idle_since: Instant,
 }
 
-/// The agent of a worker, shared with whoever may have to cut it.
+/// The agent of a worker, shared with the thread that may cancel its exchange.
 pub(crate) type AgentSlot = Arc<Mutex<Slot>>;
 
 /// What is in it.
@@ -45,16 +45,15 @@ pub(crate) enum Slot {
     Empty,
     /// The agent in use.
     Agent(ureq::Agent),
-    /// The worker was cut, perhaps while it waited for new tokens: whoever asked has got an answer, nothing may be sent any more.
+    /// The exchange was cancelled, perhaps while it waited for new tokens. Nothing may be sent any more.
     Cut,
 }
 
-/// Each worker is a thread; beyond this many exchanges at once, new ones fail.
+/// Each worker is a thread; more exchanges at once fail.
 const MAX_WORKERS: usize = 512;
-/// Workers that are kept although they have nothing to do: a burst of calls needs them again at once, and a new thread with
-/// a new connection costs more than the call itself.
+/// Idle workers that are kept for the next burst of calls: a new thread and connection costs more than a call.
 const MAX_IDLE: usize = 64;
-/// Workers beyond these few are let go once they were idle for a while.
+/// Idle workers beyond this number end after `IDLE_TIMEOUT`.
 const MIN_IDLE: usize = 4;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -77,7 +76,7 @@ impl Workers {
                     self.busy.insert(id, worker);
                     return;
                 }
-                // A worker that died takes no more jobs; the next one does.
+                // This worker has died; try the next one.
                 Err(unsent) => exchange = unsent.0.1,
             }
         }
@@ -102,13 +101,13 @@ impl Workers {
             }
             Err(error) => {
                 let end = Progress::Ended(End::Broken(error, Stage::Hopeless));
-                // Told to the bridge after what it is doing right now.
+                // The bridge handles this event after the current one.
                 self.event_loop.push(Input::Progress(id, vec![end]));
             }
         }
     }
 
-    /// The exchange is over: its worker is free.
+    /// Makes the worker of a finished exchange idle.
     pub(crate) fn finished(&mut self, id: ExchangeId) {
         if let Some(worker) = self.busy.remove(&id)
             && self.idle.len() < MAX_IDLE
@@ -118,7 +117,7 @@ impl Workers {
                 idle_since: now,
                 ..worker
             });
-            // The last one to become idle works next, so those that nobody needs gather at the front.
+            // The worker that became idle last is used next, so unneeded ones gather at the front.
             let long_idle = |worker: &&Worker| now.duration_since(worker.idle_since) > IDLE_TIMEOUT;
             let unneeded = self.idle.iter().take_while(long_idle).count();
             let spare = self.idle.len().saturating_sub(MIN_IDLE);
@@ -126,7 +125,7 @@ impl Workers {
         }
     }
 
-    /// Cuts an exchange.
+    /// Cancels an exchange.
     pub(crate) fn close(&mut self, id: ExchangeId) {
         if let Some(worker) = self.busy.remove(&id) {
             worker.cut();
@@ -153,7 +152,7 @@ impl Workers {
     }
 }
 
-/// The session is over. A process that goes on may make others: nothing of this one stays.
+/// Cancels all exchanges: the process may go on and start another session.
 impl Drop for Workers {
     fn drop(&mut self) {
         self.busy.values().for_each(Worker::cut);
@@ -181,13 +180,13 @@ fn run(
             exchange::run(shared, slot, &exchange, &reporter)
                 .unwrap_or_else(|(error, stage)| Progress::Ended(End::Broken(error, stage)))
         });
-        // What the exchange held (a large request) is freed before the next wait.
+        // Frees a large request before the next wait.
         drop(exchange);
         reporter.report(last);
     }
 }
 
-/// What an exchange ends with, a panic included.
+/// Runs an exchange and turns a panic into its end.
 fn guarded(exchange: impl FnOnce() -> Progress) -> Progress {
     catch_unwind(AssertUnwindSafe(exchange)).unwrap_or_else(|_| {
         let what = "a thread of mcp-remote panicked; please report this";

@@ -25,7 +25,7 @@ use crate::transport::net::resolver::{HostResolver, NoResolver, Use};
 use crate::transport::net::ssrf::{LeastPrivate, Network};
 use crate::transport::net::tls;
 
-/// The buffers of TLS; TCP has its own for input (`buffers`). ureq's are four times as large, and resident for each stream.
+/// The input buffer of TLS; TCP has its own (`buffers`). ureq's default is four times as large, and resident for each stream.
 const INPUT_BUFFER: usize = MAX_RESPONSE_HEAD + 1024;
 /// A header block that fills the whole buffer would look like a connection that was closed.
 const MAX_RESPONSE_HEAD: usize = 32 * 1024;
@@ -42,12 +42,12 @@ pub(crate) struct Agents {
     client_cert: Option<ClientCert>,
     built_in: Roots,
     additional: OnceLock<Option<Roots>>,
-    /// The built-in roots did not know the server's certificate; the additional ones are used from now on.
+    /// The built-in roots do not contain the issuer of the server's certificate: the additional ones are used from now on.
     prefers_additional: AtomicBool,
     server: Arc<LeastPrivate>,
 }
 
-/// What came of a request that could be made.
+/// The result of a valid request.
 type Sent<T> = std::result::Result<T, ureq::Error>;
 
 /// A TLS configuration with the sessions it can resume.
@@ -101,7 +101,8 @@ impl Agents {
         Ok(Agent::with_parts(config, chain, NoResolver))
     }
 
-    /// An agent for an address that a document named: only where a server in this network may lead us; `None`: anywhere.
+    /// An agent for an address that a document named: it connects only where the SSRF guard allows a server in this network to refer
+    /// to; with `None`, anywhere.
     ///
     /// # Errors
     /// If the proxy for it cannot be used.
@@ -110,7 +111,7 @@ impl Agents {
         Ok(Agent::with_parts(config, chain, NoResolver))
     }
 
-    /// Where the MCP server is: in the least private of these networks and of those it was found in before.
+    /// The network of the MCP server: the least private of these and of those its name had before.
     pub(crate) fn network_of_server(&self, networks: impl Iterator<Item = Network>) -> Network {
         self.server.with(networks)
     }
@@ -126,7 +127,7 @@ impl Agents {
             IpFamily::Any
         };
         let proxy = proxy::proxy_for(url, &self.http.proxy)?;
-        // The names that are resolved here are the proxy's then, which the person has chosen.
+        // The only name resolved here is then the proxy's, which the user has configured.
         let use_of = match &proxy {
             Some(_) => Use::Ours,
             None => use_of,

@@ -1,9 +1,9 @@
-//! TCP, proxy and TLS set-up, as ureq's connector chain wants them.
+//! Makes connections for ureq: name resolution, proxy, TCP, TLS.
 //!
 //! - A name is resolved when a connection is made, never for a request on one that is open.
 //! - Both address families are raced: the next address is tried when one has not answered within 250 ms (RFC 8305).
 //! - All workers share one TLS configuration, and so the sessions it can resume.
-//! - Whatever fails before a request can be sent is an [`NotConnected`], so that trying again is known to be safe.
+//! - A failure before a request can be sent is a [`NotConnected`]: trying again is safe.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -21,14 +21,14 @@ use ureq::unversioned::transport::{
 use crate::transport::net::buffers::GrowingBuffers;
 use crate::transport::net::resolver::HostResolver;
 
-/// The whole chain: name, SOCKS or CONNECT proxy, TCP, TLS.
+/// Resolves the name and connects through a SOCKS or CONNECT proxy, TCP and TLS.
 #[derive(Debug)]
 pub(crate) struct NetConnector {
     tls: SharedTls,
     names: HostResolver,
 }
 
-/// Name resolution has its own limit: connecting has not begun.
+/// Name resolution has a limit of its own, shorter than that of connecting.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl NetConnector {
@@ -39,9 +39,9 @@ impl NetConnector {
         }
     }
 
-    /// The addresses to connect to; none if it is a proxy that resolves the name.
+    /// The addresses to connect to; none if the proxy resolves the name.
     fn addresses(&self, details: &ConnectionDetails) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        // A proxy is connected to by this chain too, and its name is resolved by then.
+        // The connection to a proxy is made by this connector, too; its name is resolved by then.
         let is_known = !details.addrs.is_empty();
         let is_the_proxys = details
             .config
@@ -98,7 +98,7 @@ impl Connector<()> for NetConnector {
     }
 }
 
-/// The connection could not be made; nothing of the request has left.
+/// The connection could not be made, so nothing of the request was sent.
 #[derive(Debug)]
 pub(crate) enum NotConnected {
     /// The name has no address.
@@ -132,7 +132,7 @@ impl<In: Transport> Connector<In> for SharedTls {
     }
 }
 
-/// TCP, all addresses raced.
+/// Makes TCP connections; all addresses are raced.
 #[derive(Debug)]
 struct Racing;
 
@@ -204,7 +204,7 @@ fn race(addresses: &[SocketAddr], limit: Option<Duration>) -> io::Result<TcpStre
         let next = addresses.next();
         if let Some(address) = next.copied() {
             let sender = sender.clone();
-            // The race may be over by then: a late winner is dropped and so closed.
+            // If the race is over by then, the connection is dropped and so closed.
             std::thread::Builder::new()
                 .name("connect".to_owned())
                 .stack_size(128 * 1024)
@@ -244,20 +244,21 @@ pub(crate) fn timed_out(error: io::Error) -> ureq::Error {
     }
 }
 
-/// A TCP connection.
+/// A TCP connection. ureq's own sends the head and the body of a request in two packets, looks at the connection by four system
+/// calls more a request, and has larger buffers (`buffers`).
 #[derive(Debug)]
 struct Tcp {
     stream: Arc<TcpStream>,
     buffers: GrowingBuffers,
     /// The head of a request waits here for its body: both leave in one packet.
     unsent: Vec<u8>,
-    /// Bytes came since ureq asked last whether the connection is open.
+    /// Bytes came since the last call of `is_open`.
     was_read: bool,
     read_limit: Option<Duration>,
     write_limit: Option<Duration>,
 }
 
-/// What is as long as this, or would make what waits as long, is sent at once.
+/// Output is sent at once when this much would wait.
 const MAX_UNSENT: usize = 8 * 1024;
 
 impl Tcp {
@@ -315,8 +316,8 @@ impl Transport for Tcp {
         Ok(amount > 0)
     }
 
-    /// An idle connection has nothing to say: bytes or an end mean that it is over. ureq asks when an answer was read and
-    /// when the next request is to be sent; only then is the state of the connection worth the system calls.
+    /// Bytes or an end on an idle connection mean that it cannot be used again. ureq asks after a response and before the next
+    /// request; the system calls are made only before a request.
     fn is_open(&mut self) -> bool {
         if std::mem::take(&mut self.was_read) {
             return true;
@@ -410,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn if_no_address_answers_the_reason_is_told() {
+    fn if_no_address_accepts_the_reason_is_returned() {
         let gone = || {
             TcpListener::bind("127.0.0.1:0")
                 .unwrap()

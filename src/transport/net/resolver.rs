@@ -1,9 +1,9 @@
-//! Name resolution, as ureq wants it.
+//! Resolves host names for ureq.
 //!
 //! - `localhost` and its subdomains are this machine, without asking anyone: a static binary in an empty container has no
 //!   /etc/hosts (RFC 6761 6.3).
 //! - The address families take turns, so that a broken one costs one pause (RFC 8305).
-//! - Addresses are checked after resolution (`reach.rs`), so that a name cannot change in between.
+//! - The SSRF guard (`ssrf`) checks addresses after resolution, so that a name cannot change in between.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -24,19 +24,19 @@ pub(crate) struct HostResolver {
     use_of: Use,
 }
 
-/// What the addresses are wanted for.
+/// What the addresses are used for.
 #[derive(Debug)]
 pub(crate) enum Use {
-    /// Requests of ours to where the person wants them.
+    /// Requests to an address that the user configured.
     Ours,
-    /// Requests to the MCP server: where it is found is noted.
+    /// Requests to the MCP server: its network is remembered.
     Server(Arc<LeastPrivate>),
-    /// Requests to an address that a document named: those that a server in this network may not lead us to are left out.
+    /// Requests to an address that a document named: addresses are left out if a server in this network may not refer to them.
     FromServer(Network),
 }
 
-/// What ureq asks before each request, one on an open connection included: a look-up and a thread each time. The
-/// connector asks [`HostResolver`] when it is time.
+/// Resolves nothing. ureq resolves the name before each request, even on an open connection, with a look-up and a thread each
+/// time; the connector calls [`HostResolver`] only when it connects.
 #[derive(Debug)]
 pub(crate) struct NoResolver;
 
@@ -51,13 +51,13 @@ impl Resolver for NoResolver {
     }
 }
 
-/// All addresses of a name are where the server that named it may not lead us.
+/// The SSRF guard refuses all addresses of a name.
 #[derive(Debug)]
 pub(crate) struct Blocked;
 
 impl fmt::Display for Blocked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the address is out of reach")
+        f.write_str("the address is on a network that is not allowed")
     }
 }
 

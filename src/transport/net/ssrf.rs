@@ -1,24 +1,23 @@
-//! Which addresses the documents of the network may lead us to.
+//! SSRF guard: which addresses server-supplied URLs may resolve to.
 //!
-//! A server can name any address for its metadata and its authorization server, and would have us ask it from inside the
-//! person's network. So each address is classed after its name was resolved, and must not be more private than the MCP
-//! server itself, which the person has named:
+//! A server can name any address for its metadata and its authorization server, also one in the user's own network. So each
+//! address is classified after name resolution, and must not be more private than the MCP server itself:
 //! - link-local and other special addresses (cloud metadata services!) only if the server is at one;
 //! - this machine only if the server is on it;
 //! - private networks only if the server is in one or on this machine.
 //!
-//! Whoever keeps the server's name can add any address to it, and move it between our looks: the server is where the least
-//! private address is that its name has had in this process.
+//! The owner of the server's name can change its addresses at any time. So the server counts as being in the least private
+//! network that its name had in this process.
 //!
 //! Spec: RFC 9728 7.7, MCP 2026-07-28 basic/authorization/security-considerations (SSRF); RFC 6890, RFC 6598, RFC 4193, RFC 6052.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 
-/// How private an address is.
+/// The kind of network of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Network {
-    /// Anybody's.
+    /// The Internet.
     Public,
     /// A private network.
     Private,
@@ -51,7 +50,7 @@ impl Network {
         .unwrap_or(Network::Public)
     }
 
-    /// Whether a server in this network may lead us to an address in the other.
+    /// Whether a server in this network may refer to an address in the other.
     pub(crate) fn may_refer_to(self, other: Network) -> bool {
         match other {
             Network::Public => true,
@@ -153,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_leads_us_to_a_more_private_place_than_their_own() {
+    fn no_server_may_refer_to_a_more_private_network_than_its_own() {
         for (from, to) in [
             (Network::Public, Network::Private),
             (Network::Public, Network::Loopback),
