@@ -1,4 +1,4 @@
-//! A budget of bytes between a fast producer and a slow consumer.
+//! Backpressure: a budget of bytes between a fast producer and a slow consumer.
 //!
 //! A message that came from the network holds a [`Permit`] until it is written or dropped. When the permits add up to
 //! the limit, producers wait: a client that stops reading stops the network, and memory stays flat. One message is always
@@ -8,7 +8,7 @@
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// How many bytes may be under way.
+/// Limits the bytes under way.
 #[derive(Debug)]
 pub struct Budget {
     limit: usize,
@@ -19,7 +19,7 @@ pub struct Budget {
 #[derive(Debug, Default)]
 struct State {
     used: usize,
-    /// Producers that wait: without one, nobody need be woken, which is a system call for each message.
+    /// Waiting producers. If there are none, the system call that wakes them is left out.
     waiting: usize,
 }
 
@@ -40,7 +40,7 @@ impl Budget {
         })
     }
 
-    /// Waits until `size` bytes fit, or nothing else is under way.
+    /// Waits until `size` bytes fit, or no other bytes are under way.
     pub fn take(self: &Arc<Self>, size: usize) -> Permit {
         let mut state = self.state();
         while state.used > 0 && state.used.saturating_add(size) > self.limit {

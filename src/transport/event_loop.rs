@@ -1,12 +1,11 @@
-//! The inbox: news for the bridge, and the bridge itself, which whoever brings news runs if nobody else does.
+//! The event loop: a queue of events, and the bridge, which is run by the thread that brings an event.
 //!
-//! A thread that has news puts it down and takes the bridge along, if it lies there; then it handles all news until none is
-//! left, and puts the bridge back. If it is away, its news are handled by whoever has it. So the bridge is run by one thread at
-//! a time and news are handled in the order they came, without a thread of its own: waking one costs more than the bridge needs
-//! for a message.
+//! A thread puts its event into the queue. If no other thread runs the bridge, it takes the bridge, handles all events, and puts
+//! the bridge back. Otherwise the thread that runs the bridge handles the event. So only one thread runs the bridge at a time, and
+//! events are handled in order. There is no thread for the bridge alone: waking one takes longer than handling a message.
 //!
-//! - The reader and the lanes run the bridge ([`Inbox::tell`]), for a bounded number of news: they have other things to do.
-//!   All others leave it to the main thread ([`Inbox::tell_main`]): they may hold locks, or be what the bridge waits for.
+//! - The reader and the workers run the bridge ([`EventLoop::push`]), for a bounded number of events.
+//! - Other threads leave it to the main thread ([`EventLoop::push_to_main`]): they may hold locks, or the bridge may wait for them.
 //! - The main thread keeps the time, takes over from the others, and ends the session.
 
 use std::any::Any;
@@ -17,24 +16,26 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::bridge::Input;
+use crate::error::{Error, Kind, Result};
+use crate::log::{Level, Log};
 use crate::transport::Driver;
 
-/// The inbox.
-pub(crate) struct Inbox {
+/// Holds the queue and the bridge.
+pub(crate) struct EventLoop {
     state: Mutex<State>,
     main: Sender<Wake>,
 }
 
 struct State {
-    news: VecDeque<Input>,
-    bridge: Place,
+    events: VecDeque<Input>,
+    bridge: BridgeSlot,
     /// When the main thread wakes by itself.
     alarm: Option<Instant>,
 }
 
-/// Where the bridge is.
-enum Place {
-    /// Here, for whoever has news.
+/// The place of the bridge.
+enum BridgeSlot {
+    /// No thread runs it.
     Free(Box<Driver>),
     /// A thread runs it.
     Taken,
@@ -44,7 +45,7 @@ enum Place {
 
 /// What the main thread is woken for.
 pub(crate) enum Wake {
-    /// There is news, or the alarm is set to an earlier time.
+    /// There is an event, or the alarm is set to an earlier time.
     Look,
     /// The session has ended in order.
     Over(Box<Driver>),
@@ -54,35 +55,35 @@ pub(crate) enum Wake {
     Leave,
 }
 
-/// How many news a thread handles that has other things to do.
-const TURN: usize = 64;
+/// The most events that a thread other than the main thread handles at a time.
+const MAX_EVENTS: usize = 64;
 
-impl Inbox {
-    /// An inbox that keeps its news until [`serve`](Inbox::serve) brings the bridge, and what wakes the main thread.
-    pub(crate) fn new() -> (Arc<Inbox>, Receiver<Wake>) {
+impl EventLoop {
+    /// An event loop that queues events until [`serve`](EventLoop::serve) is called, and the receiver that wakes the main thread.
+    pub(crate) fn new() -> (Arc<EventLoop>, Receiver<Wake>) {
         let (main, wakes) = channel();
         let state = Mutex::new(State {
-            news: VecDeque::new(),
-            bridge: Place::Taken,
+            events: VecDeque::new(),
+            bridge: BridgeSlot::Taken,
             alarm: None,
         });
-        (Arc::new(Inbox { state, main }), wakes)
+        (Arc::new(EventLoop { state, main }), wakes)
     }
 
-    /// News; the bridge may be run by the caller, who must hold no lock. Whether the session goes on.
-    pub(crate) fn tell(&self, news: Input) -> bool {
+    /// Adds an event. The caller may run the bridge, so it must hold no lock. Returns false when the session is over.
+    pub(crate) fn push(&self, event: Input) -> bool {
         let mut state = self.state();
-        let goes_on = state.add(news);
+        let goes_on = state.add(event);
         if let Some(bridge) = state.take() {
             drop(state);
-            self.run(bridge, TURN);
+            self.run(bridge, MAX_EVENTS);
         }
         goes_on
     }
 
-    /// News that the main thread handles.
-    pub(crate) fn tell_main(&self, news: Input) {
-        if self.state().add(news) {
+    /// Adds an event that the main thread handles.
+    pub(crate) fn push_to_main(&self, event: Input) {
+        if self.state().add(event) {
             self.wake(Wake::Look);
         }
     }
@@ -92,7 +93,7 @@ impl Inbox {
         self.wake(Wake::Leave);
     }
 
-    /// What the main thread does until the session is over; how it ended.
+    /// Runs on the main thread until the session is over; returns how it ended.
     pub(crate) fn serve(&self, bridge: Box<Driver>, wakes: &Receiver<Wake>) -> Wake {
         self.run(bridge, usize::MAX);
         loop {
@@ -125,36 +126,36 @@ impl Inbox {
         }
     }
 
-    /// Handles news until there is none, or so many.
+    /// Handles events until there are none, at most so many.
     fn run(&self, mut bridge: Box<Driver>, most: usize) {
         for _ in 0..most {
             let mut state = self.state();
-            let Some(news) = state.news.pop_front() else {
-                return match catch_unwind(AssertUnwindSafe(|| bridge.deadline())) {
+            let Some(event) = state.events.pop_front() else {
+                return match catch_unwind(AssertUnwindSafe(|| bridge.bridge.deadline())) {
                     Ok(due) => self.put_back(state, bridge, due),
                     Err(panic) => self.end(state, Wake::Panicked(bridge, panic)),
                 };
             };
             drop(state);
-            let over = match catch_unwind(AssertUnwindSafe(|| bridge.handle(news))) {
+            let over = match catch_unwind(AssertUnwindSafe(|| bridge.handle(event))) {
                 Ok(true) => continue,
                 Ok(false) => Wake::Over(bridge),
                 Err(panic) => Wake::Panicked(bridge, panic),
             };
             return self.end(self.state(), over);
         }
-        self.state().bridge = Place::Free(bridge);
+        self.state().bridge = BridgeSlot::Free(bridge);
         self.wake(Wake::Look);
     }
 
-    /// The bridge lies here again, and wants to be told of the time then.
+    /// Puts the bridge back and sets the alarm to its deadline.
     fn put_back(
         &self,
         mut state: MutexGuard<'_, State>,
         bridge: Box<Driver>,
         due: Option<Instant>,
     ) {
-        state.bridge = Place::Free(bridge);
+        state.bridge = BridgeSlot::Free(bridge);
         // An alarm that is too early does no harm; setting a later one would wake the main thread for each request.
         if due.is_some_and(|due| state.alarm.is_none_or(|alarm| due < alarm)) {
             state.alarm = due;
@@ -163,13 +164,13 @@ impl Inbox {
     }
 
     fn end(&self, mut state: MutexGuard<'_, State>, how: Wake) {
-        state.bridge = Place::Gone;
-        state.news = VecDeque::new();
+        state.bridge = BridgeSlot::Gone;
+        state.events = VecDeque::new();
         self.wake(how);
     }
 
     fn wake(&self, why: Wake) {
-        // It does not listen only when the process is leaving.
+        // The receiver is gone only when the process ends.
         self.main.send(why).ok();
     }
 
@@ -179,26 +180,73 @@ impl Inbox {
 }
 
 impl State {
-    /// Puts news down; whether the session goes on.
-    fn add(&mut self, news: Input) -> bool {
-        let goes_on = !matches!(self.bridge, Place::Gone);
+    /// Queues an event; returns false when the session is over.
+    fn add(&mut self, event: Input) -> bool {
+        let goes_on = !matches!(self.bridge, BridgeSlot::Gone);
         if goes_on {
-            self.news.push_back(news);
+            self.events.push_back(event);
         }
         goes_on
     }
 
-    /// The bridge, if nobody runs it.
+    /// Takes the bridge, if no thread runs it.
     fn take(&mut self) -> Option<Box<Driver>> {
-        match std::mem::replace(&mut self.bridge, Place::Taken) {
-            Place::Free(bridge) => Some(bridge),
-            Place::Taken => None,
-            Place::Gone => {
-                self.bridge = Place::Gone;
+        match std::mem::replace(&mut self.bridge, BridgeSlot::Taken) {
+            BridgeSlot::Free(bridge) => Some(bridge),
+            BridgeSlot::Taken => None,
+            BridgeSlot::Gone => {
+                self.bridge = BridgeSlot::Gone;
                 None
             }
         }
     }
+}
+
+/// The first signal ends the session in order, the second at once.
+pub(crate) fn watch_signals(event_loop: Arc<EventLoop>, log: &Log) {
+    let mut first = true;
+    let set = ctrlc::set_handler(move || {
+        if first {
+            event_loop.push_to_main(Input::Stop);
+        } else {
+            event_loop.leave();
+        }
+        first = false;
+    });
+    if let Err(error) = set {
+        log.say(
+            Level::Warn,
+            &format!("signals will end the process without ending the session: {error}"),
+        );
+    }
+}
+
+/// Runs the body; if it panics, calls `ended`.
+pub(crate) fn or_on_panic(body: impl FnOnce(), ended: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(body)).is_err() {
+        ended();
+    }
+}
+
+/// The stack of a thread that may run the bridge. A TLS exchange with deep JSON needs less than 96 KiB in a release build;
+/// unoptimised code needs more.
+pub(crate) const STACK: usize = 1024 * 1024;
+
+/// Starts a thread.
+///
+/// # Errors
+/// If the system cannot start one.
+pub(crate) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<()> {
+    let started = std::thread::Builder::new()
+        .name(name.to_owned())
+        .stack_size(STACK)
+        .spawn(body);
+    started.map(drop).map_err(|e| {
+        Error::new(
+            Kind::Network,
+            format!("cannot start the {name} thread: {e}"),
+        )
+    })
 }
 
 #[cfg(test)]
@@ -208,7 +256,7 @@ mod tests {
     use crate::transport::stdio::Line;
     use crate::transport::tests::driver;
 
-    /// News that are answered at once: an id alone is no message.
+    /// An event that is answered at once: an object with only an id is not a valid message.
     fn malformed(id: &str) -> Input {
         Input::Client(Message::read(format!(r#"{{"id":"{id}"}}"#)))
     }
@@ -226,25 +274,25 @@ mod tests {
     }
 
     #[test]
-    fn news_of_many_threads_are_each_handled_once_and_in_the_order_they_came() {
-        let (inbox, wakes) = Inbox::new();
-        let (driver, lines) = driver(&inbox);
+    fn events_of_many_threads_are_each_handled_once_and_in_order() {
+        let (event_loop, wakes) = EventLoop::new();
+        let (driver, lines) = driver(&event_loop);
         let mut tellers: Vec<_> = ["a", "b", "c"]
             .map(|name| {
-                let inbox = Arc::clone(&inbox);
+                let event_loop = Arc::clone(&event_loop);
                 std::thread::spawn(move || {
                     for n in 1000..2000 {
-                        assert!(inbox.tell(malformed(&format!("{name}{n}"))));
+                        assert!(event_loop.push(malformed(&format!("{name}{n}"))));
                     }
                 })
             })
             .into();
-        let last = Arc::clone(&inbox);
+        let last = Arc::clone(&event_loop);
         let waiter = std::thread::spawn(move || {
             tellers.drain(..).for_each(|teller| teller.join().unwrap());
-            last.tell_main(Input::Stop);
+            last.push_to_main(Input::Stop);
         });
-        assert!(matches!(inbox.serve(driver, &wakes), Wake::Over(_)));
+        assert!(matches!(event_loop.serve(driver, &wakes), Wake::Over(_)));
         waiter.join().unwrap();
         let answered = answered(&lines);
         assert_eq!(answered.len(), 3000);
@@ -252,23 +300,23 @@ mod tests {
             let of: Vec<_> = answered.iter().filter(|id| id.starts_with(name)).collect();
             assert!(of.len() == 1000 && of.is_sorted(), "{name}");
         }
-        assert!(!inbox.tell(malformed("late")));
+        assert!(!event_loop.push(malformed("late")));
     }
 
     #[test]
-    fn a_thread_that_has_other_things_to_do_leaves_the_rest_to_the_main_thread() {
-        let (inbox, wakes) = Inbox::new();
-        let (driver, lines) = driver(&inbox);
-        for n in 0..TURN * 2 {
-            inbox.tell(malformed(&n.to_string()));
+    fn other_threads_handle_a_bounded_number_of_events_and_leave_the_rest_to_the_main_thread() {
+        let (event_loop, wakes) = EventLoop::new();
+        let (driver, lines) = driver(&event_loop);
+        for n in 0..MAX_EVENTS * 2 {
+            event_loop.push(malformed(&n.to_string()));
         }
-        inbox.state().bridge = Place::Free(driver);
-        inbox.tell(malformed("last"));
-        assert_eq!(answered(&lines).len(), TURN);
+        event_loop.state().bridge = BridgeSlot::Free(driver);
+        event_loop.push(malformed("last"));
+        assert_eq!(answered(&lines).len(), MAX_EVENTS);
         assert!(matches!(wakes.try_recv(), Ok(Wake::Look)));
-        let driver = inbox.state().take().unwrap();
-        inbox.leave();
-        inbox.serve(driver, &wakes);
+        let driver = event_loop.state().take().unwrap();
+        event_loop.leave();
+        event_loop.serve(driver, &wakes);
         assert_eq!(answered(&lines).last().unwrap(), "last");
     }
 }

@@ -1,24 +1,23 @@
-//! The world around the bridge: threads, channels, HTTP.
+//! Runs the bridge: threads, channels, HTTP.
 //!
 //! ```text
-//!  stdin ─▶ reader ─┐                         ┌─▶ writer ─▶ stdout
-//!                   ├─▶ inbox: news, Bridge ──┤
-//!  lanes ───────────┘                         └─▶ lanes: open, close
+//!  stdin ─▶ reader ─┐                                ┌─▶ writer ─▶ stdout
+//!                   ├─▶ event loop: events, Bridge ──┤
+//!  workers ─────────┘                                └─▶ workers: open, close
 //! ```
 //!
-//! Everything reports to one `inbox`, and the reader and the lanes run the bridge there themselves, one at a time; [`run`] keeps
-//! the time on the main thread. What the bridge asks for is carried out by the `Driver`, which travels with it.
-//! A panic of the reader or the writer is the end of its side; one of the bridge is answered (`owed`) and ends the process.
+//! All threads report events to one `event_loop`. The reader and the workers run the bridge there themselves, one at a time;
+//! the main thread ([`run`]) keeps the time. The `Driver` holds the bridge and carries out its outputs.
+//! A panic of the reader or the writer closes stdin or stdout. A panic of the bridge ends the process, after each open request
+//! was answered with an error.
 
 pub(crate) mod backpressure;
+mod doctor_checks;
 mod event_loop;
 pub(crate) mod http;
 mod net;
 mod oauth_environment;
-mod owed;
-mod probe;
 mod stdio;
-mod threads;
 
 use std::io::{BufReader, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -37,28 +36,26 @@ pub use crate::oauth::revocation::SignedOut;
 use crate::secret::Secret;
 use crate::store::Store;
 use backpressure::Budget;
-use event_loop::{Inbox, Wake};
+pub use doctor_checks::{name_not_found, not_connected, proxy_of, status_of_lost_session, try_tls};
+use event_loop::{EventLoop, Wake, or_on_panic, spawn, watch_signals};
 use http::exchange;
-use http::worker::Lanes;
+use http::worker::Workers;
 use net::{agent, tls};
-use oauth_environment::Outside;
+use oauth_environment::HttpEnvironment;
 pub use oauth_environment::{Found, News, Person};
-use owed::Owed;
-pub use probe::{name_not_found, not_connected, proxy_of, status_of_lost_session, try_tls};
 use stdio::Line;
-use threads::{spawn, unless_it_panics, watch_signals};
 
-/// Messages from the server that are not written yet: 8 MiB, or one.
-const SERVER_BUDGET: usize = 8 * 1024 * 1024;
-/// How long tokens that are being asked for may take to be stored.
-const LAST_TOKENS: Duration = Duration::from_millis(700);
-/// How long the last lines may take to be written.
-const LAST_WRITE: Duration = Duration::from_secs(1);
+/// Bytes of messages from the server that are not written yet; one message may be larger.
+const MAX_SERVER_BYTES: usize = 8 * 1024 * 1024;
+/// At the end, a token request under way gets this long until its tokens are stored.
+const TOKENS_TIMEOUT: Duration = Duration::from_millis(700);
+/// At the end, the writer gets this long for the last lines.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Joins the client on stdin and stdout to the server, until one of them ends it.
+/// Connects the client on stdin and stdout to the server, until one of them ends the session.
 ///
 /// # Errors
-/// If it cannot start. A server that is away is no error: requests are answered with one.
+/// If it cannot start. If the server is not reachable, it starts, and requests are answered with an error.
 pub fn run(config: Config, log: Arc<Log>) -> Result<()> {
     let ends = Ends {
         input: Box::new(std::io::stdin()),
@@ -79,15 +76,15 @@ pub struct Ends {
     pub output: Box<dyn Write + Send>,
     /// Whether signals end the session; at most one bridge of a process can have them.
     pub signals: bool,
-    /// Is told which transport works, as soon as that is known.
+    /// Receives the transport that works, as soon as it is known.
     pub settled: Option<Sender<Transport>>,
-    /// The person at the terminal, if one runs this by hand.
+    /// The user at the terminal, if the program is run by hand.
     pub person: Option<Person>,
-    /// Whether failures of requests are said on stderr, too: a host may show nobody the error it is answered.
+    /// Whether failed requests are logged on stderr as well: a host may not show the error response to the user.
     pub says_failures: bool,
 }
 
-/// The same over any reader and writer.
+/// Does the same as [`run`] over any reader and writer.
 ///
 /// # Errors
 /// If it cannot start.
@@ -96,17 +93,17 @@ pub fn run_over(config: Config, log: Arc<Log>, ends: Ends) -> Result<()> {
     Ok(())
 }
 
-/// Makes everything ready; what it gives runs the bridge.
+/// Prepares everything; the returned function runs the bridge.
 ///
 /// # Errors
 /// If it cannot start.
 pub(crate) fn prepare(config: Config, log: Arc<Log>, ends: Ends) -> Result<impl FnOnce()> {
     let server = crate::url::shown(&config.server);
     crate::url::check_server(&config.server, config.allow_http, &server)?;
-    let (inbox, wakes) = Inbox::new();
+    let (event_loop, wakes) = EventLoop::new();
     let (writer, lines) = channel();
     if ends.signals {
-        watch_signals(Arc::clone(&inbox), &log);
+        watch_signals(Arc::clone(&event_loop), &log);
     }
     let store = Arc::new(Store::for_config(&config, Arc::clone(&log)));
     if let Some(path) = log.is_debug().then(|| store.debug_file()).flatten() {
@@ -122,20 +119,20 @@ pub(crate) fn prepare(config: Config, log: Arc<Log>, ends: Ends) -> Result<impl 
     settings.says_failures = ends.says_failures;
     let limit = config.message_limit;
     let agents = Arc::new(agent::Agents::new(&config)?);
-    let outside = Outside {
+    let environment = HttpEnvironment {
         agents: Arc::clone(&agents),
         config: config.clone(),
         log: Arc::clone(&log),
-        inbox: Some(Arc::clone(&inbox)),
+        event_loop: Some(Arc::clone(&event_loop)),
         person: ends.person,
     };
-    let authorizer = authorizer(outside, Arc::clone(&store))?;
+    let authorizer = authorizer(environment, Arc::clone(&store))?;
     let shared = Arc::new(exchange::Shared {
         agents,
         authorizer: authorizer.clone(),
         cookies: Mutex::default(),
         log: Arc::clone(&log),
-        budget: Budget::new(SERVER_BUDGET),
+        budget: Budget::new(MAX_SERVER_BYTES),
         config,
     });
     let started = format!(
@@ -144,72 +141,70 @@ pub(crate) fn prepare(config: Config, log: Arc<Log>, ends: Ends) -> Result<impl 
         crate::url::shown(&shared.config.server)
     );
     log.say(Level::Info, &started);
-    let lanes = Lanes::new(shared, Arc::clone(&inbox));
-    let to_sign_in = Arc::clone(&inbox);
-    let to_reader = Arc::clone(&inbox);
-    let to_writer = Arc::clone(&inbox);
+    let workers = Workers::new(shared, Arc::clone(&event_loop));
+    let to_sign_in = Arc::clone(&event_loop);
+    let to_reader = Arc::clone(&event_loop);
+    let to_writer = Arc::clone(&event_loop);
     let to_log = Arc::clone(&log);
     spawn("reader", move || {
         let budget = Budget::new(limit.saturating_mul(2));
         let input = BufReader::with_capacity(64 * 1024, ends.input);
-        let read = || stdio::read_lines(input, limit, &budget, |news| to_reader.tell(news));
-        unless_it_panics(read, || to_reader.tell_main(Input::ClientClosed));
+        let read = || stdio::read_lines(input, limit, &budget, |news| to_reader.push(news));
+        or_on_panic(read, || to_reader.push_to_main(Input::ClientClosed));
     })?;
     spawn("writer", move || {
-        let closed = || to_writer.tell_main(Input::OutputClosed);
+        let closed = || to_writer.push_to_main(Input::OutputClosed);
         let write = || {
             let Err(error) = stdio::write_lines(ends.output, &lines) else {
                 return;
             };
-            // A client that is gone reads stderr no more.
+            // A client that has exited does not read stderr either.
             if error.kind() != std::io::ErrorKind::BrokenPipe {
                 let what = format!("cannot write to stdout: {}", plain(&error));
                 to_log.say(Level::Error, &what);
             }
             closed();
         };
-        unless_it_panics(write, closed);
+        or_on_panic(write, closed);
     })?;
     let driver = Box::new(Driver {
         bridge: Bridge::new(settings, Instant::now()),
-        lanes,
+        workers,
         writer,
         log,
         store,
         authorizer,
         to_sign_in,
         settled: ends.settled,
-        owed: Owed::default(),
     });
-    Ok(move || run_until_over(&inbox, driver, &wakes))
+    Ok(move || run_until_over(&event_loop, driver, &wakes))
 }
 
-/// The bridge, and what carries out what it asks for.
-struct Driver {
+/// The bridge, and what its outputs are carried out with.
+pub(crate) struct Driver {
     bridge: Bridge,
-    lanes: Lanes,
+    workers: Workers,
     writer: Sender<Line>,
     log: Arc<Log>,
     store: Arc<Store>,
     authorizer: Option<Arc<Authorizer>>,
-    to_sign_in: Arc<Inbox>,
+    to_sign_in: Arc<EventLoop>,
     settled: Option<Sender<Transport>>,
-    owed: Owed,
 }
 
-/// What the main thread does.
-fn run_until_over(inbox: &Inbox, driver: Box<Driver>, wakes: &Receiver<Wake>) {
-    match inbox.serve(driver, wakes) {
+/// Runs on the main thread.
+fn run_until_over(event_loop: &EventLoop, driver: Box<Driver>, wakes: &Receiver<Wake>) {
+    match event_loop.serve(driver, wakes) {
         Wake::Over(driver) => {
             driver.flush();
             if let Some(authorizer) = &driver.authorizer {
-                authorizer.settle(LAST_TOKENS);
+                authorizer.settle(TOKENS_TIMEOUT);
             }
         }
-        Wake::Panicked(driver, panic) => {
-            for error in driver.owed.errors() {
-                drop(driver.writer.send(Line::Answer(error)));
-            }
+        Wake::Panicked(mut driver, panic) => {
+            // Shutdown sends an error for each open request. If it panics as well, the process ends without.
+            let stop = AssertUnwindSafe(|| driver.handle(Input::Stop));
+            catch_unwind(stop).ok();
             driver.flush();
             resume_unwind(panic);
         }
@@ -218,7 +213,7 @@ fn run_until_over(inbox: &Inbox, driver: Box<Driver>, wakes: &Receiver<Wake>) {
 }
 
 impl Driver {
-    /// Whether the session goes on.
+    /// Handles one event; returns false when the session is over.
     fn handle(&mut self, input: Input) -> bool {
         let over = match &input {
             Input::Progress(id, news) => {
@@ -228,10 +223,9 @@ impl Driver {
             }
             _ => None,
         };
-        self.owed.came(&input);
         self.bridge.handle(Instant::now(), input);
         if let Some(id) = over {
-            self.lanes.finished(id);
+            self.workers.finished(id);
         }
         while let Some(output) = self.bridge.poll() {
             if matches!(output, Output::Exit) {
@@ -242,22 +236,16 @@ impl Driver {
         true
     }
 
-    /// When it wants to be told of the time.
-    fn deadline(&self) -> Option<Instant> {
-        self.bridge.deadline()
-    }
-
     fn carry_out(&mut self, output: Output) {
-        self.owed.goes(&output);
         match output {
             // The writer is gone only after it reported that stdout is closed.
             Output::Client(message) => drop(self.writer.send(Line::Message(message))),
             Output::Answer(text) => drop(self.writer.send(Line::Answer(text))),
-            Output::Open(id, exchange) => self.lanes.open(id, exchange),
-            Output::Close(id) => self.lanes.close(id),
+            Output::Open(id, exchange) => self.workers.open(id, exchange),
+            Output::Close(id) => self.workers.close(id),
             Output::Say(level, text) => self.log.say(level, &text),
             Output::Settled { transport, is_news } => {
-                // Whoever wanted to know may be gone by now.
+                // The receiver may be gone by now.
                 self.settled
                     .as_ref()
                     .map(|settled| settled.send(transport).ok());
@@ -282,10 +270,10 @@ impl Driver {
         let Some(authorizer) = self.authorizer.clone() else {
             return;
         };
-        let inbox = Arc::clone(&self.to_sign_in);
-        // That it went well has been told already.
+        let event_loop = Arc::clone(&self.to_sign_in);
+        // Success was reported by the environment already.
         let report = move |error| {
-            inbox.tell_main(Input::SignedIn(Err(error)));
+            event_loop.push_to_main(Input::SignedIn(Err(error)));
         };
         let on_failure = report.clone();
         let started = spawn("sign-in", move || {
@@ -303,36 +291,36 @@ impl Driver {
         }
     }
 
-    /// Lets the writer finish; a client that does not read is not waited for.
+    /// Waits until the writer has written all lines, but not for a client that does not read.
     fn flush(&self) {
         let (done, written) = channel();
         if self.writer.send(Line::Flush(done)).is_ok() {
-            written.recv_timeout(LAST_WRITE).ok();
+            written.recv_timeout(FLUSH_TIMEOUT).ok();
         }
     }
 }
 
-/// Signs out of a server by hand; what is stored is removed by the caller.
+/// Revokes the tokens of a server; the caller removes the stored ones.
 ///
 /// # Errors
 /// If the tokens could not be revoked.
 pub fn revoke(config: &Config, store: Arc<Store>, log: Arc<Log>) -> Result<SignedOut> {
-    let outside = Outside {
+    let environment = HttpEnvironment {
         agents: Arc::new(agent::Agents::new(config)?),
         config: config.clone(),
         log,
-        inbox: None,
+        event_loop: None,
         person: None,
     };
-    match authorizer(outside, store)? {
+    match authorizer(environment, store)? {
         Some(authorizer) => authorizer.revoke(),
         None => Ok(SignedOut::WasNot),
     }
 }
 
-/// Signs in to the server; nothing if the person brings an `Authorization` of their own.
-fn authorizer(outside: Outside, store: Arc<Store>) -> Result<Option<Arc<Authorizer>>> {
-    let config = outside.config.clone();
+/// The authorizer for the server; `None` if the configured headers contain `Authorization`.
+fn authorizer(environment: HttpEnvironment, store: Arc<Store>) -> Result<Option<Arc<Authorizer>>> {
+    let config = environment.config.clone();
     let is_authorization =
         |(name, _): &(String, Secret)| name.eq_ignore_ascii_case("authorization");
     if config.headers.iter().any(is_authorization) {
@@ -342,11 +330,11 @@ fn authorizer(outside: Outside, store: Arc<Store>) -> Result<Option<Arc<Authoriz
         Some(path) => Some(Secret::new(String::from_utf8_lossy(&tls::read_key(path)?))),
         None => None,
     };
-    let authorizer = Authorizer::new(Box::new(outside), &config, store, key.as_ref())?;
+    let authorizer = Authorizer::new(Box::new(environment), &config, store, key.as_ref())?;
     Ok(Some(Arc::new(authorizer)))
 }
 
-/// Makes the pauses of this instance its own.
+/// A seed for the jitter of this instance's pauses.
 fn seed() -> u64 {
     use rand::TryRng;
     rand::rngs::SysRng
@@ -361,8 +349,8 @@ mod tests {
     use crate::config::LogConfig;
     use crate::jsonrpc::Message;
 
-    /// A bridge with this inbox, and what it says to the client.
-    pub(super) fn driver(inbox: &Arc<Inbox>) -> (Box<Driver>, Receiver<Line>) {
+    /// A bridge with this event_loop, and what it says to the client.
+    pub(super) fn driver(event_loop: &Arc<EventLoop>) -> (Box<Driver>, Receiver<Line>) {
         let config = Config::new(url::Url::parse("http://127.0.0.1:1/mcp").unwrap());
         let silent = LogConfig {
             silent: true,
@@ -375,28 +363,27 @@ mod tests {
             authorizer: None,
             cookies: Mutex::default(),
             log: Arc::clone(&log),
-            budget: Budget::new(SERVER_BUDGET),
+            budget: Budget::new(MAX_SERVER_BYTES),
             config: config.clone(),
         };
         let (writer, lines) = channel();
         let driver = Driver {
             bridge: Bridge::new(settings, Instant::now()),
-            lanes: Lanes::new(Arc::new(shared), Arc::clone(inbox)),
+            workers: Workers::new(Arc::new(shared), Arc::clone(event_loop)),
             writer,
             store: Arc::new(Store::for_config(&config, Arc::clone(&log))),
             log,
             authorizer: None,
-            to_sign_in: Arc::clone(inbox),
+            to_sign_in: Arc::clone(event_loop),
             settled: None,
-            owed: Owed::default(),
         };
         (Box::new(driver), lines)
     }
 
     #[test]
-    fn a_panic_of_the_bridge_answers_all_that_is_owed_and_goes_on() {
-        let (inbox, wakes) = Inbox::new();
-        let (driver, lines) = driver(&inbox);
+    fn a_panic_of_the_bridge_answers_open_requests_and_ends_the_process() {
+        let (event_loop, wakes) = EventLoop::new();
+        let (driver, lines) = driver(&event_loop);
         let line = |text: &str| Input::Client(Message::read(text.to_owned()));
         let progress = |news| Input::Progress(ExchangeId(1), vec![news]);
         for input in [
@@ -411,9 +398,11 @@ mod tests {
             }),
             progress(Progress::Ended(End::Complete)),
         ] {
-            inbox.tell(input);
+            event_loop.push(input);
         }
-        let panicked = catch_unwind(AssertUnwindSafe(|| run_until_over(&inbox, driver, &wakes)));
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            run_until_over(&event_loop, driver, &wakes)
+        }));
         assert!(panicked.is_err());
         let mut ids: Vec<String> = lines
             .try_iter()

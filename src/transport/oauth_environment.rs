@@ -1,9 +1,9 @@
-//! The sign-in's world: requests that are not MCP's, the clock, the browser, the person's terminal.
+//! The environment of OAuth: its HTTP requests, the clock, the browser, the user's terminal.
 //!
-//! - An answer is read up to 1 MiB and within 10 s. Redirects are followed only for documents, five at most, without
+//! - A response is read up to 1 MiB and within 10 s. Redirects are followed only for documents, five at most, without
 //!   credentials, and only to addresses that a document may name.
 //! - Configured headers, cookies and tokens of the MCP server are never sent.
-//! - An address must not be more private than the MCP server (`reach.rs`), unless the person named it.
+//! - The SSRF guard (`net/ssrf`) checks all addresses except those that the user configured.
 //!
 //! Spec: RFC 9110 15.4; RFC 9728 7.7.
 
@@ -25,32 +25,32 @@ use crate::oauth::browser::{self, Opened};
 use crate::oauth::environment::{Content, Environment, Fetch, Fetched, Unanswered};
 use crate::secret::Secret;
 use crate::store::UnixMillis;
-use crate::transport::event_loop::Inbox;
+use crate::transport::event_loop::EventLoop;
 use crate::transport::http::error;
 use crate::transport::http::exchange::{header_text, retry_after};
 use crate::transport::net::agent::Agents;
-use crate::transport::net::ssrf::Zone;
+use crate::transport::net::ssrf::Network;
 use crate::url::{from_network, shown};
 
-/// The real world.
-pub(crate) struct Outside {
+/// The real environment; tests have a scripted one.
+pub(crate) struct HttpEnvironment {
     pub(crate) agents: Arc<Agents>,
     pub(crate) config: Config,
     pub(crate) log: Arc<Log>,
-    /// Is told the address a person must open.
-    pub(crate) inbox: Option<Arc<Inbox>>,
-    /// The person at the terminal, if there is one.
+    /// Receives the address that the user must open.
+    pub(crate) event_loop: Option<Arc<EventLoop>>,
+    /// The user at the terminal, if there is one.
     pub(crate) person: Option<Person>,
 }
 
-/// A person who runs a sign-in by hand, at a terminal.
+/// The user who runs a sign-in by hand, at a terminal.
 pub struct Person {
     news: Sender<News>,
     /// Lines of stdin, read once an address has been asked for.
     pasted: Mutex<Option<Receiver<String>>>,
 }
 
-/// What a person is told, in the order it happens.
+/// Progress for the user, in order.
 #[derive(Debug)]
 pub enum News {
     /// A step of the sign-in was done.
@@ -71,7 +71,7 @@ pub struct Found {
 }
 
 impl Person {
-    /// A person who is told each step.
+    /// A user who receives the progress.
     pub fn new(news: Sender<News>) -> Person {
         Person {
             news,
@@ -80,19 +80,19 @@ impl Person {
     }
 }
 
-/// The longest line of a person.
-const LINE_LIMIT: u64 = 64 * 1024;
+/// The longest line of input, in bytes.
+const MAX_LINE: u64 = 64 * 1024;
 
-/// The longest answer.
-const BODY_LIMIT: u64 = 1024 * 1024;
+/// The longest body of a response, in bytes.
+const MAX_BODY: u64 = 1024 * 1024;
 /// For the whole of a request.
-const TIME_LIMIT: Duration = Duration::from_secs(10);
-const HOPS: usize = 5;
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+const MAX_REDIRECTS: usize = 5;
 
-impl Environment for Outside {
+impl Environment for HttpEnvironment {
     fn fetch(&self, fetch: &Fetch) -> std::result::Result<Fetched, Unanswered> {
         let mut url = fetch.url.clone();
-        for _ in 0..=HOPS {
+        for _ in 0..=MAX_REDIRECTS {
             let response = self.send(fetch, &url)?;
             let status = response.status().as_u16();
             let method = match fetch.body {
@@ -110,7 +110,7 @@ impl Environment for Outside {
         }
         Err(Error::new(
             Kind::SignIn,
-            format!("{} redirects without end", shown(&fetch.url)),
+            format!("{} redirects more than five times", shown(&fetch.url)),
         )
         .into())
     }
@@ -129,7 +129,7 @@ impl Environment for Outside {
     fn random(&self, buffer: &mut [u8]) -> Result<()> {
         use rand::TryRng;
         rand::rngs::SysRng.try_fill_bytes(buffer).map_err(|e| {
-            let what = format!("the operating system gives no random bytes: {e}");
+            let what = format!("the operating system returned no random bytes: {e}");
             Error::new(Kind::SignIn, what)
         })
     }
@@ -141,7 +141,7 @@ impl Environment for Outside {
     fn say(&self, level: Level, text: &str) {
         match &self.person {
             Some(person) if level > Level::Debug => {
-                // Whoever wanted to know may have given up.
+                // The receiver may be gone.
                 person.news.send(News::Said(level, text.to_owned())).ok();
             }
             _ => self.log.say(level, text),
@@ -150,14 +150,14 @@ impl Environment for Outside {
 
     fn show_url(&self, url: &Url, text: &str) {
         self.say(Level::Info, text);
-        if let Some(inbox) = &self.inbox {
-            inbox.tell_main(Input::SignInUrl(url.to_string()));
+        if let Some(event_loop) = &self.event_loop {
+            event_loop.push_to_main(Input::SignInUrl(url.to_string()));
         }
     }
 
     fn signed_in(&self) {
-        if let Some(inbox) = &self.inbox {
-            inbox.tell_main(Input::SignedIn(Ok(())));
+        if let Some(event_loop) = &self.event_loop {
+            event_loop.push_to_main(Input::SignedIn(Ok(())));
         }
     }
 
@@ -188,7 +188,7 @@ fn read_stdin() -> Receiver<String> {
         let mut input = BufReader::new(std::io::stdin());
         loop {
             let mut line = String::new();
-            match input.by_ref().take(LINE_LIMIT).read_line(&mut line) {
+            match input.by_ref().take(MAX_LINE).read_line(&mut line) {
                 Ok(1..) if sender.send(line).is_ok() => {}
                 Ok(_) | Err(_) => return,
             }
@@ -197,12 +197,12 @@ fn read_stdin() -> Receiver<String> {
     let started = std::thread::Builder::new()
         .name("terminal".to_owned())
         .spawn(read);
-    // Without the thread there is the browser still.
+    // Without the thread, only the browser can complete the sign-in.
     drop(started);
     lines
 }
 
-impl Outside {
+impl HttpEnvironment {
     fn next_hop(&self, url: &Url, location: &str) -> Result<Url> {
         let refused = |why: String| {
             let what = format!(
@@ -215,35 +215,28 @@ impl Outside {
         from_network(next.as_str(), self.config.allow_http).map_err(refused)
     }
 
-    /// Sends one request; once more with the additional roots, if the built-in ones did not know the certificate.
+    /// Sends one request.
     fn send(&self, fetch: &Fetch, url: &Url) -> std::result::Result<Response<Body>, Unanswered> {
-        let zone = (!fetch.trusted).then(|| self.zone_of_server());
-        let out_of_reach = || {
+        let network = (!fetch.trusted).then(|| self.network_of_server());
+        let blocked = || {
             let what = format!(
                 "{} is not asked: its address is in a network where the MCP server is not",
                 shown(url)
             );
             Error::new(Kind::SignIn, what)
         };
-        // Behind a proxy no name is resolved here: what can be seen is the address itself.
-        if let (Some(from), Some(to)) = (zone, zone_of_literal(url))
-            && !from.may_lead_to(to)
+        // Behind a proxy no name is resolved here; only literal addresses can be checked.
+        if let (Some(from), Some(to)) = (network, network_of_literal(url))
+            && !from.may_refer_to(to)
         {
-            return Err(out_of_reach().into());
+            return Err(blocked().into());
         }
-        let sent = match send_once(&self.agents.reaching(url, zone)?, fetch, url)? {
-            Err(error)
-                if error::is_unknown_issuer(&error) && self.agents.use_additional_roots() =>
-            {
-                send_once(&self.agents.reaching(url, zone)?, fetch, url)?
+        let send = || send_once(&self.agents.agent_for_document(url, network)?, fetch, url);
+        self.agents.with_known_roots(send)?.map_err(|error| {
+            if error::is_blocked(&error) {
+                return blocked().into();
             }
-            sent => sent,
-        };
-        sent.map_err(|error| {
-            if error::is_out_of_reach(&error) {
-                return out_of_reach().into();
-            }
-            let (error, stage) = error::of_request(&error, url, &self.config.http);
+            let (error, stage) = error::from_request(&error, url, &self.config.http);
             Unanswered {
                 error,
                 may_have_arrived: stage != Stage::NotSent,
@@ -251,27 +244,27 @@ impl Outside {
         })
     }
 
-    /// The least private zone the server is or was in. Its name is asked for each time, because names move.
-    fn zone_of_server(&self) -> Zone {
+    /// The least private network that the server is or was in. Its name is resolved each time, because addresses change.
+    fn network_of_server(&self) -> Network {
         let server = &self.config.server;
         if crate::url::is_loopback(server) {
-            return Zone::Loopback;
+            return Network::Loopback;
         }
         let host = server.host_str().unwrap_or_default();
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let port = server.port_or_known_default().unwrap_or(443);
-        // A name that only a proxy can resolve is not in a network of ours.
+        // A name that only a proxy can resolve counts as public.
         let addresses = (host, port).to_socket_addrs().into_iter().flatten();
         self.agents
-            .zone_of_server(addresses.map(|address| Zone::of(address.ip())))
+            .network_of_server(addresses.map(|address| Network::of(address.ip())))
     }
 }
 
-fn zone_of_literal(url: &Url) -> Option<Zone> {
+fn network_of_literal(url: &Url) -> Option<Network> {
     match url.host()? {
-        url::Host::Ipv4(address) => Some(Zone::of(address.into())),
-        url::Host::Ipv6(address) => Some(Zone::of(address.into())),
-        url::Host::Domain(_) if crate::url::is_loopback(url) => Some(Zone::Loopback),
+        url::Host::Ipv4(address) => Some(Network::of(address.into())),
+        url::Host::Ipv6(address) => Some(Network::of(address.into())),
+        url::Host::Domain(_) if crate::url::is_loopback(url) => Some(Network::Loopback),
         url::Host::Domain(_) => None,
     }
 }
@@ -319,7 +312,7 @@ fn run<B: ureq::AsSendBody>(
 ) -> std::result::Result<Response<Body>, ureq::Error> {
     let request = agent
         .configure_request(request)
-        .timeout_global(Some(TIME_LIMIT))
+        .timeout_global(Some(REQUEST_TIMEOUT))
         .build();
     agent.run(request)
 }
@@ -330,10 +323,10 @@ fn read(url: &Url, response: Response<Body>) -> Result<Fetched> {
     let mut body = Vec::new();
     let reader = response.into_body().into_reader();
     reader
-        .take(BODY_LIMIT + 1)
+        .take(MAX_BODY + 1)
         .read_to_end(&mut body)
-        .map_err(|e| error::of_body(&e, url))?;
-    if body.len() as u64 > BODY_LIMIT {
+        .map_err(|e| error::from_body(&e, url))?;
+    if body.len() as u64 > MAX_BODY {
         let what = format!("{} answered with more than 1 MiB", shown(url));
         return Err(Error::new(Kind::SignIn, what));
     }
@@ -350,7 +343,7 @@ mod tests {
     use crate::config::LogConfig;
 
     #[test]
-    fn a_server_that_was_public_when_it_answered_leads_nowhere_inside_after_its_name_has_moved() {
+    fn a_server_that_was_public_may_not_refer_to_private_networks_after_its_address_changed() {
         // Where its name points now.
         let server = Url::parse("https://10.0.0.1/mcp").unwrap();
         let config = Config::new(server);
@@ -358,17 +351,19 @@ mod tests {
             silent: true,
             ..LogConfig::default()
         };
-        let outside = Outside {
+        let environment = HttpEnvironment {
             agents: Arc::new(Agents::new(&config).unwrap()),
             log: Arc::new(Log::open(silent).unwrap()),
             config,
-            inbox: None,
+            event_loop: None,
             person: None,
         };
-        assert_eq!(outside.zone_of_server(), Zone::Private);
-        outside.agents.zone_of_server([Zone::Public].into_iter());
+        assert_eq!(environment.network_of_server(), Network::Private);
+        environment
+            .agents
+            .network_of_server([Network::Public].into_iter());
         let inside = Fetch::document(Url::parse("https://10.0.0.2/metadata").unwrap());
-        let refused = outside.fetch(&inside).unwrap_err().error;
+        let refused = environment.fetch(&inside).unwrap_err().error;
         assert!(refused.what().contains("is not asked"), "{refused}");
     }
 }

@@ -1,8 +1,8 @@
-//! The stdin reader and the stdout writer: the two threads that own the client's side.
+//! The threads that read stdin and write stdout.
 //!
 //! - One line is one message. LF, CRLF, a byte order mark, blank lines and a last line without an end are accepted.
 //! - A line beyond the limit is answered with an error and skipped; its id is found if it stands near the start.
-//! - Only whole JSON-RPC lines are written, one after the other, by one thread. A closed stdout is reported once.
+//! - One thread writes all lines, each of them whole. A closed stdout is reported once.
 //!
 //! Spec: MCP 2025-11-25 basic/transports (stdio).
 
@@ -18,13 +18,13 @@ use crate::transport::backpressure::Budget;
 pub(crate) enum Line {
     /// A message of the server.
     Message(Message),
-    /// An answer made here.
+    /// A response made here.
     Answer(String),
-    /// Everything before is written: tell so.
+    /// Reports that all lines before are written.
     Flush(Sender<()>),
 }
 
-/// Reads lines until the input ends, and tells of that, too; or until nobody wants to be told any more.
+/// Reads lines until the input ends, which is an event as well, or until `tell` returns false.
 pub(crate) fn read_lines(
     mut input: impl BufRead,
     limit: usize,
@@ -32,7 +32,7 @@ pub(crate) fn read_lines(
     tell: impl Fn(Input) -> bool,
 ) {
     let mut first = true;
-    // An input that cannot be read any more has ended.
+    // A read error is treated as the end of the input.
     while let Ok(Some(line)) = read_line(&mut input, limit) {
         let parsed = match line {
             ReadLine::Whole(bytes) => {
@@ -59,7 +59,7 @@ pub(crate) fn read_lines(
     tell(Input::ClientClosed);
 }
 
-/// Writes lines as they come, flushing whenever none is waiting, until there are no more.
+/// Writes lines until the channel is closed; flushes when no line is waiting.
 ///
 /// # Errors
 /// If the output is closed.
@@ -101,7 +101,7 @@ enum ReadLine {
     TooLong(Vec<u8>),
 }
 
-/// Reads to the next line end; what goes beyond the limit is read and dropped.
+/// Reads one line; bytes beyond the limit are dropped.
 fn read_line(input: &mut impl BufRead, limit: usize) -> std::io::Result<Option<ReadLine>> {
     let mut line = Vec::new();
     let mut too_long = false;
@@ -125,7 +125,7 @@ fn read_line(input: &mut impl BufRead, limit: usize) -> std::io::Result<Option<R
         input.consume(used);
         if line.len() > limit {
             too_long = true;
-            line.truncate(START);
+            line.truncate(MAX_ID_SEARCH);
             line.shrink_to_fit();
         }
         if end.is_some() {
@@ -140,7 +140,7 @@ fn read_line(input: &mut impl BufRead, limit: usize) -> std::io::Result<Option<R
 }
 
 /// How much of a skipped line is searched for its id.
-const START: usize = 64 * 1024;
+const MAX_ID_SEARCH: usize = 64 * 1024;
 
 fn parse_line(bytes: Vec<u8>) -> Result<Parsed, Malformed> {
     match String::from_utf8(bytes) {
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_utf_8_are_refused() {
+    fn invalid_utf_8_is_refused() {
         assert_eq!(
             lines(b"{\"method\":\"\xff\"}\n", 100, 16),
             [Err((None, -32700))]

@@ -89,19 +89,19 @@ fn an_answer_that_is_no_message_is_one_error() {
             200,
             "content-type: text/html\r\n",
             "<html>",
-            "answered with something that is no JSON-RPC message (text/html",
+            "answered with something that is not a JSON-RPC message (text/html",
         ),
         (
             200,
             "content-type: application/json\r\n",
             "{\"id\":1,",
-            "no JSON-RPC message",
+            "not a JSON-RPC message",
         ),
         (
             200,
             "content-type: application/json\r\n",
             "{\"id\":1,\"result\":1}{\"id\":1,\"result\":2}",
-            "no JSON-RPC message",
+            "not a JSON-RPC message",
         ),
         (202, "", "", "without ever answering it"),
         (204, "", "", "without ever answering it"),
@@ -160,7 +160,8 @@ fn an_answer_that_breaks_off_is_one_error() {
         assert!(!message(&spoiled(truncated(text))).is_empty(), "{text}");
     }
     assert!(
-        message(&spoiled(truncated("SSH-2.0-OpenSSH\r\n\r\n"))).contains("no HTTP/1.1 response")
+        message(&spoiled(truncated("SSH-2.0-OpenSSH\r\n\r\n")))
+            .contains("not an HTTP/1.1 response")
     );
 }
 

@@ -118,7 +118,7 @@ const TABLE: &[Promise] = &[
         &[
             "a_call_that_may_have_been_made_is_not_made_again",
             "a_tool_call_is_repeated_only_when_the_server_says_it_did_nothing",
-            "what_may_have_arrived_may_not",
+            "a_request_that_may_have_arrived_may_not",
             "a_reset_a_close_or_a_stall_at_any_point_of_an_answer_is_one_error",
             "a_connection_that_the_server_has_closed_after_an_answer_is_not_used_again",
         ],
@@ -155,7 +155,7 @@ const TABLE: &[Promise] = &[
             "a_byte_order_mark_is_skipped_once",
             "comments_unknown_fields_and_an_unfinished_event_are_dropped",
             "ids_with_nul_and_retries_that_are_no_number_are_ignored",
-            "bytes_that_are_no_utf_8_are_replaced_and_characters_survive_any_split",
+            "invalid_utf_8_is_replaced_and_characters_survive_any_split",
             "an_event_stream_is_read_whatever_its_chunk_borders",
         ],
     ),
@@ -243,8 +243,8 @@ const TABLE: &[Promise] = &[
         "C3",
         "a panic becomes answers",
         &[
-            "a_panic_in_a_lane_becomes_the_end_of_its_exchange",
-            "a_panic_of_the_bridge_answers_all_that_is_owed_and_goes_on",
+            "a_panic_in_a_worker_ends_its_exchange",
+            "a_panic_of_the_bridge_answers_open_requests_and_ends_the_process",
             "a_reader_or_writer_that_panics_ends_the_bridge",
             "files_are_short_begin_with_what_they_are_and_do_not_panic",
         ],
@@ -423,10 +423,10 @@ const TABLE: &[Promise] = &[
         &[
             "addresses_that_only_the_inside_can_reach_are_not_asked",
             "a_redirect_of_metadata_into_the_network_is_not_followed",
-            "nobody_leads_us_to_a_more_private_place_than_their_own",
+            "no_server_may_refer_to_a_more_private_network_than_its_own",
             "the_address_that_was_checked_is_the_one_that_is_used",
             "where_the_server_was_found_counts_although_its_name_has_moved_since",
-            "a_server_that_was_public_when_it_answered_leads_nowhere_inside_after_its_name_has_moved",
+            "a_server_that_was_public_may_not_refer_to_private_networks_after_its_address_changed",
         ],
     ),
     promise(

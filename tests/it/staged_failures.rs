@@ -85,7 +85,7 @@ fn free_port() -> u16 {
 fn wrong_url() {
     Stage::new(&["https://no.invalid/mcp"]).says(
         "name",
-        "cannot reach https://no.invalid/mcp: the name \"no.invalid\" was not found (check the spelling of the address; where only a proxy knows the way, set HTTPS_PROXY=http://host:port)",
+        "cannot reach https://no.invalid/mcp: the name \"no.invalid\" was not found (check the spelling of the address; where only a proxy resolves it, set HTTPS_PROXY=http://host:port)",
     );
 }
 
@@ -190,7 +190,7 @@ fn proxy_needed_where_it_alone_knows_the_name() {
     let args = ["https://elsewhere.test/mcp", "--ca-cert", &ca];
     Stage::new(&args).says(
         "name",
-        "cannot reach https://elsewhere.test/mcp: the name \"elsewhere.test\" was not found (check the spelling of the address; where only a proxy knows the way, set HTTPS_PROXY=http://host:port)",
+        "cannot reach https://elsewhere.test/mcp: the name \"elsewhere.test\" was not found (check the spelling of the address; where only a proxy resolves it, set HTTPS_PROXY=http://host:port)",
     );
     works_through(&proxy, "HTTPS_PROXY", &args, "elsewhere.test:443");
 }

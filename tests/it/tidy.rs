@@ -27,7 +27,6 @@ const IO: &[&str] = &[
     "transport/mod.rs",
     "transport/stdio.rs",
     "transport/oauth_environment.rs",
-    "transport/threads.rs",
     "transport/event_loop.rs",
     "transport/http/worker.rs",
     "transport/net/resolver.rs",

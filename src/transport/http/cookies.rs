@@ -30,13 +30,13 @@ struct Cookie {
 }
 
 /// RFC 6265 6.1 asks for at least these.
-const MOST_COOKIES: usize = 50;
-const LONGEST: usize = 4096;
-/// Together; servers that set more refuse what they would be sent.
-const LONGEST_HEADER: usize = 8192;
+const MAX_COOKIES: usize = 50;
+const MAX_COOKIE: usize = 4096;
+/// All cookies of a request: servers refuse longer headers.
+const MAX_HEADER: usize = 8192;
 
 impl Jar {
-    /// Takes a `Set-Cookie` of an answer from this address; `now` in seconds since 1970.
+    /// Stores the `Set-Cookie` of a response from this address; `now` in seconds since 1970.
     pub(crate) fn store(&mut self, from: &Url, set_cookie: &str, now: u64) {
         let mut parts = set_cookie.split(';');
         let Some((name, value)) = parts.next().and_then(|pair| pair.split_once('=')) else {
@@ -47,7 +47,7 @@ impl Jar {
             text.bytes()
                 .all(|byte| byte == b' ' || byte.is_ascii_graphic())
         };
-        if name.is_empty() || set_cookie.len() > LONGEST || !is_text(name) || !is_text(value) {
+        if name.is_empty() || set_cookie.len() > MAX_COOKIE || !is_text(name) || !is_text(value) {
             return;
         }
         let mut cookie = Cookie {
@@ -80,7 +80,7 @@ impl Jar {
         if cookie.expires.is_none_or(|at| at > now) {
             self.cookies.push(cookie);
         }
-        if self.cookies.len() > MOST_COOKIES {
+        if self.cookies.len() > MAX_COOKIES {
             self.cookies.remove(0);
         }
     }
@@ -104,7 +104,7 @@ impl Jar {
         let mut header = String::new();
         for cookie in fitting {
             let pair = format!("{}={}", cookie.name, cookie.value.expose());
-            if header.len() + pair.len() <= LONGEST_HEADER {
+            if header.len() + pair.len() <= MAX_HEADER {
                 header = match header.is_empty() {
                     true => pair,
                     false => format!("{header}; {pair}"),
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_value_replaces_the_old_one_and_rubbish_is_ignored() {
+    fn a_new_value_replaces_the_old_one_and_invalid_cookies_are_ignored() {
         assert_eq!(
             sent(
                 &["a=1", "a=2", "nothing", "=3", "c=\u{1}"],
@@ -213,6 +213,6 @@ mod tests {
     fn the_jar_does_not_grow_without_bound() {
         let mut jar = Jar::default();
         (0..1000).for_each(|n| jar.store(&url("https://a.test/"), &format!("c{n}=1"), 0));
-        assert_eq!(jar.cookies.len(), MOST_COOKIES);
+        assert_eq!(jar.cookies.len(), MAX_COOKIES);
     }
 }

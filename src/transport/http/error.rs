@@ -1,7 +1,7 @@
-//! What ureq's errors mean: one sentence, and whether trying again is safe.
+//! Turns ureq's errors into a sentence, and says whether the request can safely be sent again.
 //!
-//! - What failed before the request could leave is known by its type (`connect::NotConnected`).
-//! - Afterwards, an end before the first byte of an answer leaves open whether the server acted.
+//! - If the connection could not be made (`NotConnected`), the request was not sent.
+//! - If the connection ended before the first byte of the response, the server may have acted on the request.
 //! - Why TLS failed is said in words of our own for each error of rustls.
 //!
 //! Spec: RFC 9110 9.2.2.
@@ -19,17 +19,17 @@ use crate::error::{Error, Kind, plain};
 use crate::log::clean;
 use crate::transport::net::connector::NotConnected;
 use crate::transport::net::proxy;
-use crate::transport::net::resolver::OutOfReach;
+use crate::transport::net::resolver::Blocked;
 use crate::url::{is_loopback, shown};
 
-/// A request that got no response headers.
-pub(crate) fn of_request(error: &UreqError, url: &Url, http: &Http) -> (Error, Stage) {
+/// The error of a request that got no response headers.
+pub(crate) fn from_request(error: &UreqError, url: &Url, http: &Http) -> (Error, Stage) {
     if let Some(inner) = not_connected(error) {
-        return of_connecting(inner, url, http);
+        return from_connecting(inner, url, http);
     }
     // With TLS 1.3 a server refuses a client certificate only after the handshake.
     if let Some(error) = rustls_error(error) {
-        return (of_tls(error, url), Stage::Hopeless);
+        return (from_tls(error, url), Stage::Hopeless);
     }
     let server = shown(url);
     match error {
@@ -41,7 +41,7 @@ pub(crate) fn of_request(error: &UreqError, url: &Url, http: &Http) -> (Error, S
             Stage::Unanswered,
         ),
         UreqError::Timeout(_) => (
-            Error::new(Kind::Timeout, format!("no answer from {server} in time")),
+            Error::new(Kind::Timeout, format!("no response from {server} in time")),
             Stage::Unanswered,
         ),
         UreqError::LargeResponseHeader(..) => (
@@ -53,7 +53,7 @@ pub(crate) fn of_request(error: &UreqError, url: &Url, http: &Http) -> (Error, S
         ),
         UreqError::Protocol(e) => {
             let what = format!(
-                "{server} answered with something that is no HTTP/1.1 response ({})",
+                "{server} sent something that is not an HTTP/1.1 response ({})",
                 clean(&e.to_string(), 200)
             );
             (Error::new(Kind::PeerMisbehaved, what), Stage::Answering)
@@ -68,7 +68,7 @@ pub(crate) fn of_request(error: &UreqError, url: &Url, http: &Http) -> (Error, S
     }
 }
 
-/// Whether the server's certificate is signed by nobody we know: other roots may know.
+/// Whether the issuer of the server's certificate is not among the roots in use.
 pub(crate) fn is_unknown_issuer(error: &UreqError) -> bool {
     let Some(NotConnected::Connection(inner)) = not_connected(error) else {
         return false;
@@ -77,13 +77,13 @@ pub(crate) fn is_unknown_issuer(error: &UreqError) -> bool {
     rustls_error(inner) == Some(&unknown)
 }
 
-/// Whether the address is where a document must not lead us.
-pub(crate) fn is_out_of_reach(error: &UreqError) -> bool {
-    matches!(error, UreqError::Other(other) if other.downcast_ref::<OutOfReach>().is_some())
+/// Whether the SSRF guard refused all addresses.
+pub(crate) fn is_blocked(error: &UreqError) -> bool {
+    matches!(error, UreqError::Other(other) if other.downcast_ref::<Blocked>().is_some())
 }
 
-/// A body that broke off.
-pub(crate) fn of_body(error: &io::Error, url: &Url) -> Error {
+/// The error of a body that broke off.
+pub(crate) fn from_body(error: &io::Error, url: &Url) -> Error {
     let server = shown(url);
     match error
         .get_ref()
@@ -91,17 +91,17 @@ pub(crate) fn of_body(error: &io::Error, url: &Url) -> Error {
     {
         Some(UreqError::Decompress(..)) => Error::new(
             Kind::PeerMisbehaved,
-            format!("the answer of {server} is not compressed as it says"),
+            format!("the response of {server} does not have the announced compression"),
         ),
         Some(UreqError::Protocol(e)) => Error::new(
             Kind::PeerMisbehaved,
             format!(
-                "the answer of {server} is malformed ({})",
+                "the response of {server} is malformed ({})",
                 clean(&e.to_string(), 200)
             ),
         ),
         _ => network(format!(
-            "the answer of {server} broke off ({})",
+            "the response of {server} broke off ({})",
             plain(error)
         )),
     }
@@ -117,9 +117,9 @@ fn not_connected(error: &UreqError) -> Option<&NotConnected> {
     Some(not_connected(inner).unwrap_or(outer))
 }
 
-pub(crate) fn of_connecting(error: &NotConnected, url: &Url, http: &Http) -> (Error, Stage) {
+pub(crate) fn from_connecting(error: &NotConnected, url: &Url, http: &Http) -> (Error, Stage) {
     let server = shown(url);
-    // A proxy that cannot be used has been refused before.
+    // Unusable proxies were refused at start.
     let through = proxy::proxy_for(url, &http.proxy).ok().flatten();
     let way = through.as_ref().map_or_else(String::new, |proxy| {
         format!(" through the proxy {}:{}", proxy.host(), proxy.port())
@@ -127,7 +127,7 @@ pub(crate) fn of_connecting(error: &NotConnected, url: &Url, http: &Http) -> (Er
     let variable = proxy::variable_for(url);
     let hint = match through {
         Some(_) => PROXY.to_owned(),
-        // What to do where packets get no answer.
+        // For networks that drop packets.
         None => format!(
             "check the network; where a proxy is needed, set {variable}=http://host:port; if it is only slow, raise --connect-timeout"
         ),
@@ -149,14 +149,14 @@ pub(crate) fn of_connecting(error: &NotConnected, url: &Url, http: &Http) -> (Er
                 "cannot reach {server}: the name \"{host}\" was not found"
             ));
             let hint = format!(
-                "check the spelling of the address; where only a proxy knows the way, set {variable}=http://host:port"
+                "check the spelling of the address; where only a proxy resolves it, set {variable}=http://host:port"
             );
             return (error.with_hint(hint), Stage::NotSent);
         }
         NotConnected::Connection(error) => error,
     };
     if let Some(error) = rustls_error(error) {
-        return (of_tls(error, url), Stage::Hopeless);
+        return (from_tls(error, url), Stage::Hopeless);
     }
     match error {
         UreqError::Timeout(_) => {
@@ -205,10 +205,10 @@ fn rustls_error(error: &UreqError) -> Option<&rustls::Error> {
 }
 
 /// Says in words why TLS failed, and what to do.
-fn of_tls(error: &rustls::Error, url: &Url) -> Error {
+fn from_tls(error: &rustls::Error, url: &Url) -> Error {
     use rustls::{AlertDescription as Alert, Error as Tls, InvalidMessage};
     let (what, hint) = match error {
-        Tls::InvalidCertificate(error) => return of_certificate(error, url),
+        Tls::InvalidCertificate(error) => return from_certificate(error, url),
         Tls::AlertReceived(Alert::CertificateRequired) => (
             "the server requires a client certificate",
             "name one with --client-cert FILE and --client-key FILE",
@@ -254,7 +254,7 @@ fn of_tls(error: &rustls::Error, url: &Url) -> Error {
     tls(url, what).with_hint(hint)
 }
 
-fn of_certificate(error: &CertificateError, url: &Url) -> Error {
+fn from_certificate(error: &CertificateError, url: &Url) -> Error {
     use CertificateError as Bad;
     let (what, hint) = match error {
         Bad::UnknownIssuer => (
@@ -308,7 +308,7 @@ fn tls(url: &Url, what: impl fmt::Display) -> Error {
     Error::new(Kind::Tls, format!("{origin}: {what}"))
 }
 
-/// What to do about a proxy that does not help.
+/// The hint for a proxy that does not work.
 const PROXY: &str = "see HTTPS_PROXY and NO_PROXY; --no-proxy goes without";
 
 fn network(what: String) -> Error {
@@ -322,7 +322,7 @@ mod tests {
 
     fn of(error: UreqError) -> (String, Stage) {
         let url = Url::parse("https://a.test/mcp?key=secret").unwrap();
-        let (error, stage) = of_request(&error, &url, &Http::default());
+        let (error, stage) = from_request(&error, &url, &Http::default());
         (error.what().to_owned(), stage)
     }
 
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn what_never_left_may_be_tried_again() {
+    fn a_request_that_was_not_sent_may_be_tried_again() {
         let refused = || UreqError::Io(io::ErrorKind::ConnectionRefused.into());
         assert_eq!(
             of(connecting(refused())),
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_have_arrived_may_not() {
+    fn a_request_that_may_have_arrived_may_not() {
         assert_eq!(
             of(UreqError::Io(io::ErrorKind::UnexpectedEof.into())).1,
             Stage::Unanswered

@@ -1,10 +1,10 @@
-//! Runs one HTTP exchange on an agent and turns what comes back into news for the bridge.
+//! Runs one HTTP exchange on an agent and turns the response into events for the bridge.
 //!
 //! - Redirects are followed by hand (`redirect`); credentials and configured headers never leave the origin.
-//! - What the response says is read in `answer`.
+//! - The response is read in `response`.
 //!
 //! Spec: MCP 2025-11-25 basic/transports (Streamable HTTP); RFC 9110 15; WHATWG HTML 9.2.
-//! Not done here: no time limits beyond connecting; the bridge sets them and cuts the lane.
+//! Not done here: time limits after connecting; the bridge sets them and cancels the exchange.
 
 use std::cell::Cell;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +14,7 @@ use ureq::http::{HeaderMap, HeaderValue, Request, Response, header};
 use ureq::{Agent, Body};
 use url::Url;
 
-use crate::bridge::{Action, End, Exchange, ExchangeId, Input, Progress, Refusal, Stage};
+use crate::bridge::{Action, Exchange, ExchangeId, Input, Progress, Refusal, Stage};
 use crate::config::Config;
 use crate::error::{Error, Kind};
 use crate::log::{Level, Log};
@@ -23,44 +23,44 @@ use crate::oauth::error::Failure;
 use crate::oauth::{Authorizer, Recovered};
 use crate::secret::Secret;
 use crate::transport::backpressure::Budget;
-use crate::transport::event_loop::Inbox;
+use crate::transport::event_loop::EventLoop;
 use crate::transport::http::cookies::Jar;
 use crate::transport::http::error;
 use crate::transport::http::redirect;
 use crate::transport::http::request;
 use crate::transport::http::response;
 use crate::transport::http::worker::{AgentSlot, Slot};
-use crate::transport::net::agent::{Agents, LONGEST_HEADER};
+use crate::transport::net::agent::{Agents, MAX_HEADER};
 use crate::url::shown;
 
-/// What all lanes share.
+/// Shared by all workers.
 pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) agents: Arc<Agents>,
-    /// None if the configured headers hold an `Authorization`.
+    /// `None` if the configured headers contain `Authorization`.
     pub(crate) authorizer: Option<Arc<Authorizer>>,
     pub(crate) cookies: Mutex<Jar>,
     pub(crate) log: Arc<Log>,
     pub(crate) budget: Arc<Budget>,
 }
 
-/// Sends the news of one exchange to the inbox.
+/// Sends the events of one exchange to the event loop.
 pub(crate) struct Reporter {
     id: ExchangeId,
-    inbox: Arc<Inbox>,
+    event_loop: Arc<EventLoop>,
     held: Cell<Vec<Progress>>,
 }
 
 impl Reporter {
-    pub(crate) fn new(id: ExchangeId, inbox: Arc<Inbox>) -> Reporter {
+    pub(crate) fn new(id: ExchangeId, event_loop: Arc<EventLoop>) -> Reporter {
         Reporter {
             id,
-            inbox,
+            event_loop,
             held: Cell::default(),
         }
     }
 
-    /// Reports it together with the next news, which is about to come: one thread switch for both.
+    /// Reports this together with the next event, which follows at once: one thread switch for both.
     pub(crate) fn hold(&self, progress: Progress) {
         let mut held = self.held.take();
         held.push(progress);
@@ -70,28 +70,16 @@ impl Reporter {
     pub(crate) fn report(&self, progress: Progress) {
         let mut news = self.held.take();
         news.push(progress);
-        self.inbox.tell(Input::Progress(self.id, news));
+        self.event_loop.push(Input::Progress(self.id, news));
     }
 }
 
-/// Runs the exchange; returns its last news.
-pub(crate) fn run(
-    shared: &Arc<Shared>,
-    slot: &AgentSlot,
-    exchange: &Exchange,
-    reporter: &Reporter,
-) -> Progress {
-    match attempt(shared, slot, exchange, reporter) {
-        Ok(last) => last,
-        Err((error, stage)) => Progress::Ended(End::Broken(error, stage)),
-    }
-}
-
-/// What came of it, or why it broke and how far it had come.
+/// A result, or an error and how far the request had got.
 pub(crate) type Attempt<T> = Result<T, (Error, Stage)>;
 
-/// Runs it with the tokens there are; again with others, if the server refuses them and others can be had without a person.
-fn attempt(
+/// Runs the exchange with the current token, and again with a new one if the server refuses it and a new one can be had without
+/// the user. Returns the last event.
+pub(crate) fn run(
     shared: &Arc<Shared>,
     slot: &AgentSlot,
     exchange: &Exchange,
@@ -103,7 +91,7 @@ fn attempt(
     let mut tries = 0;
     loop {
         let bearer = match exchange.action {
-            // The process may be gone before a refresh has ended: the token that came with it would be lost.
+            // No refresh: the process may end before the new token is stored.
             Action::EndSession => authorizer.present_bearer(),
             Action::Post { .. } | Action::Listen { .. } => authorizer.bearer(),
         };
@@ -113,24 +101,24 @@ fn attempt(
         };
         tries += 1;
         match authorizer.recover(bearer.as_ref(), &challenge) {
-            Ok(Recovered::Again) if tries < MOST_TRIES => {}
+            Ok(Recovered::Again) if tries < MAX_ATTEMPTS => {}
             Ok(Recovered::Again | Recovered::NeedsSignIn) => {
                 return Ok(Progress::Refused(Refusal {
                     needs_sign_in: Some(Box::new(challenge)),
                     ..refusal.clone()
                 }));
             }
-            // Nothing has happened at the server: once the tokens can be renewed, it may be sent again.
+            // The server did not act on the request, so it can be sent again once the tokens are refreshed.
             Err(Failure::Passing(error)) => return Err((error, Stage::NotSent)),
             Err(failure) => return Err((failure.into_error(), Stage::Hopeless)),
         }
     }
 }
 
-/// How often new tokens are tried before a person is asked.
-const MOST_TRIES: u32 = 3;
+/// How many tokens are tried before the user has to sign in.
+const MAX_ATTEMPTS: u32 = 3;
 
-/// Runs it; its last news, and the challenge if it was refused for want of a token.
+/// Runs the exchange once; returns its last event, and the challenge if the server requires another token.
 fn try_once(
     shared: &Arc<Shared>,
     slot: &AgentSlot,
@@ -175,7 +163,7 @@ fn try_once(
     }
 }
 
-/// The challenge of a 401, or of a 403 that asks for more scope. A session that ends is worth no sign-in.
+/// The challenge of a 401, or of a 403 that asks for more scope. The DELETE at the end never starts a sign-in.
 fn challenge(response: &Response<Body>, exchange: &Exchange) -> Option<Challenge> {
     if matches!(exchange.action, Action::EndSession) {
         return None;
@@ -197,13 +185,16 @@ fn method(action: &Action) -> &'static str {
     }
 }
 
-/// The lane's agent, unless the lane was cut.
+/// The worker's agent, unless the exchange was cancelled.
 fn agent(shared: &Shared, slot: &AgentSlot, url: &Url) -> Attempt<Agent> {
     let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
     match &*slot {
         Slot::Agent(agent) => return Ok(agent.clone()),
         Slot::Cut => {
-            let error = Error::new(Kind::Closing, "the request was cut before it was sent");
+            let error = Error::new(
+                Kind::Closing,
+                "the request was cancelled before it was sent",
+            );
             return Err((error, Stage::Hopeless));
         }
         Slot::Empty => {}
@@ -213,7 +204,7 @@ fn agent(shared: &Shared, slot: &AgentSlot, url: &Url) -> Attempt<Agent> {
     Ok(agent)
 }
 
-/// Sends the request; once more with the additional roots, if the built-in ones did not know the certificate.
+/// Sends the request, with the additional roots if they are needed.
 fn send(
     shared: &Shared,
     slot: &AgentSlot,
@@ -221,19 +212,25 @@ fn send(
     url: &Url,
     bearer: Option<&Secret>,
 ) -> Attempt<Response<Body>> {
-    let first = send_once(shared, &agent(shared, slot, url)?, exchange, url, bearer)?;
-    let sent = match first {
-        Err(error) if error::is_unknown_issuer(&error) && shared.agents.use_additional_roots() => {
-            let mut held = slot.lock().unwrap_or_else(PoisonError::into_inner);
-            if matches!(*held, Slot::Agent(_)) {
-                *held = Slot::Empty;
-            }
-            drop(held);
-            send_once(shared, &agent(shared, slot, url)?, exchange, url, bearer)?
+    let send = || {
+        let sent = send_once(shared, &agent(shared, slot, url)?, exchange, url, bearer)?;
+        if sent.is_err() {
+            forget_agent(slot);
         }
-        sent => sent,
+        Ok(sent)
     };
-    sent.map_err(|e| error::of_request(&e, url, &shared.config.http))
+    shared
+        .agents
+        .with_known_roots(send)?
+        .map_err(|e| error::from_request(&e, url, &shared.config.http))
+}
+
+/// The next request of this worker gets a new agent: this one may have been made with the wrong roots.
+fn forget_agent(slot: &AgentSlot) {
+    let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+    if matches!(*slot, Slot::Agent(_)) {
+        *slot = Slot::Empty;
+    }
 }
 
 fn send_once(
@@ -243,7 +240,7 @@ fn send_once(
     url: &Url,
     bearer: Option<&Secret>,
 ) -> Attempt<Result<Response<Body>, ureq::Error>> {
-    // An address or a header that HTTP cannot carry will not do better the next time.
+    // An invalid address or header stays invalid.
     let hopeless = |e: ureq::http::Error| {
         let what = format!("cannot make a request to {}: {e}", shown(url));
         (Error::new(Kind::Config, what), Stage::Hopeless)
@@ -251,7 +248,7 @@ fn send_once(
     let headers = headers(shared, exchange, url, bearer).map_err(hopeless)?;
     for (name, value) in &headers {
         let length = name.as_str().len() + value.len();
-        if length > LONGEST_HEADER {
+        if length > MAX_HEADER {
             let what = format!(
                 "the header \"{name}\" would be {length} bytes long, which no server takes"
             );
@@ -278,7 +275,7 @@ fn headers(
     bearer: Option<&Secret>,
 ) -> Result<HeaderMap, ureq::http::Error> {
     let mut headers = request::headers(exchange, &shared.config.headers)?;
-    // Redirects and endpoints stay on the server's origin: the token goes nowhere else.
+    // Redirects and endpoints have the server's origin, so the token is not sent to another one.
     if let Some(bearer) = bearer {
         let value = HeaderValue::try_from(format!("Bearer {}", bearer.expose()))?;
         headers.insert(header::AUTHORIZATION, value);

@@ -1,4 +1,4 @@
-//! HTTP+SSE (2024-11-05): the `endpoint` event, and where the POSTs that follow may go. Pure.
+//! HTTP+SSE (2024-11-05): checks the `endpoint` event, which names the address of the POSTs. Pure.
 //!
 //! The endpoint must have the origin of the server: it decides where tokens and configured headers are sent.
 //!
@@ -13,7 +13,7 @@ use crate::url::{same_origin, shown};
 /// The address messages are POSTed to, from the data of an `endpoint` event.
 ///
 /// # Errors
-/// If it is no URL, or not on the server's own origin.
+/// If it is not a valid URL, or not on the server's own origin.
 pub(crate) fn endpoint(server: &Url, data: &str) -> Result<Url> {
     let refuse = |why: &str| {
         let what = format!(
@@ -23,7 +23,9 @@ pub(crate) fn endpoint(server: &Url, data: &str) -> Result<Url> {
         );
         Error::new(Kind::PeerMisbehaved, what)
     };
-    let url = server.join(data.trim()).map_err(|_| refuse("is no URL"))?;
+    let url = server
+        .join(data.trim())
+        .map_err(|_| refuse("is not a valid URL"))?;
     if !same_origin(server, &url) {
         return Err(refuse("is on another origin"));
     }

@@ -1,4 +1,4 @@
-//! Which redirects to follow. Pure.
+//! Decides which redirects to follow. Pure.
 //!
 //! - Within the same origin only: a token, a session id or a configured header must not reach another one.
 //! - 307 and 308 keep method and body. 301, 302 and 303 would turn a POST into a GET, which loses the message:
@@ -14,7 +14,7 @@ use crate::log::clean;
 use crate::url::{same_origin, shown};
 
 /// More hops than this are a loop.
-const MOST_HOPS: u32 = 5;
+const MAX_REDIRECTS: u32 = 5;
 
 /// Where a redirected request goes next.
 ///
@@ -36,7 +36,7 @@ pub(crate) fn target(
     let location = location.ok_or_else(|| refuse("a redirect without a target".to_owned()))?;
     let to = from.join(location).map_err(|_| {
         refuse(format!(
-            "a redirect to something that is no URL: \"{}\"",
+            "a redirect to an invalid URL: \"{}\"",
             clean(location, 200)
         ))
     })?;
@@ -53,9 +53,9 @@ pub(crate) fn target(
             shown(&to)
         )));
     }
-    if hops > MOST_HOPS {
+    if hops > MAX_REDIRECTS {
         return Err(refuse(format!(
-            "more than {MOST_HOPS} redirects, the last to {}",
+            "more than {MAX_REDIRECTS} redirects, the last to {}",
             shown(&to)
         )));
     }

@@ -1,6 +1,6 @@
-//! What a POST, GET or DELETE carries, and what a response means. Pure.
+//! The headers of a POST, GET or DELETE, and the kind of body of its response. Pure.
 //!
-//! - POST accepts both kinds of answer; GET an event stream.
+//! - POST accepts JSON and event streams; GET accepts an event stream.
 //! - `Mcp-Session-Id` and `MCP-Protocol-Version` follow the handshake.
 //! - A configured header replaces ours of the same name, as in npm, but not the two that belong to the session.
 //! - The headers that mirror a modern message replace configured ones: a server must refuse what differs.
@@ -16,7 +16,7 @@ use crate::secret::Secret;
 /// The headers of an exchange: ours, then the configured ones.
 ///
 /// # Errors
-/// If one is none that HTTP can carry.
+/// If a name or a value is invalid in HTTP.
 pub(crate) fn headers(
     exchange: &Exchange,
     configured: &[(String, Secret)],
@@ -71,7 +71,7 @@ fn accept(action: &Action) -> &'static str {
     }
 }
 
-/// What the body of a 2xx answer is, for whoever asked.
+/// The kind of body of a 2xx response.
 pub(crate) fn content(action: &Action, status: u16, content_type: Option<&str>) -> Content {
     let is_stream = content_type.is_some_and(is_event_stream);
     match action {
@@ -82,12 +82,12 @@ pub(crate) fn content(action: &Action, status: u16, content_type: Option<&str>) 
         | Action::EndSession => Content::Nothing,
         _ if matches!(status, 202 | 204 | 205) => Content::Nothing,
         Action::Listen { .. } | Action::Post { .. } if is_stream => Content::Stream,
-        // Whether it is JSON is seen by reading it: some servers name no type, or the wrong one.
+        // The body decides whether it is JSON: some servers send no type, or the wrong one.
         Action::Listen { .. } | Action::Post { .. } => Content::Json,
     }
 }
 
-/// Whether a `Content-Type` says `text/event-stream`: any case, any parameters.
+/// Whether a `Content-Type` is `text/event-stream`: any case, any parameters.
 pub(crate) fn is_event_stream(content_type: &str) -> bool {
     let media_type = content_type.split(';').next().unwrap_or_default();
     media_type.trim().eq_ignore_ascii_case("text/event-stream")

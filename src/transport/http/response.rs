@@ -1,11 +1,11 @@
 //! Reads a response: an event stream, a JSON body, or a refusal.
 //!
 //! - A 2xx body is an event stream, or it is read whole and must be JSON-RPC, whatever its type says.
-//! - Any other answer is a refusal: its JSON-RPC error, if it holds one, else its status and first line in words.
-//! - Bodies are read up to the message limit; error bodies up to [`ERROR_BODY_LIMIT`].
+//! - Any other response is a refusal: its JSON-RPC error, if it holds one, else an error with its status and first line.
+//! - Bodies are read up to the message limit; error bodies up to [`MAX_ERROR_BODY`].
 //!
 //! Spec: MCP 2025-11-25 basic/transports (Streamable HTTP); WHATWG HTML 9.2.
-//! Not done here: no time limits; the bridge sets them and cuts the lane.
+//! Not done here: time limits; the bridge sets them and cancels the exchange.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -30,11 +30,11 @@ use crate::transport::http::sse;
 use crate::url::shown;
 
 /// The body of a refusal is read up to 1 MiB.
-const ERROR_BODY_LIMIT: usize = 1024 * 1024;
-/// How often a silent limit is told that bytes are coming.
-const ALIVE_EVERY: Duration = Duration::from_millis(250);
+const MAX_ERROR_BODY: usize = 1024 * 1024;
+/// Minimum interval between `Alive` events.
+const ALIVE_INTERVAL: Duration = Duration::from_millis(250);
 
-/// A 2xx answer: its news, and its last.
+/// Reports a 2xx response; returns the last event.
 pub(crate) fn accepted(
     shared: &Arc<Shared>,
     exchange: &Exchange,
@@ -74,13 +74,13 @@ pub(crate) fn accepted(
     }
 }
 
-/// Ids are sent back as headers: what no header can carry, or no server would take, is none.
+/// Ids are sent back as headers, so invalid and overlong ones are ignored.
 fn fits_a_header(id: &str) -> bool {
     !id.is_empty() && id.len() <= 8192 && header::HeaderValue::from_str(id).is_ok()
 }
 
-/// A body that nobody needs is read only if it is short and its length is known, so that the connection can be used again.
-/// A 202 without a length would never end.
+/// Reads an unneeded body if it is short and its length is known, so that the connection can be reused. A body without a
+/// length may never end.
 fn drain(response: Response<Body>) {
     let (parts, body) = response.into_parts();
     let length = parts
@@ -89,13 +89,13 @@ fn drain(response: Response<Body>) {
         .and_then(|value| value.to_str().ok())
         .and_then(|text| text.parse::<u64>().ok());
     if length.is_some_and(|length| length <= 64 * 1024) {
-        // It is thrown away: how the read ends makes no difference.
+        // Errors do not matter for a body that is dropped.
         std::io::copy(&mut body.into_reader(), &mut std::io::sink()).ok();
     }
 }
 
-/// So many bytes of an answer are kept, to be quoted if it is no message.
-const QUOTED: usize = 800;
+/// Bytes of a body that are kept to be quoted if it is not a valid message.
+const MAX_QUOTE: usize = 800;
 
 fn read_json(
     shared: &Arc<Shared>,
@@ -106,7 +106,10 @@ fn read_json(
 ) -> Attempt<Progress> {
     let text = read_body(url, response, shared.config.message_limit, Some(reporter))?;
     let size = text.len();
-    let start = text.as_bytes().get(..QUOTED.min(size)).map(<[u8]>::to_vec);
+    let start = text
+        .as_bytes()
+        .get(..MAX_QUOTE.min(size))
+        .map(<[u8]>::to_vec);
     let parsed = match Message::read(text) {
         Ok(parsed) => parsed,
         Err(malformed) => {
@@ -119,7 +122,7 @@ fn read_json(
                 return Err((error(what), Stage::Answering));
             }
             let what = format!(
-                "{} answered with something that is no JSON-RPC message ({kind}; {})",
+                "{} answered with something that is not a JSON-RPC message ({kind}; {})",
                 shown(url),
                 malformed.reason
             );
@@ -133,16 +136,16 @@ fn read_json(
     Ok(Progress::Ended(End::Complete))
 }
 
-/// The messages hold their part of the budget until they are written; this waits while too much is under way.
+/// Has the messages hold a permit until they are written; waits while the budget is used up.
 fn held(shared: &Shared, parsed: Parsed, size: usize) -> Parsed {
     parsed.holding(shared.budget.take(size))
 }
 
-/// Bytes taken from a connection at once; each busy lane has that much of its stack resident.
+/// Bytes read at once; each busy worker has as much of its stack resident.
 const CHUNK: usize = 8 * 1024;
 
-/// A length is believed up to here; the memory for more is asked for when the bytes are there.
-const MOST_AT_ONCE: usize = 256 * 1024;
+/// At most so much memory is reserved for an announced length; more only when the bytes have come.
+const MAX_PREALLOCATED: usize = 256 * 1024;
 
 fn read_body(
     url: &Url,
@@ -156,7 +159,7 @@ fn read_body(
         .and_then(|length| usize::try_from(length).ok())
         .unwrap_or(0);
     let mut reader = response.into_body().into_reader();
-    let mut body = Vec::with_capacity(expected.min(limit).min(MOST_AT_ONCE));
+    let mut body = Vec::with_capacity(expected.min(limit).min(MAX_PREALLOCATED));
     let mut chunk = [0; CHUNK];
     let mut told = Instant::now();
     loop {
@@ -165,7 +168,7 @@ fn read_body(
             Ok(read) => read,
             Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
             Err(e) => {
-                return Err((error::of_body(&e, url), Stage::Answering));
+                return Err((error::from_body(&e, url), Stage::Answering));
             }
         };
         body.extend_from_slice(chunk.get(..read).unwrap_or_default());
@@ -178,7 +181,7 @@ fn read_body(
             return Err((Error::new(Kind::PeerMisbehaved, what), Stage::Answering));
         }
         if let Some(reporter) = reporter
-            && told.elapsed() >= ALIVE_EVERY
+            && told.elapsed() >= ALIVE_INTERVAL
         {
             told = Instant::now();
             reporter.report(Progress::Alive);
@@ -206,7 +209,7 @@ fn read_stream(
             Ok(read) => read,
             Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
             Err(e) => {
-                return Err((error::of_body(&e, url), Stage::Answering));
+                return Err((error::from_body(&e, url), Stage::Answering));
             }
         };
         let items = parser
@@ -223,7 +226,7 @@ fn read_stream(
         for item in items {
             report_item(shared, url, http_sse, item, reporter);
         }
-        if quiet && told.elapsed() >= ALIVE_EVERY {
+        if quiet && told.elapsed() >= ALIVE_INTERVAL {
             told = Instant::now();
             reporter.report(Progress::Alive);
         }
@@ -252,7 +255,7 @@ fn report_item(
     if event.name == "endpoint" && http_sse {
         return reporter.report(Progress::Endpoint(http_sse::endpoint(url, &event.data)));
     }
-    // Events of other names are not ours (SSE allows any); "message" is the default.
+    // Other event types are ignored; "message" is the default.
     if event.name != "message" {
         return;
     }
@@ -261,7 +264,7 @@ fn report_item(
     reporter.report(Progress::Event { id, parsed });
 }
 
-/// Any other answer.
+/// Reads any other response.
 pub(crate) fn refusal(
     shared: &Shared,
     exchange: &Exchange,
@@ -270,11 +273,11 @@ pub(crate) fn refusal(
 ) -> Refusal {
     let status = response.status().as_u16();
     let retry_after = retry_after(&response);
-    // A refusal stands without its body; one that breaks off is quoted as far as it came.
+    // Without a readable body the status is enough.
     let body = match exchange.action {
         Action::EndSession => String::new(),
         Action::Post { .. } | Action::Listen { .. } => {
-            read_body(url, response, ERROR_BODY_LIMIT, None).unwrap_or_default()
+            read_body(url, response, MAX_ERROR_BODY, None).unwrap_or_default()
         }
     };
     let answer = match Message::read(body.clone()) {

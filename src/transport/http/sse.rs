@@ -1,7 +1,7 @@
 //! Server-Sent Events parser, fed any chunks. Pure.
 //!
 //! - Lines end with CR, LF or CRLF; a byte order mark is skipped once; lines that start with a colon are comments.
-//! - `data` lines of one event are joined with a newline; an event is given out at its blank line.
+//! - `data` lines of one event are joined with a newline; an event is complete at its blank line.
 //! - An `id` holding NUL is ignored; `retry` counts only if it is all digits. An unfinished last event is dropped.
 //! - Invalid UTF-8 is replaced. Time is linear; an event is held in memory once.
 //!
@@ -11,7 +11,7 @@
 
 use std::time::Duration;
 
-/// What a stream says.
+/// An item of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item {
     /// An event.
@@ -63,7 +63,7 @@ impl Parser {
         }
     }
 
-    /// Takes the next bytes of the stream; gives out what they complete.
+    /// Takes the next bytes of the stream; returns the items they complete.
     ///
     /// # Errors
     /// If an event or a line is longer than the limit. The stream cannot be used any more.
@@ -133,7 +133,7 @@ impl Parser {
             }
             b"retry" if !value.is_empty() && value.iter().all(u8::is_ascii_digit) => {
                 let millis = String::from_utf8_lossy(value).parse().unwrap_or(u64::MAX);
-                items.push(Item::Retry(Duration::from_millis(millis.min(MOST_RETRY))));
+                items.push(Item::Retry(Duration::from_millis(millis.min(MAX_RETRY))));
             }
             // Comments and fields of later versions.
             _ => {}
@@ -159,8 +159,8 @@ impl Parser {
     }
 }
 
-/// No server needs longer than an hour; more would stop a stream for good.
-const MOST_RETRY: u64 = 3_600_000;
+/// One hour in milliseconds: a longer `retry` would stop the stream for good.
+const MAX_RETRY: u64 = 3_600_000;
 
 #[cfg(test)]
 mod tests {
@@ -240,7 +240,7 @@ mod tests {
         );
         assert_eq!(
             parse(b"retry: 99999999999999999999999\n\n"),
-            [Item::Retry(Duration::from_millis(MOST_RETRY))]
+            [Item::Retry(Duration::from_millis(MAX_RETRY))]
         );
     }
 
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_utf_8_are_replaced_and_characters_survive_any_split() {
+    fn invalid_utf_8_is_replaced_and_characters_survive_any_split() {
         assert_eq!(
             parse("data: ä€😀\n\n".as_bytes()),
             [event("message", None, "ä€😀")]

@@ -1,10 +1,10 @@
-//! A lane: one thread, one ureq `Agent`, one kept-alive connection, one cancel handle.
+//! A worker: one thread, one ureq `Agent`, one kept-alive connection, one cancel handle.
 //!
-//! A lane runs one exchange at a time and reports all of its news to the inbox, where it may run the bridge. It is the
-//! unit of cancellation: cutting an exchange shuts its agent down, which wakes a blocked read at once. A cut lane is left
-//! behind: it may still be stuck in a connect, which nothing can interrupt, and ends by itself.
+//! A worker runs one exchange at a time and reports its events to the event loop, where it may run the bridge. To
+//! cancel an exchange, its agent is shut down, which wakes a blocked read at once, and the worker is abandoned: a connect cannot
+//! be interrupted, so the worker may end later.
 //!
-//! A panic in a lane becomes the end of its exchange, so that whoever waits for it is answered.
+//! A panic in a worker ends its exchange with an error, so that the request is answered.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,27 +14,27 @@ use std::time::{Duration, Instant};
 
 use crate::bridge::{End, Exchange, ExchangeId, Input, Progress, Stage};
 use crate::error::{Error, Kind};
-use crate::transport::event_loop::Inbox;
+use crate::transport::event_loop::EventLoop;
+use crate::transport::event_loop::STACK;
 use crate::transport::http::exchange::Reporter;
 use crate::transport::http::exchange::{self, Shared};
-use crate::transport::threads::STACK;
 
-/// The lanes, busy and idle.
-pub(crate) struct Lanes {
+/// The workers, busy and idle.
+pub(crate) struct Workers {
     shared: Arc<Shared>,
-    inbox: Arc<Inbox>,
-    idle: Vec<Lane>,
-    busy: HashMap<ExchangeId, Lane>,
+    event_loop: Arc<EventLoop>,
+    idle: Vec<Worker>,
+    busy: HashMap<ExchangeId, Worker>,
 }
 
-struct Lane {
+struct Worker {
     jobs: Sender<(ExchangeId, Exchange)>,
     agent: AgentSlot,
     /// When it last became idle.
     idle_since: Instant,
 }
 
-/// The agent of a lane, shared with whoever may have to cut it.
+/// The agent of a worker, shared with the thread that may cancel its exchange.
 pub(crate) type AgentSlot = Arc<Mutex<Slot>>;
 
 /// What is in it.
@@ -45,43 +45,42 @@ pub(crate) enum Slot {
     Empty,
     /// The agent in use.
     Agent(ureq::Agent),
-    /// The lane was cut, perhaps while it waited for new tokens: whoever asked has got an answer, nothing may be sent any more.
+    /// The exchange was cancelled, perhaps while it waited for new tokens. Nothing may be sent any more.
     Cut,
 }
 
-/// Each lane is a thread; beyond this many exchanges at once, new ones fail.
-const MOST_LANES: usize = 512;
-/// Lanes that are kept although they have nothing to do: a burst of calls needs them again at once, and a new thread with
-/// a new connection costs more than the call itself.
-const MOST_IDLE: usize = 64;
-/// Lanes beyond these few are let go once they were idle for a while.
-const FEW_IDLE: usize = 4;
-const IDLE_LIFE: Duration = Duration::from_secs(10);
+/// Each worker is a thread; more exchanges at once fail.
+const MAX_WORKERS: usize = 512;
+/// Idle workers that are kept for the next burst of calls: a new thread and connection costs more than a call.
+const MAX_IDLE: usize = 64;
+/// Idle workers beyond this number end after `IDLE_TIMEOUT`.
+const MIN_IDLE: usize = 4;
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
-impl Lanes {
-    pub(crate) fn new(shared: Arc<Shared>, inbox: Arc<Inbox>) -> Lanes {
-        Lanes {
+impl Workers {
+    pub(crate) fn new(shared: Arc<Shared>, event_loop: Arc<EventLoop>) -> Workers {
+        Workers {
             shared,
-            inbox,
+            event_loop,
             idle: Vec::new(),
             busy: HashMap::new(),
         }
     }
 
-    /// Runs an exchange on an idle lane, or on a new one.
+    /// Runs an exchange on an idle worker, or on a new one.
     pub(crate) fn open(&mut self, id: ExchangeId, exchange: Exchange) {
         let mut exchange = exchange;
-        while let Some(lane) = self.idle.pop() {
-            match lane.jobs.send((id, exchange)) {
+        while let Some(worker) = self.idle.pop() {
+            match worker.jobs.send((id, exchange)) {
                 Ok(()) => {
-                    self.busy.insert(id, lane);
+                    self.busy.insert(id, worker);
                     return;
                 }
-                // A lane that died takes no more jobs; the next one does.
+                // This worker has died; try the next one.
                 Err(unsent) => exchange = unsent.0.1,
             }
         }
-        let started = if self.busy.len() < MOST_LANES {
+        let started = if self.busy.len() < MAX_WORKERS {
             self.start().map_err(|e| {
                 Error::new(
                     Kind::Network,
@@ -91,61 +90,61 @@ impl Lanes {
         } else {
             Err(Error::new(
                 Kind::Network,
-                format!("more than {MOST_LANES} requests are open at once"),
+                format!("more than {MAX_WORKERS} requests are open at once"),
             ))
         };
         match started {
-            Ok(lane) => {
-                if lane.jobs.send((id, exchange)).is_ok() {
-                    self.busy.insert(id, lane);
+            Ok(worker) => {
+                if worker.jobs.send((id, exchange)).is_ok() {
+                    self.busy.insert(id, worker);
                 }
             }
             Err(error) => {
                 let end = Progress::Ended(End::Broken(error, Stage::Hopeless));
-                // Told to the bridge after what it is doing right now.
-                self.inbox.tell(Input::Progress(id, vec![end]));
+                // The bridge handles this event after the current one.
+                self.event_loop.push(Input::Progress(id, vec![end]));
             }
         }
     }
 
-    /// The exchange is over: its lane is free.
+    /// Makes the worker of a finished exchange idle.
     pub(crate) fn finished(&mut self, id: ExchangeId) {
-        if let Some(lane) = self.busy.remove(&id)
-            && self.idle.len() < MOST_IDLE
+        if let Some(worker) = self.busy.remove(&id)
+            && self.idle.len() < MAX_IDLE
         {
             let now = Instant::now();
-            self.idle.push(Lane {
+            self.idle.push(Worker {
                 idle_since: now,
-                ..lane
+                ..worker
             });
-            // The last one to become idle works next, so those that nobody needs gather at the front.
-            let long_idle = |lane: &&Lane| now.duration_since(lane.idle_since) > IDLE_LIFE;
+            // The worker that became idle last is used next, so unneeded ones gather at the front.
+            let long_idle = |worker: &&Worker| now.duration_since(worker.idle_since) > IDLE_TIMEOUT;
             let unneeded = self.idle.iter().take_while(long_idle).count();
-            let spare = self.idle.len().saturating_sub(FEW_IDLE);
+            let spare = self.idle.len().saturating_sub(MIN_IDLE);
             self.idle.drain(..unneeded.min(spare));
         }
     }
 
-    /// Cuts an exchange.
+    /// Cancels an exchange.
     pub(crate) fn close(&mut self, id: ExchangeId) {
-        if let Some(lane) = self.busy.remove(&id) {
-            lane.cut();
+        if let Some(worker) = self.busy.remove(&id) {
+            worker.cut();
         }
     }
 
-    fn start(&self) -> std::io::Result<Lane> {
+    fn start(&self) -> std::io::Result<Worker> {
         let (jobs, queue) = channel();
         let agent = AgentSlot::default();
-        let (shared, inbox, slot) = (
+        let (shared, event_loop, slot) = (
             Arc::clone(&self.shared),
-            Arc::clone(&self.inbox),
+            Arc::clone(&self.event_loop),
             Arc::clone(&agent),
         );
         std::thread::Builder::new()
-            .name("lane".to_owned())
+            .name("worker".to_owned())
             .stack_size(STACK)
-            .spawn(move || run(&shared, &inbox, &slot, &queue))?;
-        Ok(Lane {
+            .spawn(move || run(&shared, &event_loop, &slot, &queue))?;
+        Ok(Worker {
             jobs,
             agent,
             idle_since: Instant::now(),
@@ -153,14 +152,14 @@ impl Lanes {
     }
 }
 
-/// The session is over. A process that goes on may make others: nothing of this one stays.
-impl Drop for Lanes {
+/// Cancels all exchanges: the process may go on and start another session.
+impl Drop for Workers {
     fn drop(&mut self) {
-        self.busy.values().for_each(Lane::cut);
+        self.busy.values().for_each(Worker::cut);
     }
 }
 
-impl Lane {
+impl Worker {
     fn cut(&self) {
         let mut slot = self.agent.lock().unwrap_or_else(PoisonError::into_inner);
         if let Slot::Agent(agent) = std::mem::replace(&mut *slot, Slot::Cut) {
@@ -171,20 +170,23 @@ impl Lane {
 
 fn run(
     shared: &Arc<Shared>,
-    inbox: &Arc<Inbox>,
+    event_loop: &Arc<EventLoop>,
     slot: &AgentSlot,
     queue: &Receiver<(ExchangeId, Exchange)>,
 ) {
     while let Ok((id, exchange)) = queue.recv() {
-        let reporter = Reporter::new(id, Arc::clone(inbox));
-        let last = guarded(|| exchange::run(shared, slot, &exchange, &reporter));
-        // What the exchange held (a large request) is freed before the next wait.
+        let reporter = Reporter::new(id, Arc::clone(event_loop));
+        let last = guarded(|| {
+            exchange::run(shared, slot, &exchange, &reporter)
+                .unwrap_or_else(|(error, stage)| Progress::Ended(End::Broken(error, stage)))
+        });
+        // Frees a large request before the next wait.
         drop(exchange);
         reporter.report(last);
     }
 }
 
-/// What an exchange ends with, a panic included.
+/// Runs an exchange and turns a panic into its end.
 fn guarded(exchange: impl FnOnce() -> Progress) -> Progress {
     catch_unwind(AssertUnwindSafe(exchange)).unwrap_or_else(|_| {
         let what = "a thread of mcp-remote panicked; please report this";
@@ -197,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_panic_in_a_lane_becomes_the_end_of_its_exchange() {
+    fn a_panic_in_a_worker_ends_its_exchange() {
         let last = guarded(|| panic!("on purpose"));
         assert!(matches!(
             last,

@@ -1,7 +1,7 @@
 //! Builds ureq agents: outbound proxy, time limit for connecting, address family, TLS.
 //!
 //! - Redirects, statuses and time limits inside an exchange are ours (`redirect`, `exchange`, `bridge`), not ureq's.
-//! - Agents are cheap and belong to one lane each; what is expensive (TLS configuration, resumable sessions) is shared.
+//! - Agents are cheap and belong to one worker each; what is expensive (TLS configuration, resumable sessions) is shared.
 //! - An idle connection is kept 4 s: many servers close theirs after 5, and a request must not meet that.
 //!
 //! Flags: `--connect-timeout`, `--headers-timeout`, `--body-timeout`, `--ipv4`, `--enable-proxy`, `--no-proxy`.
@@ -13,27 +13,27 @@ use std::time::Duration;
 use ureq::Agent;
 use ureq::config::IpFamily;
 use ureq::tls::{ClientCert, TlsConfig};
-use ureq::unversioned::transport::{Connector, RustlsConnector};
+use ureq::unversioned::transport::RustlsConnector;
 use url::Url;
 
 use crate::config::{Config, Http};
 use crate::error::Result;
-use crate::transport::net::connector::Chain;
+use crate::transport::http::error;
+use crate::transport::net::connector::NetConnector;
 use crate::transport::net::proxy;
-use crate::transport::net::resolver::{AtConnect, Names, Use};
-use crate::transport::net::ssrf::{Seen, Zone};
+use crate::transport::net::resolver::{HostResolver, NoResolver, Use};
+use crate::transport::net::ssrf::{LeastPrivate, Network};
 use crate::transport::net::tls;
-use crate::transport::probe::Stop;
 
-/// The buffers of TLS; TCP has its own for input (`buffers`). ureq's are four times as large, and resident for each stream.
-const INPUT_BUFFER: usize = HEADER_LIMIT + 1024;
+/// The input buffer of TLS; TCP has its own (`buffers`). ureq's default is four times as large, and resident for each stream.
+const INPUT_BUFFER: usize = MAX_RESPONSE_HEAD + 1024;
 /// A header block that fills the whole buffer would look like a connection that was closed.
-const HEADER_LIMIT: usize = 32 * 1024;
+const MAX_RESPONSE_HEAD: usize = 32 * 1024;
 /// A header of ours must fit into it.
-pub(crate) const OUTPUT_BUFFER: usize = LONGEST_HEADER + 1024;
+pub(crate) const OUTPUT_BUFFER: usize = MAX_HEADER + 1024;
 /// Servers take 8 to 16 KiB; a token with many groups in it may be that long.
-pub(crate) const LONGEST_HEADER: usize = 32 * 1024;
-const IDLE: Duration = Duration::from_secs(4);
+pub(crate) const MAX_HEADER: usize = 32 * 1024;
+const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Makes agents.
 #[derive(Debug)]
@@ -42,10 +42,13 @@ pub(crate) struct Agents {
     client_cert: Option<ClientCert>,
     built_in: Roots,
     additional: OnceLock<Option<Roots>>,
-    /// The built-in roots did not know the server's certificate; the additional ones are used from now on.
-    prefer_additional: AtomicBool,
-    server: Arc<Seen>,
+    /// The built-in roots do not contain the issuer of the server's certificate: the additional ones are used from now on.
+    prefers_additional: AtomicBool,
+    server: Arc<LeastPrivate>,
 }
+
+/// The result of a valid request.
+type Sent<T> = std::result::Result<T, ureq::Error>;
 
 /// A TLS configuration with the sessions it can resume.
 #[derive(Debug)]
@@ -84,7 +87,7 @@ impl Agents {
             client_cert,
             built_in,
             additional: OnceLock::new(),
-            prefer_additional: AtomicBool::new(false),
+            prefers_additional: AtomicBool::new(false),
             server: Arc::default(),
         })
     }
@@ -95,34 +98,26 @@ impl Agents {
     /// If the proxy for it cannot be used.
     pub(crate) fn agent(&self, url: &Url) -> Result<Agent> {
         let (config, chain) = self.parts(url, Use::Server(Arc::clone(&self.server)))?;
-        Ok(Agent::with_parts(config, chain, AtConnect))
+        Ok(Agent::with_parts(config, chain, NoResolver))
     }
 
-    /// An agent for an address that a document named: only where a server in this zone may lead us; `None`: anywhere.
+    /// An agent for an address that a document named: it connects only where the SSRF guard allows a server in this network to refer
+    /// to; with `None`, anywhere.
     ///
     /// # Errors
     /// If the proxy for it cannot be used.
-    pub(crate) fn reaching(&self, url: &Url, from: Option<Zone>) -> Result<Agent> {
-        let (config, chain) = self.parts(url, from.map_or(Use::Ours, Use::LedFrom))?;
-        Ok(Agent::with_parts(config, chain, AtConnect))
+    pub(crate) fn agent_for_document(&self, url: &Url, from: Option<Network>) -> Result<Agent> {
+        let (config, chain) = self.parts(url, from.map_or(Use::Ours, Use::FromServer))?;
+        Ok(Agent::with_parts(config, chain, NoResolver))
     }
 
-    /// Where the MCP server is: in the least private of these zones and of those it was found in before.
-    pub(crate) fn zone_of_server(&self, zones: impl Iterator<Item = Zone>) -> Zone {
-        self.server.with(zones)
+    /// The network of the MCP server: the least private of these and of those its name had before.
+    pub(crate) fn network_of_server(&self, networks: impl Iterator<Item = Network>) -> Network {
+        self.server.with(networks)
     }
 
-    /// An agent that connects to this server and stops there.
-    ///
-    /// # Errors
-    /// If the proxy for it cannot be used.
-    pub(crate) fn stopping(&self, url: &Url, stop: Stop) -> Result<Agent> {
-        let (config, chain) = self.parts(url, Use::Ours)?;
-        Ok(Agent::with_parts(config, chain.chain(stop), AtConnect))
-    }
-
-    fn parts(&self, url: &Url, use_of: Use) -> Result<(ureq::config::Config, Chain)> {
-        let roots = match self.prefer_additional.load(Ordering::Relaxed) {
+    fn parts(&self, url: &Url, use_of: Use) -> Result<(ureq::config::Config, NetConnector)> {
+        let roots = match self.prefers_additional.load(Ordering::Relaxed) {
             true => self.additional().unwrap_or(&self.built_in),
             false => &self.built_in,
         };
@@ -132,7 +127,7 @@ impl Agents {
             IpFamily::Any
         };
         let proxy = proxy::proxy_for(url, &self.http.proxy)?;
-        // The names that are resolved here are the proxy's then, which the person has chosen.
+        // The only name resolved here is then the proxy's, which the user has configured.
         let use_of = match &proxy {
             Some(_) => Use::Ours,
             None => use_of,
@@ -147,18 +142,33 @@ impl Agents {
             .user_agent(concat!("mcp-remote/", env!("CARGO_PKG_VERSION")))
             .input_buffer_size(INPUT_BUFFER)
             .output_buffer_size(OUTPUT_BUFFER)
-            .max_response_header_size(HEADER_LIMIT)
-            .max_idle_age(IDLE)
+            .max_response_header_size(MAX_RESPONSE_HEAD)
+            .max_idle_age(IDLE_TIMEOUT)
             .build();
-        let names = Names::new(use_of);
-        Ok((config, Chain::new(Arc::clone(&roots.connector), names)))
+        let names = HostResolver::new(use_of);
+        Ok((
+            config,
+            NetConnector::new(Arc::clone(&roots.connector), names),
+        ))
     }
 
-    /// The server's certificate was not known: use the additional roots from now on. False if there are none.
-    pub(crate) fn use_additional_roots(&self) -> bool {
-        let any = self.additional().is_some();
-        self.prefer_additional.fetch_or(any, Ordering::Relaxed);
-        any
+    /// Sends a request by `send`, which must ask for an agent each time it is called. If the built-in roots do not contain the
+    /// issuer of the server's certificate, the request is sent once more with the additional roots, which are kept from then
+    /// on. Nothing has left in the first attempt.
+    ///
+    /// # Errors
+    /// Those of `send`.
+    pub(crate) fn with_known_roots<T, E>(
+        &self,
+        mut send: impl FnMut() -> std::result::Result<Sent<T>, E>,
+    ) -> std::result::Result<Sent<T>, E> {
+        match send()? {
+            Err(error) if error::is_unknown_issuer(&error) && self.additional().is_some() => {
+                self.prefers_additional.store(true, Ordering::Relaxed);
+                send()
+            }
+            sent => Ok(sent),
+        }
     }
 
     fn additional(&self) -> Option<&Roots> {

@@ -1,6 +1,7 @@
-//! The buffers of a TCP connection, as ureq wants them, but no larger than what passes through them.
+//! The buffers of a TCP connection, no larger than the data that passes through them.
 //!
-//! ureq's own are 256 KiB for each connection, all of it resident. Here the output is as long as the longest head may be,
+//! ureq's `LazyBuffers` honour the configured sizes, but allocate all of it, resident, for each connection; with them, 64 calls in
+//! flight take 13 MB instead of 9.5. Here the output is as long as the longest head may be,
 //! and the input begins small, doubles when a read fills it, and begins small again with the next request.
 //!
 //! All blocks are small enough for the C library to use them again: blocks of 128 KiB and more are mapped by themselves
@@ -11,34 +12,34 @@ use ureq::unversioned::transport::Buffers;
 
 use crate::transport::net::agent::OUTPUT_BUFFER;
 
-/// The head of an answer and most bodies.
-const FIRST_INPUT: usize = 4 * 1024;
-/// A head of an answer that is as long as it may be fits, and a large body comes in large reads.
-const MOST_INPUT: usize = 64 * 1024;
+/// Enough for the head of a response and most bodies.
+const INITIAL_INPUT: usize = 4 * 1024;
+/// The longest allowed head fits, and a large body comes in large reads.
+const MAX_INPUT: usize = 64 * 1024;
 
-/// What is read and not consumed, and what is to be written.
+/// Input that is read and not consumed, and output to be written.
 #[derive(Debug, Default)]
-pub(crate) struct Pages {
+pub(crate) struct GrowingBuffers {
     input: Vec<u8>,
     /// The part of the input that waits to be consumed.
     from: usize,
     to: usize,
     /// The last read filled the input: there may be more to read than fits.
     was_filled: bool,
-    /// Something of it was consumed when it was looked at last; else more has to come first.
+    /// The last look at the input consumed something; if not, more has to come first.
     was_of_use: bool,
     output: Vec<u8>,
 }
 
-impl Pages {
+impl GrowingBuffers {
     fn free_input(&mut self) -> &mut [u8] {
         if self.from > 0 {
             self.input.copy_within(self.from..self.to, 0);
             (self.from, self.to) = (0, self.to - self.from);
         }
         if self.input.is_empty() {
-            self.input = vec![0; FIRST_INPUT];
-        } else if self.was_filled && self.input.len() < MOST_INPUT {
+            self.input = vec![0; INITIAL_INPUT];
+        } else if self.was_filled && self.input.len() < MAX_INPUT {
             self.input.resize(self.input.len() * 2, 0);
         }
         self.was_filled = false;
@@ -53,10 +54,10 @@ impl Pages {
     }
 }
 
-impl Buffers for Pages {
+impl Buffers for GrowingBuffers {
     fn output(&mut self) -> &mut [u8] {
         // The next request begins.
-        if self.input().is_empty() && self.input.len() > FIRST_INPUT {
+        if self.input().is_empty() && self.input.len() > INITIAL_INPUT {
             self.input = Vec::new();
         }
         self.whole_output()
@@ -99,26 +100,26 @@ impl Buffers for Pages {
 mod tests {
     use super::*;
 
-    fn append(pages: &mut Pages, bytes: &[u8]) {
+    fn append(pages: &mut GrowingBuffers, bytes: &[u8]) {
         pages.input_append_buf()[..bytes.len()].copy_from_slice(bytes);
         pages.input_appended(bytes.len());
     }
 
     #[test]
     fn what_is_not_consumed_stays_in_order_before_what_comes() {
-        let mut pages = Pages::default();
+        let mut pages = GrowingBuffers::default();
         append(&mut pages, b"abc");
         pages.input_consume(1);
         append(&mut pages, b"de");
         assert_eq!(pages.input(), b"bcde");
         pages.input_consume(4);
         assert_eq!(pages.input(), b"");
-        assert_eq!(pages.input_append_buf().len(), FIRST_INPUT);
+        assert_eq!(pages.input_append_buf().len(), INITIAL_INPUT);
     }
 
     #[test]
     fn input_that_was_of_no_use_waits_for_more() {
-        let mut pages = Pages::default();
+        let mut pages = GrowingBuffers::default();
         assert!(!pages.can_use_input());
         append(&mut pages, b"half a head");
         pages.input_consume(0);
@@ -129,9 +130,9 @@ mod tests {
 
     #[test]
     fn a_full_input_takes_no_more_and_a_scratch_buffer_leaves_it_alone() {
-        let mut pages = Pages::default();
-        while pages.input().len() < MOST_INPUT - 1 {
-            let left = MOST_INPUT - 1 - pages.input().len();
+        let mut pages = GrowingBuffers::default();
+        while pages.input().len() < MAX_INPUT - 1 {
+            let left = MAX_INPUT - 1 - pages.input().len();
             let free = pages.input_append_buf().len().min(left);
             append(&mut pages, &vec![1; free]);
         }
@@ -139,25 +140,25 @@ mod tests {
         assert_eq!((free.len(), output.len()), (1, OUTPUT_BUFFER));
         append(&mut pages, &[2]);
         assert!(pages.input_append_buf().is_empty());
-        assert_eq!(pages.input().len(), MOST_INPUT);
+        assert_eq!(pages.input().len(), MAX_INPUT);
         assert_eq!(pages.input().last(), Some(&2));
     }
 
     #[test]
     fn a_connection_holds_no_more_than_it_uses() {
-        let mut pages = Pages::default();
+        let mut pages = GrowingBuffers::default();
         assert_eq!(pages.output().len(), OUTPUT_BUFFER);
         append(&mut pages, b"a short answer");
-        assert_eq!(pages.input.capacity(), FIRST_INPUT);
+        assert_eq!(pages.input.capacity(), INITIAL_INPUT);
         // Bodies that fill what they are given get more, also if all of it is consumed each time.
         for _ in 0..10 {
             let free = pages.input_append_buf().len();
             append(&mut pages, &vec![1; free]);
             pages.input_consume(usize::MAX);
         }
-        assert_eq!(pages.input.len(), MOST_INPUT);
+        assert_eq!(pages.input.len(), MAX_INPUT);
         pages.output();
         assert_eq!(pages.input.capacity(), 0);
-        assert_eq!(pages.input_append_buf().len(), FIRST_INPUT);
+        assert_eq!(pages.input_append_buf().len(), INITIAL_INPUT);
     }
 }

@@ -1,9 +1,9 @@
-//! TCP, proxy and TLS set-up, as ureq's connector chain wants them.
+//! Makes connections for ureq: name resolution, proxy, TCP, TLS.
 //!
 //! - A name is resolved when a connection is made, never for a request on one that is open.
 //! - Both address families are raced: the next address is tried when one has not answered within 250 ms (RFC 8305).
-//! - All lanes share one TLS configuration, and so the sessions it can resume.
-//! - Whatever fails before a request can be sent is an [`NotConnected`], so that trying again is known to be safe.
+//! - All workers share one TLS configuration, and so the sessions it can resume.
+//! - A failure before a request can be sent is a [`NotConnected`]: trying again is safe.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -18,30 +18,30 @@ use ureq::unversioned::transport::{
     RustlsConnector, ShutdownHandle, SocksConnector, Transport,
 };
 
-use crate::transport::net::buffers::Pages;
-use crate::transport::net::resolver::Names;
+use crate::transport::net::buffers::GrowingBuffers;
+use crate::transport::net::resolver::HostResolver;
 
-/// The whole chain: name, SOCKS or CONNECT proxy, TCP, TLS.
+/// Resolves the name and connects through a SOCKS or CONNECT proxy, TCP and TLS.
 #[derive(Debug)]
-pub(crate) struct Chain {
+pub(crate) struct NetConnector {
     tls: SharedTls,
-    names: Names,
+    names: HostResolver,
 }
 
-/// Name resolution has its own limit: connecting has not begun.
-const RESOLVE_LIMIT: Duration = Duration::from_secs(10);
+/// Name resolution has a limit of its own, shorter than that of connecting.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
 
-impl Chain {
-    pub(crate) fn new(tls: Arc<RustlsConnector>, names: Names) -> Chain {
-        Chain {
+impl NetConnector {
+    pub(crate) fn new(tls: Arc<RustlsConnector>, names: HostResolver) -> NetConnector {
+        NetConnector {
             tls: SharedTls(tls),
             names,
         }
     }
 
-    /// The addresses to connect to; none if it is a proxy that resolves the name.
+    /// The addresses to connect to; none if the proxy resolves the name.
     fn addresses(&self, details: &ConnectionDetails) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        // A proxy is connected to by this chain too, and its name is resolved by then.
+        // The connection to a proxy is made by this connector, too; its name is resolved by then.
         let is_known = !details.addrs.is_empty();
         let is_the_proxys = details
             .config
@@ -51,9 +51,9 @@ impl Chain {
             return Ok(details.addrs.clone());
         }
         let mut limit = details.timeout;
-        if *limit.after > RESOLVE_LIMIT {
+        if *limit.after > RESOLVE_TIMEOUT {
             limit = NextTimeout {
-                after: RESOLVE_LIMIT.into(),
+                after: RESOLVE_TIMEOUT.into(),
                 reason: ureq::Timeout::Resolve,
                 ..limit
             };
@@ -62,7 +62,7 @@ impl Chain {
     }
 }
 
-impl Connector<()> for Chain {
+impl Connector<()> for NetConnector {
     type Out = Box<dyn Transport>;
 
     fn connect(
@@ -98,7 +98,7 @@ impl Connector<()> for Chain {
     }
 }
 
-/// The connection could not be made; nothing of the request has left.
+/// The connection could not be made, so nothing of the request was sent.
 #[derive(Debug)]
 pub(crate) enum NotConnected {
     /// The name has no address.
@@ -132,7 +132,7 @@ impl<In: Transport> Connector<In> for SharedTls {
     }
 }
 
-/// TCP, all addresses raced.
+/// Makes TCP connections; all addresses are raced.
 #[derive(Debug)]
 struct Racing;
 
@@ -153,12 +153,13 @@ impl<In: Transport> Connector<In> for Racing {
         let limit = details.timeout.not_zero().map(|limit| *limit);
         let stream = race(&details.addrs, limit).map_err(timed_out)?;
         stream.set_nodelay(true)?;
+        keep_alive(&stream);
         let stream = Arc::new(stream);
         let handle: std::sync::Weak<dyn ShutdownHandle> = Arc::downgrade(&stream) as _;
         (details.register_shutdown)(handle)?;
         Ok(Some(Either::B(Tcp {
             stream,
-            buffers: Pages::default(),
+            buffers: GrowingBuffers::default(),
             unsent: Vec::new(),
             was_read: false,
             read_limit: None,
@@ -166,6 +167,24 @@ impl<In: Transport> Connector<In> for Racing {
         })))
     }
 }
+
+/// Has the operating system send a probe after 60 s without traffic: firewalls, NAT and load balancers drop silent
+/// connections, and without probes an open stream would never end (RFC 9293 3.8.4). Failures are ignored.
+#[cfg(unix)]
+fn keep_alive(stream: &TcpStream) {
+    #[cfg(target_vendor = "apple")]
+    use nix::sys::socket::sockopt::TcpKeepAlive as IdleSeconds;
+    #[cfg(not(target_vendor = "apple"))]
+    use nix::sys::socket::sockopt::TcpKeepIdle as IdleSeconds;
+    use nix::sys::socket::{setsockopt, sockopt::KeepAlive};
+    setsockopt(stream, IdleSeconds, &60)
+        .and_then(|()| setsockopt(stream, KeepAlive, &true))
+        .ok();
+}
+
+/// Not done on Windows: the standard library has no setter, and no crate in the tree has one without `unsafe`.
+#[cfg(not(unix))]
+fn keep_alive(_: &TcpStream) {}
 
 /// Connects to the first address that answers.
 fn race(addresses: &[SocketAddr], limit: Option<Duration>) -> io::Result<TcpStream> {
@@ -185,7 +204,7 @@ fn race(addresses: &[SocketAddr], limit: Option<Duration>) -> io::Result<TcpStre
         let next = addresses.next();
         if let Some(address) = next.copied() {
             let sender = sender.clone();
-            // The race may be over by then: a late winner is dropped and so closed.
+            // If the race is over by then, the connection is dropped and so closed.
             std::thread::Builder::new()
                 .name("connect".to_owned())
                 .stack_size(128 * 1024)
@@ -225,21 +244,22 @@ pub(crate) fn timed_out(error: io::Error) -> ureq::Error {
     }
 }
 
-/// A TCP connection.
+/// A TCP connection. ureq's own sends the head and the body of a request in two packets, looks at the connection by four system
+/// calls more a request, and has larger buffers (`buffers`).
 #[derive(Debug)]
 struct Tcp {
     stream: Arc<TcpStream>,
-    buffers: Pages,
+    buffers: GrowingBuffers,
     /// The head of a request waits here for its body: both leave in one packet.
     unsent: Vec<u8>,
-    /// Bytes came since ureq asked last whether the connection is open.
+    /// Bytes came since the last call of `is_open`.
     was_read: bool,
     read_limit: Option<Duration>,
     write_limit: Option<Duration>,
 }
 
-/// What is as long as this, or would make what waits as long, is sent at once.
-const MOST_UNSENT: usize = 8 * 1024;
+/// Output is sent at once when this much would wait.
+const MAX_UNSENT: usize = 8 * 1024;
 
 impl Tcp {
     fn send_unsent(&mut self, timeout: &NextTimeout) -> Result<(), ureq::Error> {
@@ -263,7 +283,7 @@ impl Transport for Tcp {
             self.stream.set_write_timeout(limit)?;
             self.write_limit = limit;
         }
-        if self.unsent.len() + amount < MOST_UNSENT {
+        if self.unsent.len() + amount < MAX_UNSENT {
             let output = self.buffers.output();
             let output = output.get(..amount).unwrap_or(output);
             self.unsent.extend_from_slice(output);
@@ -296,8 +316,8 @@ impl Transport for Tcp {
         Ok(amount > 0)
     }
 
-    /// An idle connection has nothing to say: bytes or an end mean that it is over. ureq asks when an answer was read and
-    /// when the next request is to be sent; only then is the state of the connection worth the system calls.
+    /// Bytes or an end on an idle connection mean that it cannot be used again. ureq asks after a response and before the next
+    /// request; the system calls are made only before a request.
     fn is_open(&mut self) -> bool {
         if std::mem::take(&mut self.was_read) {
             return true;
@@ -329,7 +349,7 @@ mod tests {
     use ureq::config::Config;
     use ureq::http::Uri;
 
-    use crate::transport::net::resolver::{AtConnect, Use};
+    use crate::transport::net::resolver::{NoResolver, Use};
 
     /// A resolver that knows one address, and counts how often it was asked.
     #[derive(Debug)]
@@ -366,10 +386,10 @@ mod tests {
             }
         });
         let asked = Arc::new(AtomicUsize::new(0));
-        let names = Names::by(Counting(address, Arc::clone(&asked)), Use::Ours);
-        let chain = Chain::new(Arc::default(), names);
+        let names = HostResolver::by(Counting(address, Arc::clone(&asked)), Use::Ours);
+        let chain = NetConnector::new(Arc::default(), names);
         let config = ureq::Agent::config_builder().proxy(None).build();
-        let agent = ureq::Agent::with_parts(config, chain, AtConnect);
+        let agent = ureq::Agent::with_parts(config, chain, NoResolver);
         for _ in 0..3 {
             let mut answer = agent.get("http://mcp.example/").call().unwrap();
             assert_eq!(answer.body_mut().read_to_string().unwrap(), "ok");
@@ -391,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn if_no_address_answers_the_reason_is_told() {
+    fn if_no_address_accepts_the_reason_is_returned() {
         let gone = || {
             TcpListener::bind("127.0.0.1:0")
                 .unwrap()

@@ -1,9 +1,9 @@
-//! Name resolution, as ureq wants it.
+//! Resolves host names for ureq.
 //!
 //! - `localhost` and its subdomains are this machine, without asking anyone: a static binary in an empty container has no
 //!   /etc/hosts (RFC 6761 6.3).
 //! - The address families take turns, so that a broken one costs one pause (RFC 8305).
-//! - Addresses are checked after resolution (`reach.rs`), so that a name cannot change in between.
+//! - The SSRF guard (`ssrf`) checks addresses after resolution, so that a name cannot change in between.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -15,32 +15,32 @@ use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver
 use ureq::unversioned::transport::NextTimeout;
 
 use crate::transport::net::connector::NotConnected;
-use crate::transport::net::ssrf::{Seen, Zone};
+use crate::transport::net::ssrf::{LeastPrivate, Network};
 
-/// Names to addresses.
+/// HostResolver to addresses.
 #[derive(Debug)]
-pub(crate) struct Names {
+pub(crate) struct HostResolver {
     resolver: Box<dyn Resolver>,
     use_of: Use,
 }
 
-/// What the addresses are wanted for.
+/// What the addresses are used for.
 #[derive(Debug)]
 pub(crate) enum Use {
-    /// Requests of ours to where the person wants them.
+    /// Requests to an address that the user configured.
     Ours,
-    /// Requests to the MCP server: where it is found is noted.
-    Server(Arc<Seen>),
-    /// Requests to an address that a document named: those that a server in this zone may not lead us to are left out.
-    LedFrom(Zone),
+    /// Requests to the MCP server: its network is remembered.
+    Server(Arc<LeastPrivate>),
+    /// Requests to an address that a document named: addresses are left out if a server in this network may not refer to them.
+    FromServer(Network),
 }
 
-/// What ureq asks before each request, one on an open connection included: a look-up and a thread each time. The
-/// connector asks [`Names`] when it is time.
+/// Resolves nothing. ureq resolves the name before each request, even on an open connection, with a look-up and a thread each
+/// time; the connector calls [`HostResolver`] only when it connects.
 #[derive(Debug)]
-pub(crate) struct AtConnect;
+pub(crate) struct NoResolver;
 
-impl Resolver for AtConnect {
+impl Resolver for NoResolver {
     fn resolve(
         &self,
         _: &Uri,
@@ -51,19 +51,19 @@ impl Resolver for AtConnect {
     }
 }
 
-/// All addresses of a name are where the server that named it may not lead us.
+/// The SSRF guard refuses all addresses of a name.
 #[derive(Debug)]
-pub(crate) struct OutOfReach;
+pub(crate) struct Blocked;
 
-impl fmt::Display for OutOfReach {
+impl fmt::Display for Blocked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the address is out of reach")
+        f.write_str("the address is on a network that is not allowed")
     }
 }
 
-impl std::error::Error for OutOfReach {}
+impl std::error::Error for Blocked {}
 
-impl Resolver for Names {
+impl Resolver for HostResolver {
     fn resolve(
         &self,
         uri: &Uri,
@@ -106,18 +106,18 @@ impl Resolver for Names {
     }
 }
 
-impl Names {
-    /// Names for this use.
-    pub(crate) fn new(use_of: Use) -> Names {
-        Names {
+impl HostResolver {
+    /// HostResolver for this use.
+    pub(crate) fn new(use_of: Use) -> HostResolver {
+        HostResolver {
             resolver: Box::new(DefaultResolver::default()),
             use_of,
         }
     }
 
     #[cfg(test)]
-    pub(crate) fn by(resolver: impl Resolver, use_of: Use) -> Names {
-        Names {
+    pub(crate) fn by(resolver: impl Resolver, use_of: Use) -> HostResolver {
+        HostResolver {
             resolver: Box::new(resolver),
             use_of,
         }
@@ -127,18 +127,18 @@ impl Names {
         let from = match &self.use_of {
             Use::Ours => return Ok(found),
             Use::Server(seen) => {
-                seen.with(found.iter().map(|address| Zone::of(address.ip())));
+                seen.with(found.iter().map(|address| Network::of(address.ip())));
                 return Ok(found);
             }
-            Use::LedFrom(zone) => zone,
+            Use::FromServer(network) => network,
         };
         let mut addresses = self.empty();
         found
             .iter()
-            .filter(|address| from.may_lead_to(Zone::of(address.ip())))
+            .filter(|address| from.may_refer_to(Network::of(address.ip())))
             .for_each(|address| addresses.push(*address));
         if addresses.is_empty() {
-            Err(ureq::Error::Other(Box::new(OutOfReach)))
+            Err(ureq::Error::Other(Box::new(Blocked)))
         } else {
             Ok(addresses)
         }
@@ -186,7 +186,7 @@ mod tests {
 
     use super::*;
     use crate::transport::http::error;
-    use crate::transport::net::connector::Chain;
+    use crate::transport::net::connector::NetConnector;
 
     /// A name that has another address each time it is asked for.
     #[derive(Debug)]
@@ -207,9 +207,9 @@ mod tests {
 
     /// What `http://moving.test/` answers, whose name has these addresses one after the other.
     fn ask(use_of: Use, addresses: &[SocketAddr]) -> Result<(), ureq::Error> {
-        let names = Names::by(Moving(Mutex::new(addresses.to_vec())), use_of);
-        let chain = Chain::new(Arc::default(), names);
-        let agent = ureq::Agent::with_parts(Config::default(), chain, AtConnect);
+        let names = HostResolver::by(Moving(Mutex::new(addresses.to_vec())), use_of);
+        let chain = NetConnector::new(Arc::default(), names);
+        let agent = ureq::Agent::with_parts(Config::default(), chain, NoResolver);
         agent.get("http://moving.test/").call().map(drop)
     }
 
@@ -219,8 +219,8 @@ mod tests {
         let address = inside.local_addr().unwrap();
         let public = SocketAddr::from(([8, 8, 8, 8], 80));
         // Had anybody asked again after the check, it would have been for the second one.
-        let refused = ask(Use::LedFrom(Zone::Public), &[address, public]).unwrap_err();
-        assert!(error::is_out_of_reach(&refused), "{refused}");
+        let refused = ask(Use::FromServer(Network::Public), &[address, public]).unwrap_err();
+        assert!(error::is_blocked(&refused), "{refused}");
         inside.set_nonblocking(true).unwrap();
         assert!(inside.accept().is_err(), "it was called");
         inside.set_nonblocking(false).unwrap();
@@ -232,7 +232,7 @@ mod tests {
                 .unwrap();
             stream.read_to_end(&mut Vec::new()).ok();
         });
-        ask(Use::LedFrom(Zone::Loopback), &[address, public]).unwrap();
+        ask(Use::FromServer(Network::Loopback), &[address, public]).unwrap();
         answering.join().unwrap();
     }
 
@@ -241,12 +241,12 @@ mod tests {
         let bound = TcpListener::bind("127.0.0.1:0").unwrap();
         let gone = bound.local_addr().unwrap();
         drop(bound);
-        let seen = Arc::new(Seen::default());
+        let seen = Arc::new(LeastPrivate::default());
         // Nobody is there; the address was used nevertheless.
         assert!(ask(Use::Server(Arc::clone(&seen)), &[gone]).is_err());
-        assert_eq!(seen.with([Zone::Special].into_iter()), Zone::Loopback);
-        assert_eq!(seen.with([Zone::Public].into_iter()), Zone::Public);
-        assert_eq!(seen.with([Zone::Private].into_iter()), Zone::Public);
+        assert_eq!(seen.with([Network::Special].into_iter()), Network::Loopback);
+        assert_eq!(seen.with([Network::Public].into_iter()), Network::Public);
+        assert_eq!(seen.with([Network::Private].into_iter()), Network::Public);
     }
 
     #[test]
@@ -255,7 +255,7 @@ mod tests {
             .iter()
             .map(|a| a.parse().unwrap())
             .collect();
-        let order: Vec<String> = Names::new(Use::Ours)
+        let order: Vec<String> = HostResolver::new(Use::Ours)
             .in_turns(&found)
             .iter()
             .map(ToString::to_string)

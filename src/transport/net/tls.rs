@@ -1,8 +1,8 @@
 //! Root and client certificates.
 //!
-//! - The built-in roots are always trusted. `--ca-cert`, `SSL_CERT_FILE`, `NODE_EXTRA_CA_CERTS` and the host's own store
-//!   add to them: they are read only when a server shows a certificate the built-in roots do not know, and then
-//!   the connection is tried once more with them. Nothing was sent by then.
+//! - The built-in roots are always trusted first. Certificates of `--ca-cert`, `SSL_CERT_FILE`, `NODE_EXTRA_CA_CERTS` and the
+//!   system's store are read only if the built-in roots do not contain the issuer of a server's certificate. Then the connection
+//!   is tried once more with them; nothing was sent before.
 //! - ureq can trust its built-in roots or a list, not both; hence the two configurations.
 //!
 //! Flags: `--ca-cert`, `--client-cert`, `--client-key`.
@@ -53,7 +53,7 @@ pub(crate) fn additional(http: &Http, client_cert: Option<&ClientCert>) -> Optio
         .collect();
     files.sort();
     files.dedup();
-    // Files that were asked for were checked at the start; one that is gone by now trusts nobody.
+    // Configured files were checked at the start; one that is gone by now is left out.
     let certificates: Vec<Certificate<'static>> = files
         .iter()
         .filter_map(|path| read_certificates(path).ok())
@@ -126,7 +126,7 @@ pub(crate) fn read_client_cert(cert: &Path, key: &Path) -> Result<ClientCert> {
     Ok(ClientCert::new_with_certs(&chain, private))
 }
 
-/// What is in a key file; whether it is a key is for the caller to see.
+/// Reads a key file, without checking that it is a key.
 ///
 /// # Errors
 /// If it cannot be read.

@@ -28,6 +28,8 @@ pub fn ordinary(request: &Request, reply: &mut Reply<'_>) -> bool {
         // The doctor asks with a session id of its own making.
         "POST ping" if request.header("mcp-session-id") != Some("s1") => reply.status(404),
         "GET" => reply.status(405),
+        // The doctor checks the TLS connection with it.
+        other if other.starts_with("HEAD") => reply.status(405),
         "DELETE" => reply.status(200),
         other if other.starts_with("POST notifications/") => reply.status(202),
         _ => return false,
