@@ -215,11 +215,11 @@ pub const FLAGS: &[Flag] = &[
     switch(Client, "--status", "cli/sessions.rs", "Say whether there are tokens for the server, and until when"),
     switch(Client, "--logout", "cli/sessions.rs", "Revoke and delete the tokens for the server"),
     switch(Client, "--all", "cli/sessions.rs", "With --logout: for every server; needs no address"),
-    flag(Client, "--setup", "CLIENT", "", "cli/setup.rs", "Print the configuration that makes an MCP client use the server"),
-    switch(Client, "--write", "cli/setup.rs", "With --setup: put it into the client's file; the old file is kept as .bak"),
-    flag(Client, "--name", "NAME", "from the address", "cli/setup.rs", "With --setup: what the client calls the server"),
-    flag(Client, "--file", "FILE", "the client's own", "cli/setup.rs", "With --setup: the file to put it into"),
-    flag(Client, "--from-npx", "FILE", "", "cli/setup.rs", "With --setup: make entries for npm's mcp-remote start this program; needs no address"),
+    flag(Client, "--setup", "CLIENT", "", "cli/setup/mod.rs", "Print the configuration that makes an MCP client use the server"),
+    switch(Client, "--write", "cli/setup/mod.rs", "With --setup: put it into the client's file; the old file is kept as .bak"),
+    flag(Client, "--name", "NAME", "from the address", "cli/setup/mod.rs", "With --setup: what the client calls the server"),
+    flag(Client, "--file", "FILE", "the client's own", "cli/setup/mod.rs", "With --setup: the file to put it into"),
+    flag(Client, "--from-npx", "FILE", "", "cli/setup/mod.rs", "With --setup: make entries for npm's mcp-remote start this program; needs no address"),
 ];
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ const IO: &[&str] = &[
     "cli/one_shot.rs",
     "cli/doctor.rs",
     "cli/sessions.rs",
-    "cli/setup.rs",
+    "cli/setup/mod.rs",
     "cli/setup/file.rs",
     "connection.rs",
     "log.rs",
