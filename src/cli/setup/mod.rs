@@ -1,23 +1,24 @@
-//! `mcp-remote-client --setup`: prints what an MCP client must be told of a server, and puts it into the client's file.
+//! `mcp-remote-client --setup`: prints the configuration that makes an MCP client use a server, and adds it to the client.
 //!
-//! - stdout is given the block and nothing else; where it belongs and what to do next is said on stderr.
-//! - With `--write` the entry is put into the file: everything else in it stays byte for byte, the old file is kept beside it
-//!   as `.bak`, and a file that is not understood, or that changes meanwhile, is not touched.
+//! - stdout gets the configuration and nothing else; where it belongs and what to do next is written to stderr.
+//! - With `--write` the client's own `mcp add` command is run where it is installed and can express the entry (`add_command`).
+//!   Otherwise a JSON file is edited (`json`, `file`): everything else in it stays byte for byte, the old file is kept as
+//!   `.bak`, and a file that is not valid or changes meanwhile is not touched. An entry that exists is always edited, so that
+//!   its other members stay.
+//! - TOML and YAML files are not edited; the user puts the printed block in by hand.
 //!
 //! Flags: `--setup`, `--name`, `--file`, `--write`, `--from-npx`.
-//! Not done here: reading and writing the file (`file`), the formats (`json`, `toml`, `yaml`), the clients (`clients`), the entry (`entry`, `block`).
 
+mod add_command;
 mod block;
 mod clients;
 mod entry;
 mod file;
 mod json;
 mod npx;
-mod toml;
-mod tree;
-mod yaml;
+mod program;
+mod write;
 
-use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -27,32 +28,32 @@ use super::env_vars::Environment;
 use super::flags::Typed;
 use crate::error::{Error, Kind, Result};
 use crate::log::clean;
-use clients::{Client, Format, System};
+use clients::{Client, Format, System, Variables};
 use entry::{Entry, Source};
-use tree::Trouble;
+use program::bridge;
+use write::{add, beside, edit, not_valid, paste};
 
-/// What is to be done.
+/// What `--setup` has to do.
 #[derive(Debug)]
 pub struct Request {
     typed: Typed,
     task: Task,
-    /// What a person should know.
-    notes: Vec<String>,
+    warnings: Vec<String>,
 }
 
 #[derive(Debug)]
 enum Task {
-    /// Show the entry for this client, and write it if that was asked for.
+    /// Print the entry for this client; with `--write` add it.
     Entry(&'static Client),
     /// Rewrite the entries of this file.
     FromNpx(String),
 }
 
 impl Request {
-    /// What was asked for; `None` if it is not a setup.
+    /// The task of a command line; `None` if it has no `--setup`.
     ///
     /// # Errors
-    /// If something is missing or refused.
+    /// If an argument is missing or refused.
     pub fn read(typed: &Typed, environment: Environment<'_>) -> Result<Option<Request>> {
         let copy = Typed {
             url: typed.url.clone(),
@@ -61,11 +62,11 @@ impl Request {
             flags: typed.flags.clone(),
             warnings: Vec::new(),
         };
-        let request = |task, notes| {
+        let request = |task, warnings| {
             Ok(Some(Request {
                 typed: copy,
                 task,
-                notes,
+                warnings,
             }))
         };
         if let Some(file) = typed.value("--from-npx") {
@@ -90,15 +91,15 @@ impl Request {
         let Some(client) = Client::find(name) else {
             let what = match name {
                 "" => "--setup needs the name of a client".to_owned(),
-                name => format!("\"{}\" is no client that is known", clean(name, 40)),
+                name => format!("unknown client \"{}\"", clean(name, 40)),
             };
-            return Err(usage(what).with_hint(format!("one of {}", Client::names())));
+            return Err(usage(what).with_hint(format!("one of {}", client_ids().join(", "))));
         };
         if typed.url.is_none() {
             let hint = format!("mcp-remote-client --setup {} https://host/mcp", client.id);
             return Err(usage("the address of the server is missing").with_hint(hint));
         }
-        // What the bridge would refuse must not be written. The variables of headers need not be set here.
+        // Only what the bridge accepts is written. The variables of headers need not be set here.
         let set = |name: &str| {
             let written = typed
                 .flags
@@ -110,29 +111,29 @@ impl Request {
         request(Task::Entry(client), read.warnings)
     }
 
-    /// Does it.
+    /// Does the task.
     ///
     /// # Errors
-    /// If a file cannot be read, understood or written; then nothing was changed.
+    /// If the client's command fails, or a file cannot be read, is not valid or cannot be written; it is unchanged then.
     pub fn run(self, environment: Environment<'_>) -> Result<ExitCode> {
         let silent = self.typed.has("--silent");
         let say = |note: &str| {
             if !silent {
-                // A closed stderr is the caller's choice.
+                // Failures are ignored: stderr may be closed.
                 writeln!(io::stderr(), "mcp-remote-client: {note}").ok();
             }
         };
-        for note in &self.notes {
-            say(&format!("warning: {note}"));
+        for warning in &self.warnings {
+            say(&format!("warning: {warning}"));
         }
         match self.task {
-            Task::Entry(client) => entry(client, &self.typed, environment, &say),
+            Task::Entry(client) => set_up(client, &self.typed, environment, &say),
             Task::FromNpx(file) => from_npx(&file, environment, &say),
         }
     }
 }
 
-/// How the clients are called on the command line.
+/// The names of the clients on the command line.
 pub fn client_ids() -> Vec<&'static str> {
     clients::CLIENTS.iter().map(|client| client.id).collect()
 }
@@ -143,95 +144,83 @@ fn usage(what: impl Into<String>) -> Error {
     Error::new(Kind::Usage, what)
 }
 
-fn entry(
+fn set_up(
     client: &Client,
     typed: &Typed,
     environment: Environment<'_>,
     say: &dyn Fn(&str),
 ) -> Result<ExitCode> {
-    let command = program(environment, client.in_terminal, say)?;
     let mut notes = Vec::new();
     let source = Source {
         typed,
-        command,
-        whole: &whole,
+        command: bridge(environment, client.in_terminal, say)?,
+        absolute: &absolute,
     };
     let entry = Entry::new(&source, &mut notes)?;
-    let impossible = |trouble: Trouble| {
-        Error::new(
-            Kind::Bug,
-            format!("the block cannot be written: {}", trouble.what),
-        )
-    };
-    let shown = block::put(client, &entry, "").map_err(impossible)?;
-    // Whoever stops reading has seen enough.
-    io::stdout().write_all(shown.as_bytes()).ok();
+    let block = block::render(client, &entry);
+    // Failures are ignored: stdout may be closed.
+    io::stdout().write_all(block.as_bytes()).ok();
     notes.iter().for_each(|note| say(note));
     let path = match typed.value("--file") {
         Some(file) => PathBuf::from(file),
         None => file_of(client, environment)?,
     };
     variables_note(client, &entry, say);
-    let url = typed
-        .url
-        .as_deref()
-        .and_then(|url| url::Url::parse(url).ok());
-    if url.is_some_and(|url| url.password().is_some()) {
+    let url = typed.url.as_deref().map(url::Url::parse);
+    if url.is_some_and(|url| url.is_ok_and(|url| url.password().is_some())) {
         say(
-            "warning: the address holds a password, which stands in the block; --header with a ${VARIABLE} keeps it out",
+            "warning: the address contains a password, and so does the block; use --header with a ${VARIABLE} instead",
         );
     }
     if !typed.has("--write") {
+        let what = match client.format {
+            Format::Json(_) => "--write puts it there",
+            Format::Toml | Format::Yaml => "put it there",
+        };
         say(&format!(
-            "{} reads this from {}; with --write it is put there",
+            "{} reads this from {}; {what}",
             client.title,
             path.display()
         ));
         return Ok(ExitCode::SUCCESS);
     }
     let old = file::read(&path)?;
-    let text = old.as_deref().unwrap_or_default();
-    let new = block::put(client, &entry, text)
-        .map_err(|trouble| not_understood(&path, text, &trouble))?;
-    let is_news = !block::has(client, &entry.name, text);
-    if new == text {
-        say(&format!("{} holds this entry already", path.display()));
+    if typed.value("--file").is_none()
+        && add(
+            client,
+            &entry,
+            environment,
+            old.as_deref(),
+            typed.has("--silent"),
+            say,
+        )?
+    {
         return Ok(ExitCode::SUCCESS);
     }
-    let backup = file::replace(&path, old.as_deref(), &new)?;
-    let done = if is_news {
-        "is put into"
-    } else {
-        "is replaced in"
-    };
-    say(&format!(
-        "\"{}\" {done} {}{}; {}",
-        entry.name,
-        path.display(),
-        beside(backup.as_deref()),
-        client.then
-    ));
+    match client.format {
+        Format::Json(dialect) => edit(client, dialect, &entry, &block, &path, old, say)?,
+        Format::Toml | Format::Yaml => paste(client, &entry, &block, &path, old)
+            .map(|()| say(&format!("{} has this entry already", path.display())))?,
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-/// What a person must do for the variables of an entry.
+/// Tells the user what to do for the variables of an entry.
 fn variables_note(client: &Client, entry: &Entry, say: &dyn Fn(&str)) {
     if entry.variables.is_empty() {
         return;
     }
     let names = entry.variables.join(", ");
     match client.variables {
-        clients::Variables::Value => say(&format!(
-            "{} hands no variables on: put the value of {names} into \"env\" in its file",
+        Variables::Value => say(&format!(
+            "{} does not pass environment variables to servers: put the value of {names} into \"env\" in its file",
             client.title
         )),
-        clients::Variables::Asked => say(&format!(
-            "{} asks for {names} when it starts the server, and keeps it",
+        Variables::Asked => say(&format!(
+            "{} asks for {names} when it starts the server, and stores it",
             client.title
         )),
-        clients::Variables::Inherited
-        | clients::Variables::Named(_)
-        | clients::Variables::Reference(..) => say(&format!(
+        Variables::Inherited | Variables::Named(_) | Variables::Reference(..) => say(&format!(
             "{names} must be set where {} is started",
             client.title
         )),
@@ -252,120 +241,88 @@ fn from_npx(file: &str, environment: Environment<'_>, say: &dyn Fn(&str)) -> Res
             format!("there is no file \"{}\"", path.display()),
         ));
     };
-    let ending = path
-        .extension()
-        .and_then(|ending| ending.to_str())
-        .unwrap_or_default();
-    let format = match ending.to_lowercase().as_str() {
-        "toml" => Format::Toml,
-        "yaml" | "yml" => Format::Yaml,
-        _ => Format::Json { comments: true },
-    };
-    let command = program(environment, false, say)?;
-    let (new, found) = npx::rewrite(&text, format, &command)
-        .map_err(|trouble| not_understood(&path, &text, &trouble))?;
+    let command = bridge(environment, false, say)?;
+    let ending = path.extension().unwrap_or_default().to_ascii_lowercase();
+    if let Some("toml" | "yaml" | "yml") = ending.to_str() {
+        return npx_by_hand(&path, &text, &command, ending == "toml", say);
+    }
+    let (new, found) =
+        npx::rewrite(&text, &command).map_err(|error| not_valid(&path, &text, &error))?;
     for found in &found {
-        let line = Trouble::new(found.at, "").line(&text);
+        let line = json::line(&text, found.at);
+        let name = clean(&found.name, 60);
         match &found.replaced {
             Some(words) => say(&format!(
-                "line {line}, \"{}\": {} becomes {command}",
-                clean(&found.name, 60),
+                "line {line}, \"{name}\": {} becomes {command}",
                 clean(words, 200)
             )),
             None => say(&format!(
-                "line {line}, \"{}\": starts mcp-remote in a way that is not known; it stays as it is",
-                clean(&found.name, 60)
+                "line {line}, \"{name}\": starts mcp-remote in an unknown way; it was not changed"
             )),
         }
     }
     if new == text {
-        say(&format!(
-            "{}: no entry for npm's mcp-remote was changed",
-            path.display()
-        ));
-        return Ok(ExitCode::SUCCESS);
+        return Ok(nothing_for_npm(&path, say));
     }
     let backup = file::replace(&path, Some(&text), &new)?;
     say(&format!(
-        "{} is rewritten{}",
+        "{} was rewritten{}",
         path.display(),
         beside(backup.as_deref())
     ));
     Ok(ExitCode::SUCCESS)
 }
 
-fn beside(backup: Option<&Path>) -> String {
-    backup.map_or(String::new(), |backup| {
-        format!(" (as it was: {})", backup.display())
-    })
-}
-
-fn not_understood(path: &Path, text: &str, trouble: &Trouble) -> Error {
+/// Prints what replaces the command in a TOML or YAML file, and the lines that start npm's package.
+fn npx_by_hand(
+    path: &Path,
+    text: &str,
+    command: &str,
+    is_toml: bool,
+    say: &dyn Fn(&str),
+) -> Result<ExitCode> {
+    let lines = npx::lines(text);
+    if lines.is_empty() {
+        return Ok(nothing_for_npm(path, say));
+    }
+    let command = serde_json::Value::from(command);
+    let block = if is_toml {
+        format!("command = {command}\n")
+    } else {
+        format!("cmd: {command}\n")
+    };
+    // Failures are ignored: stdout may be closed.
+    io::stdout().write_all(block.as_bytes()).ok();
+    let lines: Vec<String> = lines.iter().map(usize::to_string).collect();
     let what = format!(
-        "{}, line {}: {}; nothing was changed",
+        "{} was not changed: only JSON files are edited; npm's mcp-remote is in line {}",
         path.display(),
-        trouble.line(text),
-        trouble.what
+        lines.join(", ")
     );
-    Error::new(Kind::Config, what).with_hint("correct the line, or put the block in by hand")
+    Err(Error::new(Kind::Config, what).with_hint(
+        "in each of these entries, put the printed line in place of the command and delete the arguments up to mcp-remote",
+    ))
 }
 
-/// The program the block names: the `mcp-remote` beside this one. Its name alone only where the shell's PATH is known and
-/// leads to the same file: a client that is started from a desktop has another.
-fn program(environment: Environment<'_>, in_terminal: bool, say: &dyn Fn(&str)) -> Result<String> {
-    let name = format!("mcp-remote{}", std::env::consts::EXE_SUFFIX);
-    let beside = std::env::current_exe()
-        .ok()
-        .map(|exe| exe.with_file_name(&name))
-        .filter(|path| path.is_file());
-    let path = environment("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path)
-        .map(|directory| directory.join(&name))
-        .find(|path| path.is_file());
-    let same = match (&beside, &found) {
-        (Some(beside), Some(found)) => {
-            fs::canonicalize(beside).ok() == fs::canonicalize(found).ok()
-        }
-        _ => beside.is_none(),
-    };
-    // An installer's link in PATH outlives the version it leads to.
-    let program = match found.filter(|found| same && found.is_absolute()) {
-        Some(_) if in_terminal => return Ok("mcp-remote".to_owned()),
-        Some(found) => found,
-        None => match beside {
-            Some(beside) => beside,
-            None => {
-                say(
-                    "warning: mcp-remote is neither beside this program nor in PATH; the block names it without a path",
-                );
-                return Ok("mcp-remote".to_owned());
-            }
-        },
-    };
-    let text = program.to_str().map(str::to_owned);
-    text.ok_or_else(|| {
-        Error::new(
-            Kind::Config,
-            format!(
-                "the path \"{}\" is not UTF-8, which no configuration can hold",
-                program.display()
-            ),
-        )
-    })
+fn nothing_for_npm(path: &Path, say: &dyn Fn(&str)) -> ExitCode {
+    say(&format!(
+        "{}: no entry for npm's mcp-remote was changed",
+        path.display()
+    ));
+    ExitCode::SUCCESS
 }
 
-/// The whole path of a file that is named on the command line.
-fn whole(file: &str) -> String {
-    let whole = std::path::absolute(file).ok();
-    whole
-        .and_then(|path| path.to_str().map(str::to_owned))
+/// The absolute path of a file that is named on the command line.
+fn absolute(file: &str) -> String {
+    let path = std::path::absolute(file).ok();
+    path.and_then(|path| path.to_str().map(str::to_owned))
         .unwrap_or_else(|| file.to_owned())
 }
 
-/// The client's file: the first that exists, else the likeliest.
+/// The client's file: the first that exists, or else the likeliest.
 fn file_of(client: &Client, environment: Environment<'_>) -> Result<PathBuf> {
     let (Some(home), Some(settings)) = (dirs::home_dir(), dirs::config_dir()) else {
-        return Err(Error::new(Kind::Config, "the home directory is not known")
+        return Err(Error::new(Kind::Config, "the home directory is unknown")
             .with_hint("name the client's file with --file FILE"));
     };
     let files = client.files(System::THIS, &home, &settings, environment);
