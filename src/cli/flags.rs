@@ -213,11 +213,11 @@ pub const FLAGS: &[Flag] = &[
     switch(Client, "--status", "cli/sessions.rs", "Show whether there are tokens for the server, and when they expire"),
     switch(Client, "--logout", "cli/sessions.rs", "Revoke and delete the tokens for the server"),
     switch(Client, "--all", "cli/sessions.rs", "With --logout: for every server; needs no address"),
-    flag(Client, "--setup", "CLIENT", "", "cli/setup.rs", "Print the configuration that adds the server to an MCP client"),
-    switch(Client, "--write", "cli/setup.rs", "With --setup: write it to the client's file; the old file is kept as .bak"),
-    flag(Client, "--name", "NAME", "from the address", "cli/setup.rs", "With --setup: the server's name in the client"),
-    flag(Client, "--file", "FILE", "the client's own", "cli/setup.rs", "With --setup: the file to write"),
-    flag(Client, "--from-npx", "FILE", "", "cli/setup.rs", "With --setup: make entries for npm's mcp-remote start this program; needs no address"),
+    flag(Client, "--setup", "CLIENT", "", "cli/setup/mod.rs", "Print the configuration that adds the server to an MCP client"),
+    switch(Client, "--write", "cli/setup/mod.rs", "With --setup: write it to the client's file; the old file is kept as .bak"),
+    flag(Client, "--name", "NAME", "from the address", "cli/setup/mod.rs", "With --setup: the server's name in the client"),
+    flag(Client, "--file", "FILE", "the client's own", "cli/setup/mod.rs", "With --setup: the file to write"),
+    flag(Client, "--from-npx", "FILE", "", "cli/setup/mod.rs", "With --setup: make entries for npm's mcp-remote start this program; needs no address"),
 ];
 
 #[cfg(test)]

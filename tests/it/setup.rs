@@ -1,4 +1,4 @@
-//! mcp-remote-client --setup: the block on stdout, the file of the client, entries made for npm.
+//! mcp-remote-client --setup: the block on stdout, the client's own command, its file, entries made for npm.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,6 +21,7 @@ fn run(home: &TempDir, args: &[&str]) -> Ran {
         .args(args)
         .env_clear()
         .env("HOME", &home.0)
+        .env("PATH", home.0.join("bin"))
         .stdin(Stdio::null())
         .output()
         .unwrap();
@@ -34,6 +35,21 @@ fn run(home: &TempDir, args: &[&str]) -> Ran {
 fn bridge() -> String {
     let path = Path::new(env!("CARGO_BIN_EXE_mcp-remote"));
     path.canonicalize().unwrap().to_str().unwrap().to_owned()
+}
+
+/// A home directory with fake programs in its PATH; each appends its arguments to a file of its own name.
+#[cfg(unix)]
+fn with_programs(programs: &[&str], exit: u8) -> TempDir {
+    use std::os::unix::fs::PermissionsExt;
+    let home = TempDir::new();
+    for program in programs {
+        let script = format!(
+            "#!/bin/sh\necho \"output of $0\"\nfor word; do echo \"$word\" >> \"$HOME/{program}\"; done\nexit {exit}\n"
+        );
+        let path = in_home(&home, &format!("bin/{program}"), &script);
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    home
 }
 
 fn in_home(home: &TempDir, path: &str, text: &str) -> PathBuf {
@@ -199,14 +215,14 @@ fn a_new_file_is_made_for_the_owner_only() {
     let home = TempDir::new();
     for (client, file) in [
         ("cursor", ".cursor/mcp.json"),
-        ("codex", ".codex/config.toml"),
+        ("claude", ".claude.json"),
         ("gemini", ".gemini/settings.json"),
     ] {
         let ran = run(&home, &["--setup", client, URL, "--write"]);
         assert!(ran.ok, "{}", ran.stderr);
         let path = home.0.join(file);
         assert_eq!(fs::read_to_string(&path).unwrap(), ran.stdout);
-        assert_eq!(names(path.parent().unwrap()).len(), 1);
+        let files = names(path.parent().unwrap());
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
@@ -218,11 +234,11 @@ fn a_new_file_is_made_for_the_owner_only() {
         // Again: it is there already.
         let ran = run(&home, &["--setup", client, URL, "--write"]);
         assert!(
-            ran.stderr.contains("holds this entry already"),
+            ran.stderr.contains("has this entry already"),
             "{}",
             ran.stderr
         );
-        assert_eq!(names(path.parent().unwrap()).len(), 1);
+        assert_eq!(names(path.parent().unwrap()), files);
     }
 }
 
@@ -234,7 +250,7 @@ fn an_entry_is_merged_and_the_old_file_is_kept() {
     let file = path.to_str().unwrap();
     let ran = run(&home, &["--setup", "zed", URL, "--write", "--file", file]);
     assert!(
-        ran.ok && ran.stderr.contains("\"example\" is put into"),
+        ran.ok && ran.stderr.contains("\"example\" was added to"),
         "{}",
         ran.stderr
     );
@@ -248,24 +264,21 @@ fn an_entry_is_merged_and_the_old_file_is_kept() {
         fs::read_to_string(home.0.join("settings.json.bak")).unwrap(),
         old
     );
-    // Another change is another copy.
+    // The copy is always of the text before the last change.
     let ran = run(
         &home,
         &["--setup", "zed", URL, "--write", "--file", file, "--debug"],
     );
     assert!(
-        ran.stderr.contains("\"example\" is replaced in"),
+        ran.stderr.contains("\"example\" was updated in"),
         "{}",
         ran.stderr
     );
     assert_eq!(
-        fs::read_to_string(home.0.join("settings.json.bak2")).unwrap(),
+        fs::read_to_string(home.0.join("settings.json.bak")).unwrap(),
         new
     );
-    assert_eq!(
-        names(&home.0),
-        ["settings.json", "settings.json.bak", "settings.json.bak2"]
-    );
+    assert_eq!(names(&home.0), ["settings.json", "settings.json.bak"]);
 }
 
 #[test]
@@ -316,14 +329,9 @@ fn a_file_that_is_not_understood_is_not_touched() {
             "line 2: a comment, which this client does not read",
         ),
         (
-            "codex",
-            "a = 1\nmcp_servers = {}\n",
-            "line 2: \"mcp_servers\" is not written as a table [mcp_servers.example]",
-        ),
-        (
-            "goose",
-            "a: 1\nextensions: &x\n  b: 1\n",
-            "line 2: a \"&\" is not understood here",
+            "gemini",
+            "{\n  // mine\n  \"mcpServers\": {},\n}",
+            "line 4: a comma with nothing after it, which this client does not read",
         ),
     ] {
         let path = in_home(&home, "f", text);
@@ -344,7 +352,7 @@ fn a_file_that_is_not_understood_is_not_touched() {
             &home,
             &[
                 "--setup",
-                "codex",
+                "cursor",
                 URL,
                 "--write",
                 "--file",
@@ -371,6 +379,11 @@ fn a_link_stays_a_link_and_a_mode_stays() {
     symlink(&target, &link).unwrap();
     let ran = run(&home, &["--setup", "claude-code", URL, "--write"]);
     assert!(ran.ok, "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("claude is not in PATH"),
+        "{}",
+        ran.stderr
+    );
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
     assert!(fs::read_to_string(&target).unwrap().contains(URL));
     for name in ["claude.json", "claude.json.bak"] {
@@ -402,54 +415,249 @@ fn a_program_in_path_is_named_as_its_client_finds_it() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn a_client_that_is_installed_adds_the_server_itself() {
+    let programs = ["claude", "codex", "gemini", "code"];
+    let home = with_programs(&programs, 0);
+    let bridge = bridge();
+    let server = json!({
+        "name": "example", "type": "stdio", "command": bridge, "args": [URL, "--header", "X-Region: eu west"]
+    });
+    let args = format!("{URL}\n--header\nX-Region: eu west\n");
+    for (client, program, expected) in [
+        (
+            "claude-code",
+            "claude",
+            format!("mcp\nadd\n--scope\nuser\nexample\n--\n{bridge}\n{args}"),
+        ),
+        (
+            "codex",
+            "codex",
+            format!("mcp\nadd\nexample\n--\n{bridge}\n{args}"),
+        ),
+        (
+            "gemini",
+            "gemini",
+            format!("mcp\nadd\n--scope\nuser\nexample\n{bridge}\n--\n{args}"),
+        ),
+        ("vscode", "code", format!("--add-mcp\n{server}\n")),
+    ] {
+        let setup = ["--setup", client, URL, "--header", "X-Region: eu west"];
+        let shown = run(&home, &setup).stdout;
+        assert!(!home.0.join(program).exists(), "not without --write");
+        let ran = run(&home, &[&setup[..], &["--write"]].concat());
+        assert!(ran.ok && ran.stdout == shown, "{}", ran.stderr);
+        assert_eq!(fs::read_to_string(home.0.join(program)).unwrap(), expected);
+        for part in [
+            format!("running {program} "),
+            format!("output of {}", home.0.join("bin").join(program).display()),
+            "\"example\" was added to".to_owned(),
+        ] {
+            assert!(ran.stderr.contains(&part), "{part}: {}", ran.stderr);
+        }
+    }
+    assert_eq!(names(&home.0), ["bin", "claude", "code", "codex", "gemini"]);
+    // A file that is named is not the client's own.
+    let file = home.0.join("project.json");
+    let file = file.to_str().unwrap();
+    let ran = run(
+        &home,
+        &["--setup", "gemini", URL, "--write", "--file", file],
+    );
+    assert!(ran.ok && !ran.stderr.contains("running"), "{}", ran.stderr);
+}
+
+#[cfg(unix)]
+#[test]
+fn no_value_of_a_variable_is_an_argument_of_a_client() {
+    let home = with_programs(&["claude", "codex", "gemini", "code"], 0);
+    let add = |client| {
+        let header = "Authorization: Bearer hunter2";
+        run(
+            &home,
+            &["--setup", client, URL, "--write", "--header", header],
+        )
+    };
+    assert!(add("claude-code").ok);
+    let words = fs::read_to_string(home.0.join("claude")).unwrap();
+    assert!(
+        words.contains("\n-e\nEXAMPLE_TOKEN=${EXAMPLE_TOKEN}\n--\n") && !words.contains("hunter2"),
+        "{words}"
+    );
+    // These commands cannot express variables, or write their values to the file.
+    for (client, file) in [
+        ("gemini", Some(".gemini/settings.json")),
+        ("vscode", Some(".config/Code/User/mcp.json")),
+        ("codex", None),
+    ] {
+        let ran = add(client);
+        assert!(!ran.stderr.contains("running"), "{}", ran.stderr);
+        assert_eq!(ran.ok, file.is_some());
+        // macOS has another place for VS Code.
+        if client == "gemini" || cfg!(target_os = "linux") {
+            assert!(file.is_none_or(|file| home.0.join(file).exists()));
+        }
+    }
+    // Gemini would write the values of variables that other entries name.
+    let ran = run(&home, &["--setup", "gemini", URL, "--write", "--name", "b"]);
+    assert!(ran.ok && !ran.stderr.contains("running"), "{}", ran.stderr);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_entry_that_exists_keeps_its_other_members() {
+    let home = with_programs(&["claude", "codex"], 0);
+    let old = "{\n  \"mcpServers\": {\n    \"example\": {\n      \"type\": \"stdio\",\n      \"command\": \"x\",\n      \"args\": [],\n      \"timeout\": 5\n    }\n  }\n}\n";
+    let path = in_home(&home, ".claude.json", old);
+    let ran = run(&home, &["--setup", "claude", URL, "--write"]);
+    assert!(
+        ran.ok && ran.stderr.contains("was updated in"),
+        "{}",
+        ran.stderr
+    );
+    let args = format!("[\n        \"{URL}\"\n      ]");
+    let new = old
+        .replace("\"x\"", &format!("\"{}\"", bridge()))
+        .replace("[]", &args);
+    assert_eq!(fs::read_to_string(path).unwrap(), new);
+
+    let old = "[mcp_servers.example]\ncommand = \"x\"\nstartup_timeout_sec = 5\n";
+    let path = in_home(&home, ".codex/config.toml", old);
+    let ran = run(&home, &["--setup", "codex", URL, "--write"]);
+    assert!(
+        !ran.ok && ran.stderr.contains("only JSON files are edited"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(fs::read_to_string(path).unwrap(), old);
+    assert_eq!(
+        names(&home.0),
+        [".claude.json", ".claude.json.bak", ".codex", "bin"]
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn a_client_s_command_that_fails_is_reported() {
+    let home = with_programs(&["claude"], 3);
+    let ran = run(&home, &["--setup", "claude", URL, "--write"]);
+    assert!(!ran.ok && ran.stdout.contains(URL));
+    let program = home.0.join("bin/claude");
+    let expected = format!(
+        "mcp-remote-client: \"{}\" failed (exit status: 3)\nhint: put the printed block into the client's file by hand\n",
+        program.display()
+    );
+    assert!(ran.stderr.ends_with(&expected), "{}", ran.stderr);
+}
+
+#[test]
+fn toml_and_yaml_are_put_in_by_hand() {
+    let home = TempDir::new();
+    for (client, file, place) in [
+        (
+            "codex",
+            "config.toml",
+            "at its end; if [mcp_servers.example] exists, replace it",
+        ),
+        (
+            "goose",
+            "config.yaml",
+            "below \"extensions:\"; if \"example\" exists there, replace it",
+        ),
+    ] {
+        let path = home.0.join(file);
+        let setup = [
+            "--setup",
+            client,
+            URL,
+            "--write",
+            "--file",
+            path.to_str().unwrap(),
+        ];
+        let ran = run(&home, &setup);
+        assert!(!ran.ok && !path.exists());
+        assert_eq!(
+            ran.stderr,
+            format!(
+                "mcp-remote-client: {} was not changed: only JSON files are edited\nhint: put the printed block into it, {place}\n",
+                path.display()
+            )
+        );
+        fs::write(&path, ran.stdout).unwrap();
+        let ran = run(&home, &setup);
+        assert!(
+            ran.ok && ran.stderr.contains("has this entry already"),
+            "{}",
+            ran.stderr
+        );
+    }
+    let ran = run(&home, &["--setup", "codex", URL, "--write"]);
+    assert!(
+        ran.stderr.contains("codex is not in PATH"),
+        "{}",
+        ran.stderr
+    );
+}
+
 #[test]
 fn entries_for_npm_are_rewritten() {
     let home = TempDir::new();
     let bridge = bridge();
-    for (file, old, words, new) in [
-        (
-            "a.json",
-            "{ \"mcpServers\": { // all\n  \"x\": { \"command\": \"npx\", \"args\": [\"-y\", \"mcp-remote@latest\", \"https://a.test\", \"9000\"], \"env\": {} } } }",
-            "\"npx\", \"args\": [\"-y\", \"mcp-remote@latest\", ",
-            format!("\"{bridge}\", \"args\": ["),
-        ),
+    let old = "{ \"mcpServers\": { // all\n  \"x\": { \"command\": \"npx\", \"args\": [\"-y\", \"mcp-remote@latest\", \"https://a.test\", \"9000\"], \"env\": {} } } }";
+    let words = "\"npx\", \"args\": [\"-y\", \"mcp-remote@latest\", ";
+    let path = in_home(&home, "a.json", old);
+    let path = path.to_str().unwrap();
+    let ran = run(&home, &["--setup", "--from-npx", path]);
+    assert!(ran.ok && ran.stdout.is_empty(), "{}", ran.stderr);
+    assert!(
+        ran.stderr
+            .contains("\"x\": npx -y mcp-remote@latest becomes"),
+        "{}",
+        ran.stderr
+    );
+    let new = old.replace(words, &format!("\"{bridge}\", \"args\": ["));
+    assert_eq!(fs::read_to_string(path).unwrap(), new);
+    assert_eq!(fs::read_to_string(format!("{path}.bak")).unwrap(), old);
+    let ran = run(&home, &["--setup", "--from-npx", path]);
+    assert!(
+        ran.ok
+            && ran
+                .stderr
+                .contains("no entry for npm's mcp-remote was changed"),
+        "{}",
+        ran.stderr
+    );
+    for (file, old, line, new) in [
         (
             "a.toml",
             "[mcp_servers.x] # c\ncommand = \"npx\"\nargs = [\"-y\", \"mcp-remote\", \"https://a.test\"]\n",
-            "\"npx\"\nargs = [\"-y\", \"mcp-remote\", ",
-            format!("\"{bridge}\"\nargs = ["),
+            3,
+            format!("command = \"{bridge}\"\n"),
         ),
         (
             "a.yaml",
             "extensions:\n  x:\n    cmd: npx # c\n    args:\n    - mcp-remote\n    - https://a.test\n",
-            "npx # c\n    args:\n    - mcp-remote\n",
-            format!("\"{bridge}\" # c\n    args:\n"),
+            5,
+            format!("cmd: \"{bridge}\"\n"),
         ),
     ] {
         let path = in_home(&home, file, old);
         let path = path.to_str().unwrap();
         let ran = run(&home, &["--setup", "--from-npx", path]);
-        assert!(ran.ok && ran.stdout.is_empty(), "{}", ran.stderr);
-        assert!(
-            ran.stderr.contains(&format!(
-                "\"x\": npx{}",
-                if file == "a.yaml" {
-                    " mcp-remote"
-                } else {
-                    " -y mcp-remote"
-                }
-            )),
-            "{}",
-            ran.stderr
-        );
-        assert_eq!(fs::read_to_string(path).unwrap(), old.replace(words, &new));
-        assert_eq!(fs::read_to_string(format!("{path}.bak")).unwrap(), old);
+        assert!(!ran.ok && ran.stdout == new, "{}", ran.stdout);
+        let expected = format!("npm's mcp-remote is in line {line}\n");
+        assert!(ran.stderr.contains(&expected), "{}", ran.stderr);
+        assert_eq!(fs::read_to_string(path).unwrap(), old);
+        fs::write(
+            path,
+            old.replace("mcp-remote\"", "other\"")
+                .replace("- mcp-remote", "- other"),
+        )
+        .unwrap();
         let ran = run(&home, &["--setup", "--from-npx", path]);
         assert!(
-            ran.ok
-                && ran
-                    .stderr
-                    .contains("no entry for npm's mcp-remote was changed"),
+            ran.ok && ran.stderr.contains("no entry for npm's"),
             "{}",
             ran.stderr
         );
@@ -462,7 +670,7 @@ fn what_is_missing_or_refused_is_said_in_one_line() {
     let clients = "hint: one of claude-desktop, claude-code, cursor, vscode, windsurf, codex, gemini, zed, cline, goose\n";
     for (args, expected) in [
         (&["--setup"][..], format!("--setup needs the name of a client\n{clients}")),
-        (&["--setup", URL], format!("\"{URL}\" is no client that is known\n{clients}")),
+        (&["--setup", URL], format!("unknown client \"{URL}\"\n{clients}")),
         (&["--setup", "codex"], "the address of the server is missing\nhint: mcp-remote-client --setup codex https://host/mcp\n".to_owned()),
         (&["--setup", "codex", "http://a.test"], "\"http://a.test/\" is not encrypted\nhint: use https, or --allow-http on a network you trust\n".to_owned()),
         (&["--setup", "codex", URL, "--name", "a b"], "--name must be up to 60 letters, digits, \"-\" and \"_\", not \"a b\"\n".to_owned()),

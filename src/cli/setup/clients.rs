@@ -1,8 +1,8 @@
-//! `CLIENTS`: each MCP client we write a configuration for: which file, which format, how it hands variables on. Pure.
+//! `CLIENTS`: each MCP client we write a configuration for: its file and format, and how it passes variables to servers. Pure.
 //!
 //! Sources, each client's own documentation as of November 2026:
-//! - Claude Desktop: modelcontextprotocol.io/docs/develop/connect-local-servers. A server is given a few variables and those
-//!   in `env`, whose values are taken as they stand.
+//! - Claude Desktop: modelcontextprotocol.io/docs/develop/connect-local-servers. A server gets a few variables and those
+//!   in `env`; nothing is replaced in their values.
 //! - Claude Code: code.claude.com/docs/en/mcp. User scope is `mcpServers` in `~/.claude.json`; `${VAR}` is replaced in
 //!   `command`, `args` and `env`; what is not set stays as it is written.
 //! - Cursor: cursor.com/docs/mcp; `${env:NAME}` is replaced in `command`, `args`, `env`.
@@ -23,57 +23,57 @@
 
 use std::path::{Path, PathBuf};
 
+use super::json::Dialect;
+
 /// One MCP client.
 #[derive(Debug)]
 pub struct Client {
-    /// How it is called on the command line.
+    /// Its name on the command line.
     pub id: &'static str,
-    /// Its name.
+    /// Other names on the command line.
+    aliases: &'static [&'static str],
+    /// Its name in messages.
     pub title: &'static str,
-    /// How its file is written.
+    /// The format of its file.
     pub format: Format,
     /// The member that holds the servers.
     pub container: &'static str,
     /// How a variable of the environment reaches a server.
     pub variables: Variables,
-    /// Whether an entry says that it is a program to start.
+    /// Whether an entry has `"type": "stdio"`.
     pub has_type: bool,
-    /// Whether it is started from a terminal, and so knows the shell's PATH.
+    /// Whether it is started from a terminal and so has the shell's PATH.
     pub in_terminal: bool,
+    /// The program whose `mcp add` command edits the client's file.
+    pub program: Option<&'static str>,
     /// The files, the likeliest first, on Linux, macOS and Windows.
     files: [&'static [Place]; 3],
     /// A variable that names another place.
     pub moved_by: Option<MovedBy>,
-    /// What to do for the change to count.
+    /// What the user does for the change to take effect.
     pub then: &'static str,
 }
 
-/// How a file is written.
+/// The format of a client's file. We edit JSON only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// JSON; with comments and trailing commas if the client reads them.
-    Json {
-        /// Whether it does.
-        comments: bool,
-    },
-    /// TOML.
+    Json(Dialect),
     Toml,
-    /// YAML.
     Yaml,
 }
 
 /// How a variable of the environment reaches a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Variables {
-    /// By itself.
+    /// Servers inherit it.
     Inherited,
-    /// `env` names it and says where its value comes from: this, the name, this.
+    /// `env` has a reference to it: this text, the name, this text.
     Reference(&'static str, &'static str),
     /// `env` names it, and the client asks for its value and keeps it.
     Asked,
-    /// A member of this name lists it.
+    /// The member with this name lists it.
     Named(&'static str),
-    /// Not at all: `env` holds its value.
+    /// It does not: the user puts the value into `env`.
     Value,
 }
 
@@ -118,33 +118,20 @@ impl System {
 }
 
 impl Client {
-    /// The client of this name; spaces and case do not matter.
+    /// The client with this id, title or alias; spaces and case do not matter.
     pub fn find(name: &str) -> Option<&'static Client> {
         let plain = |name: &str| name.to_lowercase().replace([' ', '-', '_'], "");
-        let short = |client: &Client| match client.id {
-            "vscode" => "code",
-            "gemini" => "geminicli",
-            "claude-desktop" => "claude",
-            id => id,
-        };
         let name = plain(name);
-        CLIENTS
-            .iter()
-            .find(|client| plain(client.id) == name || short(client) == name)
+        CLIENTS.iter().find(|client| {
+            let names = [client.id, client.title];
+            let mut names = names.iter().chain(client.aliases);
+            names.any(|known| plain(known) == name)
+        })
     }
 
     /// Whether it replaces what looks like `${NAME}` in the arguments, too, before it starts a server.
     pub fn replaces_in_arguments(&self) -> bool {
         self.variables == PLAIN
-    }
-
-    /// All names, for messages.
-    pub fn names() -> String {
-        CLIENTS
-            .iter()
-            .map(|client| client.id)
-            .collect::<Vec<_>>()
-            .join(", ")
     }
 
     /// The files it may have, the likeliest first; `variable` looks into the environment.
@@ -190,116 +177,117 @@ use Place::{Home, Settings};
 const ENV_COLON: Variables = Variables::Reference("${env:", "}");
 const PLAIN: Variables = Variables::Reference("${", "}");
 
+/// What most clients have in common.
+const COMMON: Client = Client {
+    id: "",
+    aliases: &[],
+    title: "",
+    format: Format::Json(Dialect::Strict),
+    container: "mcpServers",
+    variables: Variables::Value,
+    has_type: false,
+    in_terminal: false,
+    program: None,
+    files: [&[]; 3],
+    moved_by: None,
+    then: "",
+};
+
 /// All of them.
 pub const CLIENTS: &[Client] = &[
     Client {
         id: "claude-desktop",
         title: "Claude Desktop",
-        format: Format::Json { comments: false },
-        container: "mcpServers",
-        variables: Variables::Value,
-        has_type: false,
-        in_terminal: false,
         files: [&[Settings("Claude/claude_desktop_config.json")]; 3],
-        moved_by: None,
         then: "quit Claude Desktop and start it again",
+        ..COMMON
     },
     Client {
         id: "claude-code",
+        aliases: &["claude"],
         title: "Claude Code",
-        format: Format::Json { comments: false },
-        container: "mcpServers",
         variables: PLAIN,
         has_type: true,
         in_terminal: true,
+        program: Some("claude"),
         files: [&[Home(".claude.json")]; 3],
         moved_by: Some(MovedBy::Directory("CLAUDE_CONFIG_DIR")),
-        then: "start claude anew; /mcp shows the server",
+        then: "start claude again; /mcp shows the server",
+        ..COMMON
     },
     Client {
         id: "cursor",
         title: "Cursor",
-        format: Format::Json { comments: true },
-        container: "mcpServers",
+        format: Format::Json(Dialect::TrailingCommas),
         variables: ENV_COLON,
-        has_type: false,
-        in_terminal: false,
         files: [&[Home(".cursor/mcp.json")]; 3],
-        moved_by: None,
         then: "turn the server on in Cursor's settings, under MCP",
+        ..COMMON
     },
     Client {
         id: "vscode",
+        aliases: &["code"],
         title: "VS Code",
-        format: Format::Json { comments: true },
+        format: Format::Json(Dialect::TrailingCommas),
         container: "servers",
         variables: Variables::Asked,
         has_type: true,
-        in_terminal: false,
+        program: Some("code"),
         files: [&[Settings("Code/User/mcp.json")]; 3],
-        moved_by: None,
         then: "run the command \"MCP: List Servers\" in VS Code and start the server",
+        ..COMMON
     },
     Client {
         id: "windsurf",
         title: "Windsurf",
-        format: Format::Json { comments: true },
-        container: "mcpServers",
+        format: Format::Json(Dialect::TrailingCommas),
         variables: ENV_COLON,
-        has_type: false,
-        in_terminal: false,
         files: [&[Home(".codeium/windsurf/mcp_config.json")]; 3],
-        moved_by: None,
         then: "press Refresh in Windsurf's list of MCP servers",
+        ..COMMON
     },
     Client {
         id: "codex",
+        aliases: &["codex-cli"],
         title: "Codex",
         format: Format::Toml,
         container: "mcp_servers",
         variables: Variables::Named("env_vars"),
-        has_type: false,
         in_terminal: true,
+        program: Some("codex"),
         files: [&[Home(".codex/config.toml")]; 3],
         moved_by: Some(MovedBy::Directory("CODEX_HOME")),
-        then: "start codex anew; /mcp shows the server",
+        then: "start codex again; /mcp shows the server",
+        ..COMMON
     },
     Client {
         id: "gemini",
         title: "Gemini CLI",
-        format: Format::Json { comments: true },
-        container: "mcpServers",
+        format: Format::Json(Dialect::Comments),
         variables: PLAIN,
-        has_type: false,
         in_terminal: true,
+        program: Some("gemini"),
         files: [&[Home(".gemini/settings.json")]; 3],
-        moved_by: None,
-        then: "start gemini anew; /mcp shows the server",
+        then: "start gemini again; /mcp shows the server",
+        ..COMMON
     },
     Client {
         id: "zed",
         title: "Zed",
-        format: Format::Json { comments: true },
+        format: Format::Json(Dialect::TrailingCommas),
         container: "context_servers",
         variables: Variables::Inherited,
-        has_type: false,
-        in_terminal: false,
         files: [
             &[Settings("zed/settings.json")],
             &[Home(".config/zed/settings.json")],
             &[Settings("Zed/settings.json")],
         ],
-        moved_by: None,
         then: "Zed starts the server by itself",
+        ..COMMON
     },
     Client {
         id: "cline",
         title: "Cline",
-        format: Format::Json { comments: false },
-        container: "mcpServers",
-        variables: Variables::Value,
-        has_type: false,
-        in_terminal: false,
         files: [&[
             Home(".cline/data/settings/cline_mcp_settings.json"),
             Settings(
@@ -308,6 +296,7 @@ pub const CLIENTS: &[Client] = &[
         ]; 3],
         moved_by: Some(MovedBy::File("CLINE_MCP_SETTINGS_PATH")),
         then: "Cline starts the server by itself",
+        ..COMMON
     },
     Client {
         id: "goose",
@@ -315,15 +304,14 @@ pub const CLIENTS: &[Client] = &[
         format: Format::Yaml,
         container: "extensions",
         variables: Variables::Named("env_keys"),
-        has_type: true,
         in_terminal: true,
         files: [
             &[Settings("goose/config.yaml")],
             &[Home(".config/goose/config.yaml")],
             &[Settings("Block/goose/config/config.yaml")],
         ],
-        moved_by: None,
         then: "start a new goose session",
+        ..COMMON
     },
 ];
 
@@ -344,6 +332,13 @@ mod tests {
             assert_eq!(Client::find(client.title).unwrap().id, client.id);
         }
         assert!(Client::find("emacs").is_none());
+        for (alias, id) in [
+            ("claude", "claude-code"),
+            ("codex-cli", "codex"),
+            ("code", "vscode"),
+        ] {
+            assert_eq!(Client::find(alias).unwrap().id, id);
+        }
         let file = |name: &str, system| {
             let client = Client::find(name).unwrap();
             let files = client.files(system, Path::new("/h"), Path::new("/s"), &|_| None);
@@ -355,7 +350,7 @@ mod tests {
         };
         for (name, linux, mac, windows) in [
             (
-                "claude",
+                "claude-desktop",
                 "/s/Claude/claude_desktop_config.json",
                 "/s/Claude/claude_desktop_config.json",
                 "/s/Claude/claude_desktop_config.json",

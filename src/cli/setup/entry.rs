@@ -1,9 +1,9 @@
-//! The entry for one server: what was typed becomes the arguments of `mcp-remote`. Pure.
+//! The entry for one server: the flags of the command line as arguments of `mcp-remote`. Pure.
 //!
-//! - No secret is put into a file: the value of a header that is known to hold one (`Authorization`, names with `key`, `token`
-//!   and the like) and the `client_secret` of the static client info become `${VARIABLE}`, with a note that says so.
-//! - Files are named by their whole path: clients start programs in directories of their own.
-//! - Only what `mcp-remote` knows is kept.
+//! - No secret is written to a file: the value of a header that holds one (`Authorization`, names with `key`, `token`
+//!   and the like) and the `client_secret` of the static client info become `${VARIABLE}`, with a note to the user.
+//! - Paths of files are made absolute: clients start programs in directories of their own.
+//! - Flags that `mcp-remote` does not have are left out.
 
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ use super::super::flags::{FLAGS, Program};
 use crate::error::{Error, Kind, Result};
 use crate::log::clean;
 
-/// One server, as a client is told of it.
+/// One server for a client.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Its name in the client.
@@ -21,25 +21,25 @@ pub struct Entry {
     pub command: String,
     /// Its arguments; the first is the address.
     pub args: Vec<String>,
-    /// The variables that stand in the arguments.
+    /// The names of the variables in the arguments.
     pub variables: Vec<String>,
 }
 
-/// What the arguments are made of.
+/// What an entry is made from.
 pub struct Source<'a> {
     /// The words of the command line.
     pub typed: &'a Typed,
     /// The program to start.
     pub command: String,
-    /// Makes the path of a file a whole one.
-    pub whole: &'a dyn Fn(&str) -> String,
+    /// Makes a path absolute.
+    pub absolute: &'a dyn Fn(&str) -> String,
 }
 
 impl Entry {
-    /// The entry for what was typed; `notes` is told what a person should do.
+    /// The entry for a command line; `notes` gets what the user should know.
     ///
     /// # Errors
-    /// If the name cannot be used.
+    /// If the name is not valid.
     pub fn new(source: &Source<'_>, notes: &mut Vec<String>) -> Result<Entry> {
         let typed = source.typed;
         let url = typed.url.clone().unwrap_or_default();
@@ -50,7 +50,7 @@ impl Entry {
         let mut secrets = Secrets {
             name: &name,
             notes,
-            whole: source.whole,
+            absolute: source.absolute,
         };
         let mut args = vec![url];
         args.extend(typed.port.clone());
@@ -66,7 +66,7 @@ impl Entry {
                 args.push(flag.name.to_owned());
                 continue;
             }
-            let value = secrets.kept_out(flag.name, flag.value, value);
+            let value = secrets.without_secrets(flag.name, flag.value, value);
             if value.starts_with('-') {
                 args.push(format!("{}={value}", flag.name));
             } else {
@@ -98,7 +98,7 @@ pub fn variables_in(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// A name every client takes.
+/// A name that every client accepts.
 fn checked(name: &str) -> Result<String> {
     let fits = name
         .chars()
@@ -113,7 +113,7 @@ fn checked(name: &str) -> Result<String> {
     Ok(name.to_owned())
 }
 
-/// A name made of the address: the part of the host that people call the server by.
+/// A name made from the address: the label of the host that users know, such as `linear` in `mcp.linear.app`.
 fn name_of(url: &str) -> String {
     let url = url::Url::parse(url).ok();
     let host = match url.as_ref().and_then(|url| url.host()) {
@@ -135,20 +135,20 @@ fn name_of(url: &str) -> String {
     checked(name).unwrap_or_else(|_| "remote".to_owned())
 }
 
-/// What must not stand in a file.
+/// Replaces secrets by variables.
 struct Secrets<'a> {
     name: &'a str,
     notes: &'a mut Vec<String>,
-    whole: &'a dyn Fn(&str) -> String,
+    absolute: &'a dyn Fn(&str) -> String,
 }
 
 impl Secrets<'_> {
-    /// The value as it goes into the file. `kind`: what the flag's value is called.
-    fn kept_out(&mut self, flag: &str, kind: &str, value: &str) -> String {
+    /// The value for the file. `kind` is the placeholder of the flag's value in the help.
+    fn without_secrets(&mut self, flag: &str, kind: &str, value: &str) -> String {
         match kind {
-            "FILE" => (self.whole)(value),
+            "FILE" => (self.absolute)(value),
             "JSON|@FILE" => match value.strip_prefix('@') {
-                Some(file) => format!("@{}", (self.whole)(file)),
+                Some(file) => format!("@{}", (self.absolute)(file)),
                 None => self.client_info(value),
             },
             _ if flag == "--header" => self.header(value),
@@ -166,7 +166,7 @@ impl Secrets<'_> {
         }
         let authorization = name.eq_ignore_ascii_case("authorization");
         let variable = self.variable(if authorization { "token" } else { name });
-        // Who reads the file should see what kind of secret it is. A shell may have put nothing in for a variable.
+        // The scheme stays readable in the file.
         let scheme = value.split(' ').next().unwrap_or_default();
         let known = ["bearer", "basic", "token"].contains(&scheme.to_lowercase().as_str());
         let scheme = if authorization && known {
@@ -179,7 +179,7 @@ impl Secrets<'_> {
             scheme => format!(", without \"{scheme}\""),
         };
         self.notes.push(format!(
-            "the value of header \"{name}\" is not written; ${{{variable}}} stands for it{without}"
+            "the value of header \"{name}\" is not written; ${{{variable}}} is in its place{without}"
         ));
         format!("{name}: {scheme}${{{variable}}}")
     }
@@ -197,7 +197,7 @@ impl Secrets<'_> {
         }
         let variable = self.variable("client_secret");
         self.notes.push(format!(
-            "the client_secret is not written; ${{{variable}}} stands for it"
+            "the client_secret is not written; ${{{variable}}} is in its place"
         ));
         members.insert(
             "client_secret".to_owned(),
@@ -244,7 +244,7 @@ mod tests {
         let source = Source {
             typed: &typed,
             command: "mcp-remote".to_owned(),
-            whole: &|file| format!("/dir/{file}"),
+            absolute: &|file| format!("/dir/{file}"),
         };
         let mut notes = Vec::new();
         (Entry::new(&source, &mut notes).unwrap(), notes)

@@ -1,10 +1,11 @@
-//! The file of a client: read whole, replaced whole, the old one kept beside it.
+//! Reads a client's file, and replaces it with the old text kept beside it as `.bak`.
 //!
-//! - A write goes to a temporary file beside it, with the mode of the old one, and is renamed: nobody sees half a file.
-//! - A link is followed: it stays, and what it leads to is replaced.
-//! - What was changed between the reading and the writing is not overwritten.
+//! - The new text goes to a temporary file with the mode of the old one, which is renamed: no reader sees half a file.
+//! - A symbolic link stays; its target is replaced.
+//! - A file that changed since it was read is not overwritten.
+//! - There is one `.bak`: the text before the last change.
 //!
-//! Not done here: nothing is parsed.
+//! Not done here: parsing.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
@@ -12,13 +13,13 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
 
-/// 64 MiB: no settings are longer.
-const LONGEST: u64 = 64 * 1024 * 1024;
+/// 64 MiB; settings are smaller.
+const MAX_LENGTH: u64 = 64 * 1024 * 1024;
 
 /// The text of a file; `None` if there is none.
 ///
 /// # Errors
-/// If it cannot be read or is no text.
+/// If it cannot be read or is not UTF-8.
 pub fn read(path: &Path) -> Result<Option<String>> {
     let failed = |what: String| {
         Error::new(
@@ -35,24 +36,24 @@ pub fn read(path: &Path) -> Result<Option<String>> {
         Err(error) => return Err(failed(error.to_string())),
     };
     if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
-        return Err(failed("it is no regular file".to_owned()));
+        return Err(failed("it is not a regular file".to_owned()));
     }
     let mut bytes = Vec::new();
-    file.take(LONGEST + 1)
+    file.take(MAX_LENGTH + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| failed(error.to_string()))?;
-    if bytes.len() as u64 > LONGEST {
-        return Err(failed(format!("it is longer than {LONGEST} bytes")));
+    if bytes.len() as u64 > MAX_LENGTH {
+        return Err(failed(format!("it is longer than {MAX_LENGTH} bytes")));
     }
     String::from_utf8(bytes)
         .map(Some)
         .map_err(|_| failed("it is not UTF-8".to_owned()))
 }
 
-/// Puts the new text in the place of the old one; gives the path of the copy of the old one.
+/// Replaces the old text with the new one and returns the path of the copy of the old one.
 ///
 /// # Errors
-/// If anything fails on the way; the file is then as it was.
+/// If any step fails; the file is unchanged then.
 pub fn replace(path: &Path, old: Option<&str>, new: &str) -> Result<Option<PathBuf>> {
     let failed = |what: &str, error: &dyn std::fmt::Display| {
         Error::new(
@@ -63,7 +64,6 @@ pub fn replace(path: &Path, old: Option<&str>, new: &str) -> Result<Option<PathB
             ),
         )
     };
-    // A link stays: what it leads to is replaced.
     let target = match old {
         Some(_) => fs::canonicalize(path).map_err(|error| failed("find", &error))?,
         None => path.to_owned(),
@@ -84,46 +84,30 @@ pub fn replace(path: &Path, old: Option<&str>, new: &str) -> Result<Option<PathB
     ) {
         fs::create_dir_all(parent).map_err(|error| failed("make the directory of", &error))?;
     }
-    let backup = match old {
-        Some(old) => Some(
-            keep(&target, old, permissions.as_ref())
-                .map_err(|error| failed("keep a copy of", &error))?,
-        ),
-        None => None,
-    };
+    let backup = with_ending(&target, ".bak");
+    let new_backup = with_ending(&target, &format!(".bak.{}.tmp", std::process::id()));
     let temporary = with_ending(&target, &format!(".{}.tmp", std::process::id()));
-    let written = write_new(&temporary, new, permissions.as_ref())
-        .map_err(|error| failed("write beside", &error));
-    let done = written.and_then(|()| {
+    let write = || {
+        if let Some(old) = old {
+            write_new(&new_backup, old, permissions.as_ref())
+                .map_err(|error| failed("keep a copy of", &error))?;
+        }
+        write_new(&temporary, new, permissions.as_ref())
+            .map_err(|error| failed("write beside", &error))?;
         if read(&target)?.as_deref() != old {
             return Err(failed("replace", &"it was changed meanwhile, try again"));
         }
-        fs::rename(&temporary, &target).map_err(|error| failed("replace", &error))
-    });
-    if let Err(error) = done {
-        fs::remove_file(&temporary).ok();
-        backup.as_ref().map(|backup| fs::remove_file(backup).ok());
-        return Err(error);
-    }
-    Ok(backup)
-}
-
-/// A copy beside the file, under a name that is free.
-fn keep(path: &Path, old: &str, permissions: Option<&fs::Permissions>) -> io::Result<PathBuf> {
-    for number in 1..1000 {
-        let ending = if number == 1 {
-            ".bak".to_owned()
-        } else {
-            format!(".bak{number}")
-        };
-        let backup = with_ending(path, &ending);
-        match write_new(&backup, old, permissions) {
-            Ok(()) => return Ok(backup),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
+        if old.is_some() {
+            fs::rename(&new_backup, &backup).map_err(|error| failed("keep a copy of", &error))?;
         }
+        fs::rename(&temporary, &target).map_err(|error| failed("replace", &error))
+    };
+    let written = write();
+    if written.is_err() {
+        fs::remove_file(&temporary).ok();
+        fs::remove_file(&new_backup).ok();
     }
-    Err(io::Error::other("all names up to .bak999 are taken"))
+    written.map(|()| old.map(|_| backup))
 }
 
 fn with_ending(path: &Path, ending: &str) -> PathBuf {
@@ -132,7 +116,7 @@ fn with_ending(path: &Path, ending: &str) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// A file that was not there before, complete or not at all.
+/// Makes a file that must not exist yet; it is removed again if it cannot be written whole.
 fn write_new(path: &Path, text: &str, permissions: Option<&fs::Permissions>) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);

@@ -1,219 +1,278 @@
-//! JSON, also with comments and trailing commas: where everything stands, and one entry put in. Pure.
+//! Edits a JSON document, also one with comments and trailing commas: puts an entry in and keeps every other byte. Pure.
 //!
-//! - Comments (`//`, `/* */`) and trailing commas are read only where the client reads them: VS Code and its relatives, Zed,
-//!   Gemini CLI. For the others such a file is as broken as for the client.
-//! - An entry of the same name is replaced; a new one goes after the last; a missing container is made.
-//! - What surrounds the entry sets the style: end of line, indentation, trailing comma.
+//! - Comments (`//`, `/* */`) and trailing commas are accepted only where the client accepts them.
+//! - An entry of the same name gets our members and keeps its others; `null` in place of an object counts as empty.
+//! - The line ends, the indentation and the trailing comma of what surrounds the entry are kept.
 //!
 //! Spec: RFC 8259; the comments of Visual Studio Code's "JSON with Comments".
-//! Not done here: JSON5; anything that is not understood is refused.
+//! Not done here: JSON5; a file with anything else in it is refused.
 
 mod read;
+mod style;
 
-use super::tree::{self, Edit, Member, Node, Trouble};
-use read::Reader;
+use std::ops::Range;
+
+use serde_json::Value;
+
 pub use read::read;
+use style::Style;
 
-type Read<T> = Result<T, Trouble>;
+/// What stands where the user must put a value; a value that stands there already is kept.
+pub const PLACEHOLDER: &str = "put the value here";
 
-/// The text with this entry in the container: `container` is the name of a member of the document.
-/// `value` is JSON, indented by two spaces.
+/// What a client accepts beside RFC 8259.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// Nothing.
+    Strict,
+    /// Comments.
+    Comments,
+    /// Comments and trailing commas.
+    TrailingCommas,
+}
+
+/// A value and its bytes in the text.
+#[derive(Debug)]
+pub struct Node {
+    pub span: Range<usize>,
+    pub kind: Kind,
+}
+
+#[derive(Debug)]
+pub enum Kind {
+    Object(Vec<Member>),
+    Array(Vec<Node>),
+    /// Unescaped.
+    String(String),
+    Null,
+    /// A number, `true` or `false`.
+    Other,
+}
+
+/// One member of an object.
+#[derive(Debug)]
+pub struct Member {
+    /// Unescaped.
+    pub key: String,
+    /// Where the key begins.
+    pub at: usize,
+    pub value: Node,
+}
+
+impl Node {
+    /// The members; none if it is not an object.
+    pub fn members(&self) -> &[Member] {
+        match &self.kind {
+            Kind::Object(members) => members,
+            Kind::Array(_) | Kind::String(_) | Kind::Null | Kind::Other => &[],
+        }
+    }
+
+    /// The items; none if it is not an array.
+    pub fn items(&self) -> &[Node] {
+        match &self.kind {
+            Kind::Array(items) => items,
+            Kind::Object(_) | Kind::String(_) | Kind::Null | Kind::Other => &[],
+        }
+    }
+
+    pub fn text(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::String(text) => Some(text),
+            Kind::Object(_) | Kind::Array(_) | Kind::Null | Kind::Other => None,
+        }
+    }
+
+    /// The value of the first member with this key.
+    pub fn get(&self, key: &str) -> Option<&Node> {
+        let member = self.members().iter().find(|member| member.key == key)?;
+        Some(&member.value)
+    }
+}
+
+/// Why a text was refused.
+#[derive(Debug, PartialEq, Eq)]
+pub struct SyntaxError {
+    /// The byte in the text.
+    pub at: usize,
+    pub message: String,
+}
+
+impl SyntaxError {
+    pub fn new(at: usize, message: impl Into<String>) -> SyntaxError {
+        let message = message.into();
+        SyntaxError { at, message }
+    }
+}
+
+/// The line of this byte, from 1.
+pub fn line(text: &str, at: usize) -> usize {
+    let before = text.as_bytes().get(..at.min(text.len()));
+    1 + before
+        .unwrap_or_default()
+        .iter()
+        .filter(|byte| **byte == b'\n')
+        .count()
+}
+
+/// Bytes to replace; an empty range is an insertion.
+#[derive(Debug)]
+pub struct Edit {
+    pub span: Range<usize>,
+    pub with: String,
+}
+
+impl Edit {
+    pub fn new(span: Range<usize>, with: impl Into<String>) -> Edit {
+        let with = with.into();
+        Edit { span, with }
+    }
+}
+
+/// The text with all edits made, checked to be valid again. Edits at the same byte are made in the order given.
 ///
 /// # Errors
-/// If the text is not understood.
-pub fn put(text: &str, comments: bool, container: &str, name: &str, value: &str) -> Read<String> {
-    let Some(root) = read(text, comments)? else {
-        let whole = format!(
-            "{{\n  \"{container}\": {{\n    \"{name}\": {}\n  }}\n}}\n",
-            tree::indented(value, "\n", "    ")
-        );
+/// If two edits overlap or the result is not valid.
+pub fn apply(text: &str, dialect: Dialect, mut edits: Vec<Edit>) -> Result<String, SyntaxError> {
+    edits.sort_by_key(|edit| edit.span.start);
+    let mut new = String::with_capacity(text.len() + 256);
+    let mut done = 0;
+    for edit in edits {
+        let before = text.get(done..edit.span.start);
+        let before = text.get(edit.span.clone()).and(before);
+        new.push_str(before.ok_or_else(|| SyntaxError::new(done, "the changes overlap"))?);
+        new.push_str(&edit.with);
+        done = edit.span.end;
+    }
+    new.push_str(text.get(done..).unwrap_or_default());
+    read(&new, dialect)?;
+    Ok(new)
+}
+
+/// Whether the document has this entry.
+pub fn has(text: &str, dialect: Dialect, container: &str, name: &str) -> bool {
+    let root = read(text, dialect).ok().flatten();
+    root.is_some_and(|root| {
+        root.get(container)
+            .is_some_and(|all| all.get(name).is_some())
+    })
+}
+
+/// The text with everything in it that `block` has: a JSON document, indented by two spaces.
+///
+/// # Errors
+/// If the text is not valid, has a key twice on the way, or has another kind of value where the block has an object or array.
+pub fn merge(text: &str, dialect: Dialect, block: &str) -> Result<String, SyntaxError> {
+    let Some(old) = read(text, dialect)? else {
         return Ok(format!(
             "{text}{}",
-            whole.replace('\n', tree::newline(text))
+            block.replace('\n', style::newline(text))
         ));
     };
-    let Some(members) = root.members() else {
-        return Err(Trouble::new(root.span.start, "the document is no object"));
+    let Some(new) = read(block, Dialect::Strict)? else {
+        return Ok(text.to_owned());
     };
-    let style = Style::of(text);
-    let edits = match tree::member(members, container)? {
-        None => {
-            let inner = format!(
-                "{{\n{0}\"{name}\": {1}\n}}",
-                style.unit,
-                tree::indented(value, "\n", style.unit)
-            );
-            style.add(&root, members, container, &inner)
-        }
-        Some(found) => {
-            let Some(entries) = found.value.members() else {
-                return Err(Trouble::new(
-                    found.at,
-                    format!("\"{container}\" is no object"),
-                ));
-            };
-            match tree::member(entries, name)? {
-                Some(entry) => {
-                    let indent = tree::indent_at(text, entry.at);
-                    let value = style.reindented(value);
-                    let value = tree::indented(&value, style.newline, indent);
-                    vec![Edit::replace(entry.value.span.clone(), value)]
-                }
-                None => style.add(&found.value, entries, name, value),
-            }
-        }
+    let mut merge = Merge {
+        style: Style::of(text),
+        text,
+        block,
+        edits: Vec::new(),
     };
-    let new = tree::apply(text, edits)?;
-    read(&new, comments)?;
-    Ok(new)
+    merge.value("document", &old, &new)?;
+    apply(text, dialect, merge.edits)
 }
 
-/// The text with this object in a list of the document, if none there has the same `id`.
-///
-/// # Errors
-/// If the text is not understood, or holds no object yet.
-pub fn list(text: &str, comments: bool, name: &str, id: &str, value: &str) -> Read<String> {
-    let root = read(text, comments)?;
-    let Some((root, members)) = root.as_ref().and_then(|root| Some((root, root.members()?))) else {
-        return Err(Trouble::new(0, "the document is no object"));
-    };
-    let style = Style::of(text);
-    let edits = match tree::member(members, name)? {
-        None => {
-            let value = tree::indented(value, "\n", "  ");
-            style.add(root, members, name, &format!("[\n  {value}\n]"))
-        }
-        Some(found) => {
-            let Some(items) = found.value.items() else {
-                return Err(Trouble::new(found.at, format!("\"{name}\" is no list")));
-            };
-            let same = |item: &Node| {
-                let member = item.members()?.iter().find(|member| member.key == "id")?;
-                member.value.text().filter(|found| *found == id).map(drop)
-            };
-            if items.iter().any(|item| same(item).is_some()) {
-                return Ok(text.to_owned());
-            }
-            let first = items.first().map(|item| item.span.start);
-            let last = items.last().map(|item| item.span.end);
-            style.append(&found.value, first.zip(last), value)
-        }
-    };
-    let new = tree::apply(text, edits)?;
-    read(&new, comments)?;
-    Ok(new)
-}
-
-/// How a text is laid out.
-struct Style<'a> {
+struct Merge<'a> {
+    style: Style<'a>,
     text: &'a str,
-    newline: &'static str,
-    /// One step of indentation.
-    unit: &'a str,
+    block: &'a str,
+    edits: Vec<Edit>,
 }
 
-impl<'a> Style<'a> {
-    fn of(text: &'a str) -> Style<'a> {
-        let unit = text
-            .lines()
-            .filter(|line| !line.trim_start().starts_with(['*', '/']))
-            .map(|line| {
-                line.get(..line.len() - line.trim_start().len())
-                    .unwrap_or_default()
-            })
-            .find(|indent| !indent.is_empty())
-            .unwrap_or("  ");
-        let newline = tree::newline(text);
-        Style {
-            text,
-            newline,
-            unit,
-        }
-    }
-
-    /// JSON that is indented by two spaces, indented as this text is.
-    fn reindented(&self, json: &str) -> String {
-        let line = |line: &str| {
-            let content = line.trim_start_matches(' ');
-            let steps = (line.len() - content.len()) / 2;
-            format!("{}{content}", self.unit.repeat(steps))
-        };
-        json.lines().map(line).collect::<Vec<_>>().join("\n")
-    }
-
-    /// A new last member of an object.
-    fn add(&self, object: &Node, members: &[Member], key: &str, value: &str) -> Vec<Edit> {
-        let first = members.first().map(|member| member.at);
-        let last = members.last().map(|member| member.value.span.end);
-        self.append(object, first.zip(last), &format!("\"{key}\": {value}"))
-    }
-
-    /// Something new at the end of an object or array; `content`: where its first part begins and its last one ends.
-    fn append(&self, container: &Node, content: Option<(usize, usize)>, new: &str) -> Vec<Edit> {
-        let base = tree::indent_at(self.text, container.span.start);
-        let indent = match content {
-            Some((first, _)) if self.starts_line(first) => {
-                tree::indent_at(self.text, first).to_owned()
+impl Merge<'_> {
+    fn value(&mut self, key: &str, old: &Node, new: &Node) -> Result<(), SyntaxError> {
+        let wrong = |what| SyntaxError::new(old.span.start, format!("\"{key}\" is not {what}"));
+        match (&old.kind, &new.kind) {
+            // An entry that starts no program has nothing to keep.
+            (Kind::Object(_), Kind::Object(_))
+                if new.get("command").is_some() && old.get("command").is_none() =>
+            {
+                self.replace(old, new);
             }
-            _ => format!("{base}{}", self.unit),
-        };
-        let mut edits = Vec::new();
-        let mut at = container.span.start + 1;
-        let mut comma = "";
-        if let Some((_, last)) = content {
-            at = last;
-            let mut reader = self.reader(at);
-            if reader.space().is_ok() && reader.peek() == Some(b',') {
-                at = reader.at + 1;
-                comma = ",";
-            } else {
-                edits.push(Edit::insert(at, ","));
+            (Kind::Object(old_members), Kind::Object(members)) => {
+                self.object(old, old_members, members)?;
+            }
+            (Kind::Array(old_items), Kind::Array(items))
+                if items.iter().any(|item| item.get("id").is_some()) =>
+            {
+                let id = |item: &Node| item.get("id")?.text().map(str::to_owned);
+                let missing = items
+                    .iter()
+                    .filter(|item| !old_items.iter().any(|old| id(old) == id(item)))
+                    .map(|item| self.source(item))
+                    .collect();
+                let first = old_items.first().map(|item| item.span.start);
+                let last = old_items.last().map(|item| item.span.end);
+                let edits = self.style.append(&old.span, first.zip(last), missing);
+                self.edits.extend(edits);
+            }
+            (Kind::Null, _) | (Kind::Array(_), Kind::Array(_)) => self.replace(old, new),
+            (_, Kind::Object(_)) => return Err(wrong("an object")),
+            (_, Kind::Array(_)) => return Err(wrong("a list")),
+            (Kind::String(_), Kind::String(text)) if text == PLACEHOLDER => {}
+            (_, Kind::String(_) | Kind::Null | Kind::Other) => self.replace(old, new),
+        }
+        Ok(())
+    }
+
+    fn object(
+        &mut self,
+        old: &Node,
+        old_members: &[Member],
+        new: &[Member],
+    ) -> Result<(), SyntaxError> {
+        let mut missing = Vec::new();
+        for member in new {
+            let mut found = old_members.iter().filter(|found| found.key == member.key);
+            let first = found.next();
+            if let Some(second) = found.next() {
+                let message = format!("\"{}\" stands twice", member.key);
+                return Err(SyntaxError::new(second.at, message));
+            }
+            match first {
+                Some(found) => self.value(&member.key, &found.value, &member.value)?,
+                None => {
+                    let key = Value::from(member.key.as_str());
+                    let source = self.source(&member.value);
+                    missing.push(format!("{key}: {source}"));
+                }
             }
         }
-        // A comment on the same line belongs to what stands before it.
-        let at = self.after_comments(at);
-        let new = tree::indented(&self.reindented(new), self.newline, &indent);
-        let mut new = format!("{}{indent}{new}{comma}", self.newline);
-        let next = self.after_blanks(at);
-        if next + 1 == container.span.end {
-            new.push_str(self.newline);
-            new.push_str(base);
-            edits.push(Edit::replace(at..next, new));
-        } else {
-            edits.push(Edit::insert(at, new));
-        }
-        edits
+        let first = old_members.first().map(|member| member.at);
+        let last = old_members.last().map(|member| member.value.span.end);
+        let edits = self.style.append(&old.span, first.zip(last), missing);
+        self.edits.extend(edits);
+        Ok(())
     }
 
-    /// Whether nothing stands before this byte on its line.
-    fn starts_line(&self, at: usize) -> bool {
-        let before = self.text.get(..at).unwrap_or_default();
-        before.trim_end_matches([' ', '\t']).ends_with('\n')
-    }
-
-    fn reader(&self, at: usize) -> Reader<'a> {
-        Reader {
-            text: self.text,
-            at,
-            comments: true,
-            depth: 0,
+    /// Replaces the old value, unless it is the same in other words.
+    fn replace(&mut self, old: &Node, new: &Node) {
+        let text = self.text.get(old.span.clone()).unwrap_or_default();
+        let source = self.source(new);
+        let value = |text: &str| serde_json::from_str::<Value>(text).ok();
+        if value(text) != value(&source) {
+            let with = self
+                .style
+                .fit(&source, style::indent_at(self.text, old.span.start));
+            self.edits.push(Edit::new(old.span.clone(), with));
         }
     }
 
-    /// The end of the last comment that begins on this line, if any does.
-    fn after_comments(&self, mut at: usize) -> usize {
-        loop {
-            let mut reader = self.reader(self.after_blanks(at));
-            if reader.peek() != Some(b'/') || reader.comment().is_err() {
-                return at;
-            }
-            at = reader.at;
-        }
-    }
-
-    fn after_blanks(&self, at: usize) -> usize {
-        let rest = self.text.get(at..).unwrap_or_default();
-        at + rest.len() - rest.trim_start_matches([' ', '\t']).len()
+    /// The block's text of a value, as if it stood at the left margin.
+    fn source(&self, node: &Node) -> String {
+        let source = self.block.get(node.span.clone()).unwrap_or_default();
+        let indent = style::indent_at(self.block, node.span.start);
+        source.replace(&format!("\n{indent}"), "\n")
     }
 }
 
@@ -221,10 +280,24 @@ impl<'a> Style<'a> {
 mod tests {
     use super::*;
 
+    const ALL: Dialect = Dialect::TrailingCommas;
     const NEW: &str = "{\n  \"command\": \"c\",\n  \"args\": [\n    \"u\"\n  ]\n}";
 
+    /// Puts one entry in.
+    fn put(
+        text: &str,
+        dialect: Dialect,
+        container: &str,
+        name: &str,
+        value: &str,
+    ) -> Result<String, SyntaxError> {
+        let value = value.replace('\n', "\n    ");
+        let block = format!("{{\n  \"{container}\": {{\n    \"{name}\": {value}\n  }}\n}}\n");
+        merge(text, dialect, &block)
+    }
+
     fn put_in(text: &str) -> String {
-        put(text, true, "s", "n", NEW).unwrap_or_else(|e| panic!("{e:?}: {text}"))
+        put(text, ALL, "s", "n", NEW).unwrap_or_else(|e| panic!("{e:?}: {text}"))
     }
 
     /// Every shape a file has, made of parts; each with comments and without, in two styles of line ends.
@@ -260,7 +333,7 @@ mod tests {
 
     /// All values but the entry, all comments.
     fn rest(text: &str) -> (Vec<(String, String)>, Vec<String>) {
-        let root = read(text, true).unwrap().unwrap();
+        let root = read(text, ALL).unwrap().unwrap();
         let mut values = Vec::new();
         let mut walk = |prefix: &str, members: &[Member]| {
             for member in members {
@@ -270,14 +343,8 @@ mod tests {
                 }
             }
         };
-        walk("", root.members().unwrap());
-        let container = member(root.members().unwrap(), "s").unwrap();
-        walk(
-            "s/",
-            container
-                .and_then(|s| s.value.members())
-                .unwrap_or_default(),
-        );
+        walk("", root.members());
+        walk("s/", root.get("s").map(Node::members).unwrap_or_default());
         let comments = [
             "// first", "// c", "/* c */", "// d", "// e", "// last", "// ours",
         ];
@@ -288,19 +355,13 @@ mod tests {
         (values, kept.collect())
     }
 
-    use super::super::tree::member;
-
     #[test]
     fn an_entry_is_put_in_and_nothing_else_changes() {
         for file in files() {
             let new = put_in(&file);
-            let root = read(&new, true).unwrap().unwrap();
-            let container = member(root.members().unwrap(), "s").unwrap().unwrap();
-            let entry = member(container.value.members().unwrap(), "n")
-                .unwrap()
-                .unwrap();
-            let json: serde_json::Value =
-                serde_json::from_str(&new[entry.value.span.clone()]).unwrap();
+            let root = read(&new, ALL).unwrap().unwrap();
+            let entry = root.get("s").and_then(|all| all.get("n")).unwrap();
+            let json: serde_json::Value = serde_json::from_str(&new[entry.span.clone()]).unwrap();
             assert_eq!(
                 json,
                 serde_json::from_str::<serde_json::Value>(NEW).unwrap(),
@@ -340,17 +401,17 @@ mod tests {
             "{\n\t\"s\": {\n\t\t\"a\": {},\n\t\t\"n\": {\n\t\t\t\"command\": \"c\",\n\t\t\t\"args\": [\n\t\t\t\t\"u\"\n\t\t\t]\n\t\t}\n\t}\n}\n"
         );
         assert_eq!(
-            put("", false, "s", "n", "{}").unwrap(),
+            put("", Dialect::Strict, "s", "n", "{}").unwrap(),
             "{\n  \"s\": {\n    \"n\": {}\n  }\n}\n"
         );
         assert_eq!(
-            put("{}", false, "s", "n", "{}").unwrap(),
+            put("{}", Dialect::Strict, "s", "n", "{}").unwrap(),
             "{\n  \"s\": {\n    \"n\": {}\n  }\n}"
         );
         assert_eq!(
             put(
                 "{\n  \"s\": {\n    \"a\": 1, // c\n  },\n}",
-                true,
+                ALL,
                 "s",
                 "n",
                 "{}"
@@ -359,14 +420,37 @@ mod tests {
             "{\n  \"s\": {\n    \"a\": 1, // c\n    \"n\": {},\n  },\n}"
         );
         assert_eq!(
-            put("\u{feff}{\"s\": { }}", true, "s", "n", "{}").unwrap(),
+            put("\u{feff}{\"s\": { }}", ALL, "s", "n", "{}").unwrap(),
             "\u{feff}{\"s\": {\n  \"n\": {}\n}}"
         );
     }
 
     #[test]
+    fn an_entry_keeps_its_other_members() {
+        let new = "{\n  \"command\": \"new\",\n  \"args\": [\n    \"u\"\n  ],\n  \"env\": {\n    \"T\": \"put the value here\"\n  }\n}";
+        for (old, expected) in [
+            (
+                r#"{"s": {"n": {"command": "old", "timeout": 5, "args": ["u"], "env": {"T": "v", "U": "w"}}}}"#,
+                r#"{"s": {"n": {"command": "new", "timeout": 5, "args": ["u"], "env": {"T": "v", "U": "w"}}}}"#,
+            ),
+            (
+                "{\"s\": {\"n\": {\n\t\"command\": \"old\", // c\n\t\"args\": []\n}}}",
+                "{\"s\": {\"n\": {\n\t\"command\": \"new\", // c\n\t\"args\": [\n\t\t\"u\"\n\t],\n\t\"env\": {\n\t\t\"T\": \"put the value here\"\n\t}\n}}}",
+            ),
+        ] {
+            assert_eq!(put(old, ALL, "s", "n", new).unwrap(), expected);
+        }
+        assert_eq!(
+            put("{\"s\": null}", ALL, "s", "n", "{}").unwrap(),
+            "{\"s\": {\n  \"n\": {}\n}}"
+        );
+        assert!(put("{\"s\": []}", ALL, "s", "n", "{}").is_err());
+    }
+
+    #[test]
     fn an_object_is_put_into_a_list_once() {
-        let put = |text: &str| list(text, true, "l", "x", "{\n  \"id\": \"x\"\n}").unwrap();
+        let block = "{\n  \"l\": [\n    {\n      \"id\": \"x\"\n    }\n  ]\n}";
+        let put = |text: &str| merge(text, ALL, block).unwrap();
         for (text, expected) in [
             (
                 "{}",
@@ -384,14 +468,14 @@ mod tests {
             assert_eq!(put(text), expected);
             assert_eq!(put(expected), expected);
         }
-        for text in ["", "[]", "{\"l\": {}}"] {
-            assert!(list(text, true, "l", "x", "{}").is_err());
+        for text in ["[]", "{\"l\": {}}"] {
+            assert!(merge(text, ALL, block).is_err());
         }
     }
 
     #[test]
     fn what_is_not_understood_is_refused_with_its_line() {
-        for (text, line, what) in [
+        for (text, number, what) in [
             ("{\n\"s\": [", 2, "it ends where a value should be"),
             ("{\n\n\"s\" 1}", 3, "a \":\" should be here"),
             ("{\"s\": 1\n\"b\": 2}", 2, "a \",\" or \"}\" should be here"),
@@ -401,31 +485,34 @@ mod tests {
             ("{\"s\": tru}", 1, "a value should be here"),
             ("{\"s\": 01}", 1, "a value should be here"),
             ("{s: 1}", 1, "a name in quotes should be here"),
-            ("{\"s\": 1}", 1, "\"s\" is no object"),
+            ("{\"s\": 1}", 1, "\"s\" is not an object"),
             ("{\"s\": {},\n\"s\": {}}", 2, "\"s\" stands twice"),
             ("{\"s\": {\"n\": 1, \"n\": 2}}", 1, "\"n\" stands twice"),
-            ("[]", 1, "the document is no object"),
+            ("[]", 1, "\"document\" is not an object"),
             ("{ /* }", 1, "a comment is not closed"),
             ("{,}", 1, "a name in quotes should be here"),
         ] {
-            let trouble = put(text, true, "s", "n", "{}").unwrap_err();
+            let error = put(text, ALL, "s", "n", "{}").unwrap_err();
             assert_eq!(
-                (trouble.line(text), trouble.what.as_str()),
-                (line, what),
+                (line(text, error.at), error.message.as_str()),
+                (number, what),
                 "{text}"
             );
         }
         for text in ["{} // c", "{\"a\": 1,}", "{\"a\": [1,]}"] {
             assert!(
-                put(text, false, "s", "n", "{}")
+                put(text, Dialect::Strict, "s", "n", "{}")
                     .unwrap_err()
-                    .what
+                    .message
                     .contains("does not read")
             );
-            assert!(put(text, true, "s", "n", "{}").is_ok());
+            assert!(put(text, ALL, "s", "n", "{}").is_ok());
         }
         let deep = "[".repeat(100_000);
-        assert_eq!(read(&deep, true).unwrap_err().what, "it is nested too deep");
+        assert_eq!(
+            read(&deep, ALL).unwrap_err().message,
+            "it is nested too deep"
+        );
     }
 
     #[test]
@@ -437,8 +524,8 @@ mod tests {
                     format!("{}\"{}", &file[..at], &file[at..]),
                     format!("{}}}{}", &file[..at], &file[at..]),
                 ] {
-                    if let Ok(new) = put(&text, true, "s", "n", "{}") {
-                        assert!(read(&new, true).is_ok(), "{text}");
+                    if let Ok(new) = put(&text, ALL, "s", "n", "{}") {
+                        assert!(read(&new, ALL).is_ok(), "{text}");
                     }
                 }
             }

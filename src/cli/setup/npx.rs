@@ -1,60 +1,52 @@
-//! Entries made for npm's mcp-remote, rewritten: the command becomes ours, the words up to the package go. Pure.
+//! Rewrites entries made for npm's mcp-remote: our command replaces the words up to the package. Pure.
 //!
 //! Known: `npx`, `bunx`, `bun x`, `pnpm dlx`, `pnpx`, `yarn dlx`, `npm exec`, `deno run npm:…`, and `node …/mcp-remote/dist/proxy.js`,
 //! each also behind `cmd /c` and with `.cmd` or `.exe`. Everything after the package, and every other member, stays.
 //!
-//! Not done here: a command that is one string for a shell is told of and left alone.
+//! Not done here: a command that is one string for a shell is reported and kept; in TOML and YAML only the lines are found.
 
-use super::clients::Format;
-use super::tree::{self, Edit, Kind, Member, Node, Trouble};
-use super::{json, toml, yaml};
+use super::json::{self, Dialect, Edit, Kind, Member, Node, SyntaxError};
 
-/// What became of an entry.
+/// An entry that starts npm's mcp-remote.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Found {
-    /// Its name.
     pub name: String,
-    /// The byte where its command stands.
+    /// The byte where its command begins.
     pub at: usize,
-    /// The words that were replaced; `None` if it mentions mcp-remote in a way that is not known, and stays.
+    /// The words that were replaced; `None` if the way it starts mcp-remote is unknown and it stays.
     pub replaced: Option<String>,
 }
 
-/// The text with every entry for npm's mcp-remote rewritten, and what was found.
+/// The JSON text with every entry for npm's mcp-remote rewritten, and the entries found.
 ///
 /// # Errors
-/// If the text is not understood.
-pub fn rewrite(text: &str, format: Format, command: &str) -> Result<(String, Vec<Found>), Trouble> {
+/// If the text is not valid.
+pub fn rewrite(text: &str, command: &str) -> Result<(String, Vec<Found>), SyntaxError> {
     let mut walk = Walk {
         command,
         edits: Vec::new(),
         found: Vec::new(),
     };
-    match format {
-        Format::Json { comments } => {
-            if let Some(root) = json::read(text, comments)? {
-                walk.node("", &root);
-            }
-        }
-        Format::Yaml => {
-            if let Some(root) = yaml::read(text)? {
-                walk.node("", &root);
-            }
-        }
-        Format::Toml => {
-            for table in toml::read(text)? {
-                walk.map(table.path.last().map_or("", String::as_str), &table.members);
-            }
-        }
+    // Which client reads the file is not known here.
+    let dialect = Dialect::TrailingCommas;
+    if let Some(root) = json::read(text, dialect)? {
+        walk.node("", &root);
     }
-    let new = tree::apply(text, walk.edits)?;
-    // What we have written must be understood again.
-    match format {
-        Format::Json { comments } => json::read(&new, comments).map(drop)?,
-        Format::Yaml => yaml::read(&new).map(drop)?,
-        Format::Toml => toml::read(&new).map(drop)?,
-    }
-    Ok((new, walk.found))
+    Ok((json::apply(text, dialect, walk.edits)?, walk.found))
+}
+
+/// The lines of a TOML or YAML text, from 1, that name npm's package as an argument.
+pub fn lines(text: &str) -> Vec<usize> {
+    let is_npm = |line: &str| {
+        let line = line.split(" #").next().unwrap_or_default().trim_start();
+        let mut words = line.split([' ', '\t', ',', '[', ']', '"', '\'']);
+        // Our own program can be called that, too.
+        let is_command = line.starts_with("command") || line.starts_with("cmd");
+        !line.starts_with('#') && !is_command && words.any(is_package)
+    };
+    let numbered = text.lines().zip(1..);
+    let found = numbered.filter(|(line, _)| is_npm(line));
+    found.map(|(_, number)| number).collect()
 }
 
 struct Walk<'a> {
@@ -66,13 +58,13 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn node(&mut self, name: &str, node: &Node) {
         match &node.kind {
-            Kind::Map(members) => self.map(name, members),
-            Kind::List(items) => items.iter().for_each(|item| self.node(name, item)),
-            Kind::Text(_) | Kind::Other => {}
+            Kind::Object(members) => self.object(name, members),
+            Kind::Array(items) => items.iter().for_each(|item| self.node(name, item)),
+            Kind::String(_) | Kind::Null | Kind::Other => {}
         }
     }
 
-    fn map(&mut self, name: &str, members: &[Member]) {
+    fn object(&mut self, name: &str, members: &[Member]) {
         if !self.entry(name, members) {
             for member in members {
                 // Zed once wrote "command": { "path": …, "args": … }.
@@ -98,7 +90,7 @@ impl Walk<'_> {
         let items = members
             .iter()
             .find(|member| member.key == "args")
-            .and_then(|args| args.value.items())
+            .map(|args| args.value.items())
             .unwrap_or_default();
         let words: Vec<&str> = std::iter::once(program)
             .chain(items.iter().map(|item| item.text().unwrap_or_default()))
@@ -114,8 +106,8 @@ impl Walk<'_> {
         let replaced = place.map(|(first, kept, gone)| {
             let quoted = serde_json::Value::from(self.command).to_string();
             self.edits
-                .push(Edit::replace(command.value.span.clone(), quoted));
-            self.edits.push(Edit::replace(first..kept, ""));
+                .push(Edit::new(command.value.span.clone(), quoted));
+            self.edits.push(Edit::new(first..kept, ""));
             gone.join(" ")
         });
         let mentions = words.iter().any(|word| {
@@ -243,8 +235,8 @@ mod tests {
         }
     }
 
-    fn rewritten(text: &str, format: Format) -> (String, Vec<(String, Option<String>)>) {
-        let (new, found) = rewrite(text, format, "/bin/mcp-remote").unwrap();
+    fn rewritten(text: &str) -> (String, Vec<(String, Option<String>)>) {
+        let (new, found) = rewrite(text, "/bin/mcp-remote").unwrap();
         (
             new,
             found
@@ -257,7 +249,7 @@ mod tests {
     #[test]
     fn entries_are_rewritten_and_nothing_else_changes() {
         let json = "{ // all\n  \"mcpServers\": {\n    \"a\": { \"command\": \"npx\", \"args\": [\"-y\", \"mcp-remote@latest\", \"URL\", /* c */ \"--debug\",], \"env\": {\"A\": \"1\"} },\n    \"b\": {\n      \"args\": [\n        \"/c\",\n        \"npx\",\n        \"mcp-remote\", // package\n        \"URL\"\n      ],\n      \"command\": \"cmd\" // Windows\n    },\n    \"c\": {\"command\": {\"path\": \"npx\", \"args\": [\"mcp-remote\", \"URL\"]}},\n    \"d\": {\"command\": \"npx\", \"args\": [\"other\"]},\n    \"e\": {\"command\": \"npx -y mcp-remote URL\"},\n    \"f\": {\"command\": \"mcp-remote\", \"args\": [\"URL\"]}\n  }\n}";
-        let (new, found) = rewritten(json, Format::Json { comments: true });
+        let (new, found) = rewritten(json);
         let expected = json
             .replace(
                 "\"npx\", \"args\": [\"-y\", \"mcp-remote@latest\", \"URL\"",
@@ -284,25 +276,15 @@ mod tests {
             ]
         );
         // Once is enough.
-        assert_eq!(rewritten(&new, Format::Json { comments: true }).0, new);
+        assert_eq!(rewritten(&new).0, new);
+    }
 
-        let toml = "x = 1 # c\n[mcp_servers.a]\ncommand = 'npx'\nargs = ['-y', # yes\n  'mcp-remote', 'URL'] # end\nenv = { A = \"1\" }\n";
-        let (new, found) = rewritten(toml, Format::Toml);
-        assert_eq!(
-            new,
-            toml.replace("'npx'", "\"/bin/mcp-remote\"")
-                .replace("'-y', # yes\n  'mcp-remote', ", "")
-        );
-        assert_eq!(found, [name("a", Some("npx -y mcp-remote"))]);
-
-        let yaml = "# c\nextensions:\n  a:\n    args:\n    - -y # yes\n    - mcp-remote@latest\n    - URL # end\n    - --debug\n    cmd: npx # run\n  b:\n    cmd: \"npx\"\n    args: [mcp-remote, URL]\n";
-        let (new, found) = rewritten(yaml, Format::Yaml);
-        let expected = yaml
-            .replace("cmd: npx", "cmd: \"/bin/mcp-remote\"")
-            .replace("cmd: \"npx\"", "cmd: \"/bin/mcp-remote\"")
-            .replace("-y # yes\n    - mcp-remote@latest\n    - ", "")
-            .replace("[mcp-remote, ", "[");
-        assert_eq!(new, expected);
-        assert_eq!(found.len(), 2);
+    #[test]
+    fn lines_with_npm_s_package_are_found_in_toml_and_yaml() {
+        let toml = "x = 1 # mcp-remote\n[mcp_servers.mcp-remote]\ncommand = 'npx'\nargs = ['-y', # yes\n  'mcp-remote', 'URL'] # end\n[a]\ncommand = \"mcp-remote\"\nargs = [\"URL\"]\n";
+        assert_eq!(lines(toml), [5]);
+        let yaml = "# - mcp-remote\nextensions:\n  mcp-remote:\n    cmd: npx\n    args:\n    - -y\n    - mcp-remote@latest\n    - URL\n  b:\n    args: [mcp-remote, URL]\n";
+        assert_eq!(lines(yaml), [7, 10]);
+        assert!(lines("command = \"/bin/mcp-remote\"\nargs = [\"mcp-remote-other\"]\n").is_empty());
     }
 }

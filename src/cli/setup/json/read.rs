@@ -2,18 +2,19 @@
 //!
 //! Spec: RFC 8259.
 
-use super::super::tree::{Kind, Member, Node, Trouble};
-use super::Read;
+use super::{Dialect, Kind, Member, Node, SyntaxError};
+
+type Read<T> = Result<T, SyntaxError>;
 
 /// Reads a whole text; `None` if there is nothing but space (and comments) in it.
 ///
 /// # Errors
 /// If it is not JSON.
-pub fn read(text: &str, comments: bool) -> Read<Option<Node>> {
+pub fn read(text: &str, dialect: Dialect) -> Read<Option<Node>> {
     let mut reader = Reader {
         text,
         at: if text.starts_with('\u{feff}') { 3 } else { 0 },
-        comments,
+        dialect,
         depth: 0,
     };
     reader.space()?;
@@ -24,37 +25,36 @@ pub fn read(text: &str, comments: bool) -> Read<Option<Node>> {
     reader.space()?;
     match reader.peek() {
         None => Ok(Some(node)),
-        Some(_) => Err(reader.trouble("something stands after the end")),
+        Some(_) => Err(reader.error("something stands after the end")),
     }
 }
 
-/// The way through the text.
+/// A position in a text.
 pub(super) struct Reader<'a> {
     pub(super) text: &'a str,
     pub(super) at: usize,
-    pub(super) comments: bool,
+    pub(super) dialect: Dialect,
     pub(super) depth: usize,
 }
 
-/// Deeper is no configuration file.
-const DEEPEST: usize = 100;
+const MAX_DEPTH: usize = 100;
 
 impl Reader<'_> {
     pub(super) fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
 
-    pub(super) fn trouble(&self, what: &str) -> Trouble {
-        Trouble::new(self.at, what)
+    fn error(&self, what: &str) -> SyntaxError {
+        SyntaxError::new(self.at, what)
     }
 
     pub(super) fn space(&mut self) -> Read<()> {
         loop {
             match self.peek() {
                 Some(b' ' | b'\t' | b'\r' | b'\n') => self.at += 1,
-                Some(b'/') if self.comments => self.comment()?,
+                Some(b'/') if self.dialect != Dialect::Strict => self.comment()?,
                 Some(b'/') => {
-                    return Err(self.trouble("a comment, which this client does not read"));
+                    return Err(self.error("a comment, which this client does not read"));
                 }
                 _ => return Ok(()),
             }
@@ -69,26 +69,26 @@ impl Reader<'_> {
             inner
                 .find("*/")
                 .map(|end| end + 4)
-                .ok_or_else(|| self.trouble("a comment is not closed"))?
+                .ok_or_else(|| self.error("a comment is not closed"))?
         } else {
-            return Err(self.trouble("a \"/\" where a value or name should be"));
+            return Err(self.error("a \"/\" where a value or name should be"));
         };
         self.at += length;
         Ok(())
     }
 
-    pub(super) fn value(&mut self) -> Read<Node> {
+    fn value(&mut self) -> Read<Node> {
         self.depth += 1;
-        if self.depth > DEEPEST {
-            return Err(self.trouble("it is nested too deep"));
+        if self.depth > MAX_DEPTH {
+            return Err(self.error("it is nested too deep"));
         }
         let start = self.at;
         let kind = match self.peek() {
-            Some(b'{') => Kind::Map(self.object()?),
-            Some(b'[') => Kind::List(self.array()?),
-            Some(b'"') => Kind::Text(self.string()?),
+            Some(b'{') => Kind::Object(self.object()?),
+            Some(b'[') => Kind::Array(self.array()?),
+            Some(b'"') => Kind::String(self.string()?),
             Some(_) => self.word()?,
-            None => return Err(self.trouble("it ends where a value should be")),
+            None => return Err(self.error("it ends where a value should be")),
         };
         self.depth -= 1;
         Ok(Node {
@@ -97,18 +97,18 @@ impl Reader<'_> {
         })
     }
 
-    pub(super) fn object(&mut self) -> Read<Vec<Member>> {
+    fn object(&mut self) -> Read<Vec<Member>> {
         let mut members = Vec::new();
         self.at += 1;
         while self.goes_on(b'}', members.is_empty())? {
             let at = self.at;
             if self.peek() != Some(b'"') {
-                return Err(self.trouble("a name in quotes should be here"));
+                return Err(self.error("a name in quotes should be here"));
             }
             let key = self.string()?;
             self.space()?;
             if self.peek() != Some(b':') {
-                return Err(self.trouble("a \":\" should be here"));
+                return Err(self.error("a \":\" should be here"));
             }
             self.at += 1;
             self.space()?;
@@ -118,7 +118,7 @@ impl Reader<'_> {
         Ok(members)
     }
 
-    pub(super) fn array(&mut self) -> Read<Vec<Node>> {
+    fn array(&mut self) -> Read<Vec<Node>> {
         let mut items = Vec::new();
         self.at += 1;
         while self.goes_on(b']', items.is_empty())? {
@@ -128,19 +128,17 @@ impl Reader<'_> {
     }
 
     /// Past the comma to what follows, or past the closing bracket.
-    pub(super) fn goes_on(&mut self, close: u8, first: bool) -> Read<bool> {
+    fn goes_on(&mut self, close: u8, first: bool) -> Read<bool> {
         self.space()?;
         if !first && self.peek() != Some(close) {
             if self.peek() != Some(b',') {
-                return Err(
-                    self.trouble(&format!("a \",\" or \"{}\" should be here", close as char))
-                );
+                return Err(self.error(&format!("a \",\" or \"{}\" should be here", close as char)));
             }
             self.at += 1;
             self.space()?;
-            if self.peek() == Some(close) && !self.comments {
+            if self.peek() == Some(close) && self.dialect != Dialect::TrailingCommas {
                 return Err(
-                    self.trouble("a comma with nothing after it, which this client does not read")
+                    self.error("a comma with nothing after it, which this client does not read")
                 );
             }
         }
@@ -149,7 +147,7 @@ impl Reader<'_> {
         Ok(!over)
     }
 
-    pub(super) fn string(&mut self) -> Read<String> {
+    fn string(&mut self) -> Read<String> {
         let start = self.at;
         self.at += 1;
         loop {
@@ -157,14 +155,19 @@ impl Reader<'_> {
                 Some(b'"') => break,
                 Some(b'\\') => self.at += 2,
                 Some(byte) if byte >= b' ' => self.at += 1,
-                _ => return Err(Trouble::new(start, "a string is not closed on its line")),
+                _ => {
+                    return Err(SyntaxError::new(
+                        start,
+                        "a string is not closed on its line",
+                    ));
+                }
             }
         }
         self.at += 1;
         self.leaf(start, "an escape in a string is wrong")
     }
 
-    pub(super) fn word(&mut self) -> Read<Kind> {
+    fn word(&mut self) -> Read<Kind> {
         let start = self.at;
         while self
             .peek()
@@ -172,12 +175,16 @@ impl Reader<'_> {
         {
             self.at += 1;
         }
-        self.leaf::<serde_json::Value>(start, "a value should be here")
-            .map(|_| Kind::Other)
+        let value = self.leaf::<serde_json::Value>(start, "a value should be here")?;
+        Ok(if value.is_null() {
+            Kind::Null
+        } else {
+            Kind::Other
+        })
     }
 
-    pub(super) fn leaf<T: serde::de::DeserializeOwned>(&self, start: usize, what: &str) -> Read<T> {
+    fn leaf<T: serde::de::DeserializeOwned>(&self, start: usize, what: &str) -> Read<T> {
         let text = self.text.get(start..self.at).unwrap_or_default();
-        serde_json::from_str(text).map_err(|_| Trouble::new(start, what))
+        serde_json::from_str(text).map_err(|_| SyntaxError::new(start, what))
     }
 }
