@@ -102,27 +102,45 @@ impl Bridge {
         if !self.may_deliver() {
             return;
         }
-        let mut at = 0;
-        while let Some(delivery) = self.deliveries.get(at) {
-            let turn = !delivery.ordered
-                || !self
-                    .deliveries
-                    .iter()
-                    .take(at)
-                    .any(|before| before.ordered && before.blocks(self.now))
-                    && !self.deliveries.iter().any(|other| {
-                        other.ordered
-                            && matches!(other.state, State::Running(_, since) if self.now < since + TURN)
-                    });
-            if turn && matches!(delivery.state, State::Waiting(from) if from <= self.now) {
-                let action = self.post(Arc::clone(&delivery.message));
-                let exchange = self.open(Purpose::Delivery, action);
-                if let Some(delivery) = self.deliveries.get_mut(at) {
-                    delivery.state = State::Running(exchange, self.now);
-                }
+        while let Some(at) = self.next_delivery() {
+            let Some(delivery) = self.deliveries.get(at) else {
+                return;
+            };
+            let action = self.post(Arc::clone(&delivery.message));
+            let exchange = self.open(Purpose::Delivery, action);
+            if let Some(delivery) = self.deliveries.get_mut(at) {
+                delivery.state = State::Running(exchange, self.now);
             }
-            at += 1;
         }
+    }
+
+    /// The place of the first delivery that may leave now.
+    fn next_delivery(&self) -> Option<usize> {
+        let mut waiting = self.waiting_deliveries();
+        waiting.find_map(|(at, from)| (from <= self.now).then_some(at))
+    }
+
+    /// The deliveries that may leave, by their place, and from when on. Notifications leave one at a time, in their order.
+    fn waiting_deliveries(&self) -> impl Iterator<Item = (usize, Instant)> {
+        let ordered = |delivery: &&Delivery| delivery.ordered;
+        let running = self.deliveries.iter().filter(ordered);
+        let running = running.filter_map(|delivery| match delivery.state {
+            State::Waiting(_) => None,
+            State::Running(_, since) => Some(since + TURN),
+        });
+        let turn = running.max();
+        let first = self
+            .deliveries
+            .iter()
+            .position(|delivery| delivery.ordered && matches!(delivery.state, State::Waiting(_)));
+        let deliveries = self.deliveries.iter().enumerate();
+        deliveries.filter_map(move |(at, delivery)| match delivery.state {
+            State::Waiting(from) if !delivery.ordered => Some((at, from)),
+            State::Waiting(from) if first == Some(at) => {
+                Some((at, turn.map_or(from, |turn| turn.max(from))))
+            }
+            State::Waiting(_) | State::Running(..) => None,
+        })
     }
 
     pub(crate) fn delivery_refused(
@@ -200,9 +218,10 @@ impl Bridge {
         }
         let all = std::mem::take(&mut self.deliveries);
         for delivery in all {
-            match self.stale_at(&delivery).is_some_and(|at| at <= self.now) {
-                true => self.not_delivered(&delivery.message, "it could not be sent in time"),
-                false => self.deliveries.push(delivery),
+            if self.stale_at(&delivery).is_some_and(|at| at <= self.now) {
+                self.not_delivered(&delivery.message, "it could not be sent in time");
+            } else {
+                self.deliveries.push(delivery);
             }
         }
     }
@@ -233,47 +252,12 @@ impl Bridge {
     pub(crate) fn deliveries_due(&self) -> Option<Instant> {
         let notes = self.notes().filter(|_| self.is_signed_in()).min();
         let notes = notes.map(|since| since + backoff::RESUME_PATIENCE);
-        [notes, self.next_delivery()].into_iter().flatten().min()
-    }
-
-    fn next_delivery(&self) -> Option<Instant> {
-        if !self.may_deliver() {
-            return self
-                .deliveries
-                .iter()
-                .filter_map(|delivery| self.stale_at(delivery))
-                .min();
-        }
-        let ordered = || self.deliveries.iter().filter(|delivery| delivery.ordered);
-        let turn = ordered().filter_map(Delivery::runs_since).max();
-        let turn = turn.map(|since| since + TURN);
-        let next = ordered().find_map(Delivery::waits_until);
-        let next = next.map(|from| turn.map_or(from, |turn| turn.max(from)));
-        let others = self.deliveries.iter().filter(|delivery| !delivery.ordered);
-        let others = others.filter_map(Delivery::waits_until).min();
-        [next, others].into_iter().flatten().min()
-    }
-}
-
-impl Delivery {
-    fn waits_until(&self) -> Option<Instant> {
-        match self.state {
-            State::Waiting(from) => Some(from),
-            State::Running(..) => None,
-        }
-    }
-
-    fn runs_since(&self) -> Option<Instant> {
-        match self.state {
-            State::Waiting(_) => None,
-            State::Running(_, since) => Some(since),
-        }
-    }
-
-    fn blocks(&self, now: Instant) -> bool {
-        match self.state {
-            State::Waiting(_) => true,
-            State::Running(_, since) => now < since + TURN,
-        }
+        let deliveries = if self.may_deliver() {
+            self.waiting_deliveries().map(|(_, from)| from).min()
+        } else {
+            let stale = |delivery| self.stale_at(delivery);
+            self.deliveries.iter().filter_map(stale).min()
+        };
+        [notes, deliveries].into_iter().flatten().min()
     }
 }

@@ -128,11 +128,7 @@ impl Bridge {
             _ => return false,
         }
         if failed {
-            let message = answer
-                .member("error")
-                .and_then(|error| jsonrpc::member(error, "message"))
-                .and_then(jsonrpc::string);
-            let message = crate::log::clean(&message.unwrap_or_default(), 200);
+            let message = crate::log::clean(&errors::words(answer), 200);
             self.renewal_failed(Error::new(
                 Kind::PeerMisbehaved,
                 format!("{} refused a new session: {message}", self.settings.server),
