@@ -10,10 +10,10 @@ use std::time::Duration;
 
 /// How long a request is kept trying before the client is told. Some clients give up after ten seconds,
 /// and an error that arrives after that is never seen.
-pub const PATIENCE: Duration = Duration::from_secs(9);
+pub const REQUEST_RETRY_LIMIT: Duration = Duration::from_secs(9);
 
 /// How long the resumption of a broken stream is tried without once reaching the server.
-pub const RESUME_PATIENCE: Duration = Duration::from_secs(60);
+pub const RESUME_LIMIT: Duration = Duration::from_secs(60);
 
 /// Growing pauses with jitter.
 #[derive(Debug)]
@@ -27,24 +27,24 @@ impl Backoff {
         Backoff { state: seed | 1 }
     }
 
-    /// The pause before the next attempt, after `failures` attempts in a row: from `first`, doubled each time up to `most`, ±20 %.
-    pub fn pause(&mut self, failures: u32, first: Duration, most: Duration) -> Duration {
+    /// The pause before the next attempt, after `failures` attempts in a row: from `first`, doubled each time up to `max`, ±20 %.
+    pub fn pause(&mut self, failures: u32, first: Duration, max: Duration) -> Duration {
         let doubled = first.saturating_mul(1 << failures.saturating_sub(1).min(16));
         // xorshift64: quality does not matter here.
         self.state ^= self.state << 13;
         self.state ^= self.state >> 7;
         self.state ^= self.state << 17;
         let percent = 80 + u32::try_from(self.state % 41).unwrap_or(0);
-        doubled.min(most).saturating_mul(percent) / 100
+        doubled.min(max).saturating_mul(percent) / 100
     }
 }
 
 /// The pause before a request is sent again to a server that is away.
-pub const FIRST_PAUSE: Duration = Duration::from_millis(250);
+pub const MIN_BACKOFF: Duration = Duration::from_millis(250);
 /// The longest such pause while a client waits.
-pub const MOST_WHILE_WAITED_FOR: Duration = Duration::from_secs(2);
-/// The longest pause before a standing stream is opened again.
-pub const MOST_FOR_STREAMS: Duration = Duration::from_secs(30);
+pub const MAX_REQUEST_BACKOFF: Duration = Duration::from_secs(2);
+/// The longest pause before a GET stream is opened again.
+pub const MAX_STREAM_BACKOFF: Duration = Duration::from_secs(30);
 
 /// Whether doing this request twice does no harm: the methods of the specification that only read.
 pub fn is_safe(method: &str) -> bool {
@@ -87,7 +87,7 @@ mod tests {
             let plain = Duration::from_millis(250)
                 .saturating_mul(1 << (failures - 1).min(16))
                 .min(Duration::from_secs(2));
-            let pause = backoff.pause(failures, FIRST_PAUSE, MOST_WHILE_WAITED_FOR);
+            let pause = backoff.pause(failures, MIN_BACKOFF, MAX_REQUEST_BACKOFF);
             assert!(
                 pause >= plain * 4 / 5 && pause <= plain * 6 / 5,
                 "{failures}: {pause:?}"

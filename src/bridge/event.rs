@@ -43,9 +43,9 @@ pub enum Input {
     OutputClosed,
     /// A signal asks the process to end.
     Stop,
-    /// News of an exchange, in order.
+    /// Events of an exchange, in order.
     Progress(ExchangeId, Vec<Progress>),
-    /// The address a person must open to sign in.
+    /// The address the user must open to sign in.
     SignInUrl(String),
     /// The sign-in that was asked for has ended.
     SignedIn(Result<()>),
@@ -106,7 +106,7 @@ pub struct Refusal {
     pub status: u16,
     /// `Retry-After`.
     pub retry_after: Option<Duration>,
-    /// A person must sign in first; what the server says about that.
+    /// The user must sign in first; what the server says about that.
     pub needs_sign_in: Option<Box<Challenge>>,
     /// The JSON-RPC error the body holds.
     pub answer: Option<Message>,
@@ -147,7 +147,7 @@ pub enum Output {
     Open(ExchangeId, Exchange),
     /// Cut an exchange; no more news of it is wanted.
     Close(ExchangeId),
-    /// Tell the person.
+    /// Tell the user.
     Say(Level, String),
     /// The transport that works is known.
     Settled {
@@ -156,7 +156,7 @@ pub enum Output {
         /// Whether the strategy would not choose it by itself, so that it is worth remembering.
         is_news: bool,
     },
-    /// Have a person sign in, on a thread of its own.
+    /// Have the user sign in, on a thread of its own.
     SignIn(Challenge),
     /// Client and server are of different eras, or what was remembered of the server's is wrong: worth remembering.
     Learned(Era),

@@ -31,12 +31,12 @@ pub(crate) enum Purpose {
     Resume(RequestId),
     /// A client's notification or answer.
     Delivery,
-    /// The standing stream (GET).
-    Standing,
+    /// The GET stream (GET).
+    GetStream,
     /// The stream of HTTP+SSE.
     SseStream,
     /// `initialize` on the client's behalf, after a lost session.
-    Renewal,
+    Reinitialize,
     /// `notifications/initialized` after it.
     Reconfirm,
     /// A keep-alive ping.
@@ -57,30 +57,30 @@ pub(crate) enum Limit {
 }
 
 /// After its answer a stream may bring more for this long; a server should end it by itself.
-pub(crate) const LINGER: Duration = Duration::from_secs(5);
+pub(crate) const LINGER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A message that has brought no answer for so long holds others back no longer. Clients give up their first question
 /// after ten seconds.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(8);
+pub(crate) const MAX_HOLD_BACK: Duration = Duration::from_secs(8);
 
 impl Running {
     /// Whether the next message has to wait for what this one brings.
     pub(crate) fn holds_back(&self, now: Instant) -> bool {
-        self.content.is_none() && now < self.since + PATIENCE
+        self.content.is_none() && now < self.since + MAX_HOLD_BACK
     }
 }
 
 impl Bridge {
     /// When the next message that waits for the answer to another waits no longer.
-    pub(crate) fn held_back_until(&self) -> Option<Instant> {
+    pub(crate) fn hold_back_until(&self) -> Option<Instant> {
         let running = self.exchanges.values();
         let holds = running.filter(|running| running.holds_back(self.now));
-        let until = holds.map(|running| running.since + PATIENCE).min();
-        until.filter(|_| !self.waiting.is_empty())
+        let until = holds.map(|running| running.since + MAX_HOLD_BACK).min();
+        until.filter(|_| !self.deferred.is_empty())
     }
 
     /// Bytes came: a silence limit starts anew.
-    pub(crate) fn heard(&mut self, id: ExchangeId) {
+    pub(crate) fn reset_silence_limit(&mut self, id: ExchangeId) {
         let Some(running) = self.exchanges.get_mut(&id) else {
             return;
         };
@@ -94,7 +94,7 @@ impl Bridge {
         self.opened += 1;
         let id = ExchangeId(self.opened);
         let fresh = match &purpose {
-            Purpose::Renewal => true,
+            Purpose::Reinitialize => true,
             Purpose::Request(request) => self.session.is_initialize(request),
             _ => false,
         };
@@ -108,7 +108,7 @@ impl Bridge {
             Purpose::EndSession => Some((self.now + shutdown::END_SESSION_LIMIT, Limit::Own)),
             Purpose::SseStream => Some((self.now + transport_choice::ENDPOINT_LIMIT, Limit::Own)),
             Purpose::Reconfirm => Some((self.now + handshake::CONFIRM_LIMIT, Limit::Own)),
-            Purpose::Renewal | Purpose::Ping => {
+            Purpose::Reinitialize | Purpose::Ping => {
                 Some((self.now + handshake::INITIALIZE_LIMIT, Limit::Own))
             }
             _ => self
@@ -154,9 +154,9 @@ impl Bridge {
         self.keep_alive.touched(self.now);
         // A failure is no sign that an answer is still coming.
         if !matches!(progress, Progress::Refused(_) | Progress::Ended(_))
-            && let Some(closing) = &mut self.closing
+            && let Some(shutdown) = &mut self.shutdown
         {
-            closing.touched(self.now);
+            shutdown.touched(self.now);
         }
         let purpose = running.purpose.clone();
         match progress {
@@ -168,14 +168,14 @@ impl Bridge {
                 }
                 self.opened(&purpose, head);
             }
-            Progress::Alive => self.heard(id),
+            Progress::Alive => self.reset_silence_limit(id),
             Progress::Event { id: event, parsed } => {
-                self.heard(id);
+                self.reset_silence_limit(id);
                 self.note_event(id, &purpose, event);
                 self.server_messages(id, parsed);
             }
             Progress::EventId(event) => {
-                self.heard(id);
+                self.reset_silence_limit(id);
                 self.note_event(id, &purpose, Some(event));
             }
             Progress::Retry(retry) => self.note_retry(&purpose, retry),
@@ -196,27 +196,27 @@ impl Bridge {
     pub(crate) fn opened(&mut self, purpose: &Purpose, head: Head) {
         match purpose {
             Purpose::Request(id) => {
-                self.settle();
-                self.standing.server_is_back(self.now);
-                self.standing_after_answer();
+                self.http_is_confirmed();
+                self.get_stream.server_is_back(self.now);
+                self.get_stream_after_response();
                 if self.session.is_initialize(id) {
                     self.session.id = head.session;
                 }
                 self.era_accepted(id);
             }
-            Purpose::Renewal => self.session.id = head.session,
+            Purpose::Reinitialize => self.session.id = head.session,
             Purpose::Resume(id) => {
                 if let Some(open) = self.requests.find(id) {
                     open.stream.away_since = None;
                 }
             }
-            Purpose::Standing => {
-                if self.standing.opened(self.now) {
+            Purpose::GetStream => {
+                if self.get_stream.opened(self.now) {
                     self.adapter_missed();
                 }
-                self.standing_is_decided();
+                self.get_stream_is_decided();
             }
-            Purpose::Delivery => self.settle(),
+            Purpose::Delivery => self.http_is_confirmed(),
             Purpose::SseStream | Purpose::Reconfirm | Purpose::Ping | Purpose::EndSession => {}
         }
     }
@@ -224,7 +224,7 @@ impl Bridge {
     /// Whether the request an exchange was for is answered already; its id may be in use again.
     fn is_late(&self, exchange: ExchangeId, purpose: &Purpose) -> bool {
         match purpose {
-            Purpose::Request(id) | Purpose::Resume(id) => !self.requests.runs_on(id, exchange),
+            Purpose::Request(id) | Purpose::Resume(id) => !self.requests.is_served_by(id, exchange),
             _ => false,
         }
     }
@@ -237,10 +237,10 @@ impl Bridge {
             Purpose::Request(request) => self.request_refused(&request, &running, refusal),
             Purpose::Resume(request) => self.resume_refused(&request, &running, refusal),
             Purpose::Delivery => self.delivery_refused(id, &running, &refusal),
-            Purpose::Standing => self.standing_refused(&refusal),
+            Purpose::GetStream => self.get_stream_refused(&refusal),
             Purpose::SseStream => self.sse_stream_refused(refusal),
-            Purpose::Renewal => self.renewal_refused(refusal),
-            Purpose::Reconfirm => self.renewed(),
+            Purpose::Reinitialize => self.reinitialize_refused(refusal),
+            Purpose::Reconfirm => self.reinitialized(),
             Purpose::Ping => {}
             Purpose::EndSession => self.session_ended(),
         }
@@ -254,10 +254,10 @@ impl Bridge {
             Purpose::Request(request) => self.request_ended(&request, &running, end),
             Purpose::Resume(request) => self.resume_ended(&request, end),
             Purpose::Delivery => self.delivery_ended(id, end),
-            Purpose::Standing => self.standing_ended(&end),
+            Purpose::GetStream => self.get_stream_ended(&end),
             Purpose::SseStream => self.sse_stream_ended(end),
-            Purpose::Renewal => self.renewal_ended(end),
-            Purpose::Reconfirm => self.renewed(),
+            Purpose::Reinitialize => self.reinitialize_ended(end),
+            Purpose::Reconfirm => self.reinitialized(),
             Purpose::Ping => {}
             Purpose::EndSession => {
                 if let End::Broken(error, _) = end {
@@ -289,7 +289,7 @@ impl Bridge {
                 let (id, failed) = (id.clone(), *failed);
                 self.server_response(exchange, &id, failed, message);
             }
-            Kind::Request { .. } | Kind::Notification { .. } => self.server_says(exchange, message),
+            Kind::Request { .. } | Kind::Notification { .. } => self.server_sent(exchange, message),
         }
     }
 
@@ -326,7 +326,7 @@ impl Bridge {
         self.session_is_due();
         self.sign_in_is_due();
         self.deliveries_are_due();
-        self.standing_is_due();
+        self.get_stream_is_due();
         self.keep_alive_is_due();
     }
 }

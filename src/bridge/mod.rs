@@ -10,8 +10,8 @@
 //! ```
 //!
 //! - `strategy` picks the transport, `session` keeps the handshake's order and renews a lost session,
-//!   `sign_in` holds back while a person signs in, `requests` follows each open request, `deliveries` carries notifications and the client's own answers,
-//!   `resume` heals broken streams, `closing` leads out.
+//!   `sign_in` holds back while the user signs in, `requests` follows each open request, `deliveries` carries notifications and the client's own answers,
+//!   `resume` heals broken streams, `shutdown` leads out.
 //! - Client and server may speak different eras of the protocol: `era` finds that out, and then an adapter stands between
 //!   the client and all of the above.
 //! - The client's own first message is the probe: nothing is sent before it.
@@ -40,7 +40,7 @@ pub use event::{
     Action, Content, End, EventId, Exchange, ExchangeId, Head, Input, Output, Progress, Refusal,
     SessionId, Stage, Transport,
 };
-use http_exchanges::{LINGER, Limit, Purpose, Running};
+use http_exchanges::{LINGER_TIMEOUT, Limit, Purpose, Running};
 pub use request::cancellation::cancelled;
 pub use settings::Settings;
 
@@ -49,16 +49,16 @@ use crate::jsonrpc::{Kind, Message, Parsed, RequestId};
 use crate::log::Level;
 use backoff::Backoff;
 use era::Eras;
-use era::adapter::{Adapter, News};
+use era::adapter::{Adapter, AdapterEvent};
 use notifications::Delivery;
-use request::table::InFlight;
-use session::get_stream::Standing;
+use request::table::RequestTable;
+use session::get_stream::GetStream;
 use session::handshake::Session;
 use session::keep_alive::KeepAlive;
-use session::shutdown::Closing;
+use session::shutdown::Shutdown;
 use session::sign_in::SignIn;
 use tools::filter::ToolFilter;
-use tools::headers::{Refresh, ToolNotes};
+use tools::headers::{KnownTools, ListRefresh};
 use transport_choice::Link;
 
 /// The state machine.
@@ -71,32 +71,32 @@ pub struct Bridge {
     opened: u64,
     own_ids: u64,
     exchanges: BTreeMap<ExchangeId, Running>,
-    requests: InFlight,
-    waiting: VecDeque<Waiting>,
+    requests: RequestTable,
+    deferred: VecDeque<Deferred>,
     deliveries: Vec<Delivery>,
     link: Link,
     session: Session,
     sign_in: SignIn,
-    standing: Standing,
+    get_stream: GetStream,
     keep_alive: KeepAlive,
-    closing: Option<Closing>,
+    shutdown: Option<Shutdown>,
     eras: Eras,
     adapter: Option<Box<dyn Adapter>>,
     /// What the adapter has not been told yet.
-    news: VecDeque<News>,
-    tools: ToolNotes,
-    refreshes: Vec<Refresh>,
+    adapter_events: VecDeque<AdapterEvent>,
+    tools: KnownTools,
+    refreshes: Vec<ListRefresh>,
     /// When the last event happened.
     now: Instant,
 }
 
 /// A message from the client that waits for its turn, in the client's order.
 #[derive(Debug)]
-enum Waiting {
+enum Deferred {
     /// With its serial number: the id may be in use again by now.
     Request(RequestId, u64),
     /// With the time since when it waits.
-    Note(Arc<Message>, Instant),
+    Notification(Arc<Message>, Instant),
 }
 
 impl Bridge {
@@ -109,19 +109,19 @@ impl Bridge {
             opened: 0,
             own_ids: 0,
             exchanges: BTreeMap::new(),
-            requests: InFlight::default(),
-            waiting: VecDeque::new(),
+            requests: RequestTable::default(),
+            deferred: VecDeque::new(),
             deliveries: Vec::new(),
             link: Link::first(settings.strategy, settings.remembered),
             session: Session::default(),
             sign_in: SignIn::default(),
-            standing: Standing::default(),
+            get_stream: GetStream::default(),
             keep_alive: KeepAlive::new(settings.ping_interval, now),
-            closing: None,
+            shutdown: None,
             eras: Eras::new(settings.remembered_era),
             adapter: None,
-            news: VecDeque::new(),
-            tools: ToolNotes::default(),
+            adapter_events: VecDeque::new(),
+            tools: KnownTools::default(),
             refreshes: Vec::new(),
             now,
             settings,
@@ -147,7 +147,7 @@ impl Bridge {
                 self.out.push_back(Output::Answer(malformed.to_json_rpc()))
             }
             Input::ClientClosed => self.close(true),
-            Input::OutputClosed => self.close_unheard(),
+            Input::OutputClosed => self.output_closed(),
             Input::Stop => self.close(false),
             Input::Progress(id, progress) => {
                 for progress in progress {
@@ -160,13 +160,13 @@ impl Bridge {
         }
         self.do_what_is_due();
         self.adapter_is_due();
-        self.tell_adapter();
+        self.run_adapter_events();
         self.pump();
-        while self.tell_adapter() {
+        while self.run_adapter_events() {
             self.pump();
         }
-        self.check_closing();
-        self.tell_adapter();
+        self.check_shutdown();
+        self.run_adapter_events();
     }
 
     /// The next action, until there is none.
@@ -189,11 +189,11 @@ impl Bridge {
             self.session_due(),
             self.sign_in_due(),
             self.deliveries_due(),
-            self.standing.due(),
+            self.get_stream.due(),
             self.keep_alive_due(),
-            self.closing_due(),
+            self.shutdown_due(),
             self.adapter_due(),
-            self.held_back_until(),
+            self.hold_back_until(),
         ]
         .into_iter()
         .flatten()
@@ -203,7 +203,7 @@ impl Bridge {
     fn client_message(&mut self, message: Message) {
         self.keep_alive.touched(self.now);
         if self.is_stopping() {
-            return self.answer_leaving(&message);
+            return self.refuse_while_shutting_down(&message);
         }
         if let Kind::Request { id, .. } = message.kind()
             && is_ours(id)
@@ -213,11 +213,11 @@ impl Bridge {
             self.out.push_back(Output::Answer(error.to_json_rpc(id)));
             return;
         }
-        self.client_says(message);
+        self.client_sent(message);
     }
 
     /// A message for the server, of the era it speaks, that the client waits for since then.
-    fn core_message(&mut self, since: Instant, message: Message) {
+    fn to_server(&mut self, since: Instant, message: Message) {
         match message.kind() {
             // Before anything was sent, nothing can have been asked.
             Kind::Response { .. } if self.speaks_modern() || self.opened == 0 => {
@@ -234,19 +234,19 @@ impl Bridge {
 
     /// Sends what waits, in the client's order, as far as the handshake and the transport allow.
     fn pump(&mut self) {
-        while let Some(front) = self.waiting.front() {
-            if let Waiting::Request(id, serial) = front
-                && !self.requests.is_held(id, *serial)
+        while let Some(front) = self.deferred.front() {
+            if let Deferred::Request(id, serial) = front
+                && !self.requests.is_deferred(id, *serial)
             {
-                self.waiting.pop_front();
+                self.deferred.pop_front();
                 continue;
             }
             if !self.gate() {
                 break;
             }
-            match self.waiting.pop_front() {
-                Some(Waiting::Request(id, _)) => self.send_request(&id),
-                Some(Waiting::Note(message, _)) => self.deliver_note(message),
+            match self.deferred.pop_front() {
+                Some(Deferred::Request(id, _)) => self.send_request(&id),
+                Some(Deferred::Notification(message, _)) => self.deliver_note(message),
                 None => break,
             }
         }
@@ -254,20 +254,20 @@ impl Bridge {
     }
 
     /// Lets a request wait for its turn again.
-    fn hold(&mut self, id: &RequestId) {
+    fn defer(&mut self, id: &RequestId) {
         if let Some(open) = self.requests.find(id) {
-            open.state = request::table::State::Held;
-            self.waiting
-                .push_back(Waiting::Request(id.clone(), open.serial));
+            open.state = request::table::RequestState::Deferred;
+            self.deferred
+                .push_back(Deferred::Request(id.clone(), open.serial));
         }
     }
 
     /// The same, before all others.
-    fn hold_first(&mut self, id: &RequestId) {
+    fn defer_first(&mut self, id: &RequestId) {
         if let Some(open) = self.requests.find(id) {
-            open.state = request::table::State::Held;
-            self.waiting
-                .push_front(Waiting::Request(id.clone(), open.serial));
+            open.state = request::table::RequestState::Deferred;
+            self.deferred
+                .push_front(Deferred::Request(id.clone(), open.serial));
         }
     }
 

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::bridge::{Bridge, End, ExchangeId, Purpose, Refusal, Running, Stage, Waiting, backoff};
+use crate::bridge::{Bridge, Deferred, End, ExchangeId, Purpose, Refusal, Running, Stage, backoff};
 use crate::jsonrpc::Message;
 
 /// A message on its way that nobody answers.
@@ -17,55 +17,56 @@ use crate::jsonrpc::Message;
 pub(crate) struct Delivery {
     message: Arc<Message>,
     since: Instant,
-    state: State,
+    state: DeliveryState,
     failures: u32,
     ordered: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum State {
-    Waiting(Instant),
+enum DeliveryState {
+    Deferred(Instant),
     Running(ExchangeId, Instant),
 }
 
 /// The next notification does not wait longer than this for the one before.
-const TURN: Duration = Duration::from_secs(10);
+const MAX_HEAD_OF_LINE_WAIT: Duration = Duration::from_secs(10);
 
 /// More of them do not wait at a time.
-const MOST: usize = 1000;
+const MAX_WAITING: usize = 1000;
 
 impl Bridge {
     /// A notification waits for its turn.
     pub(crate) fn admit_note(&mut self, message: Message) {
-        if self.notes().count() >= MOST {
+        if self.notes().count() >= MAX_WAITING {
             self.not_delivered(&message, "too many wait for the server already");
         } else {
             let message = Arc::new(message);
-            self.waiting.push_back(Waiting::Note(message, self.now));
+            self.deferred
+                .push_back(Deferred::Notification(message, self.now));
         }
     }
 
     fn notes(&self) -> impl Iterator<Item = Instant> {
-        self.waiting.iter().filter_map(|waiting| match waiting {
-            Waiting::Note(_, since) => Some(*since),
-            Waiting::Request(..) => None,
+        self.deferred.iter().filter_map(|waiting| match waiting {
+            Deferred::Notification(_, since) => Some(*since),
+            Deferred::Request(..) => None,
         })
     }
 
-    /// A person has taken long, not the server.
+    /// The user has taken long, not the server.
     pub(crate) fn notes_wait_anew(&mut self) {
-        for waiting in &mut self.waiting {
-            if let Waiting::Note(_, since) = waiting {
+        for waiting in &mut self.deferred {
+            if let Deferred::Notification(_, since) = waiting {
                 *since = self.now;
             }
         }
     }
 
     fn drop_stale_notes(&mut self) {
-        while let Some(at) = self.waiting.iter().position(|waiting| {
-            matches!(waiting, Waiting::Note(_, since) if *since + backoff::RESUME_PATIENCE <= self.now)
+        while let Some(at) = self.deferred.iter().position(|waiting| {
+            matches!(waiting, Deferred::Notification(_, since) if *since + backoff::RESUME_LIMIT <= self.now)
         }) {
-            if let Some(Waiting::Note(message, _)) = self.waiting.remove(at) {
+            if let Some(Deferred::Notification(message, _)) = self.deferred.remove(at) {
                 self.not_delivered(&message, "it could not be sent in time");
             }
         }
@@ -85,13 +86,13 @@ impl Bridge {
     }
 
     pub(crate) fn deliver(&mut self, message: Arc<Message>, ordered: bool) {
-        if self.deliveries.len() >= MOST {
+        if self.deliveries.len() >= MAX_WAITING {
             return self.not_delivered(&message, "too many wait for the server already");
         }
         self.deliveries.push(Delivery {
             message,
             since: self.now,
-            state: State::Waiting(self.now),
+            state: DeliveryState::Deferred(self.now),
             failures: 0,
             ordered,
         });
@@ -109,7 +110,7 @@ impl Bridge {
             let action = self.post(Arc::clone(&delivery.message));
             let exchange = self.open(Purpose::Delivery, action);
             if let Some(delivery) = self.deliveries.get_mut(at) {
-                delivery.state = State::Running(exchange, self.now);
+                delivery.state = DeliveryState::Running(exchange, self.now);
             }
         }
     }
@@ -125,21 +126,20 @@ impl Bridge {
         let ordered = |delivery: &&Delivery| delivery.ordered;
         let running = self.deliveries.iter().filter(ordered);
         let running = running.filter_map(|delivery| match delivery.state {
-            State::Waiting(_) => None,
-            State::Running(_, since) => Some(since + TURN),
+            DeliveryState::Deferred(_) => None,
+            DeliveryState::Running(_, since) => Some(since + MAX_HEAD_OF_LINE_WAIT),
         });
         let turn = running.max();
-        let first = self
-            .deliveries
-            .iter()
-            .position(|delivery| delivery.ordered && matches!(delivery.state, State::Waiting(_)));
+        let first = self.deliveries.iter().position(|delivery| {
+            delivery.ordered && matches!(delivery.state, DeliveryState::Deferred(_))
+        });
         let deliveries = self.deliveries.iter().enumerate();
         deliveries.filter_map(move |(at, delivery)| match delivery.state {
-            State::Waiting(from) if !delivery.ordered => Some((at, from)),
-            State::Waiting(from) if first == Some(at) => {
+            DeliveryState::Deferred(from) if !delivery.ordered => Some((at, from)),
+            DeliveryState::Deferred(from) if first == Some(at) => {
                 Some((at, turn.map_or(from, |turn| turn.max(from))))
             }
-            State::Waiting(_) | State::Running(..) => None,
+            DeliveryState::Deferred(_) | DeliveryState::Running(..) => None,
         })
     }
 
@@ -161,7 +161,7 @@ impl Bridge {
             && !self.is_stopping()
         {
             delivery.failures += 1;
-            delivery.state = State::Waiting(self.now);
+            delivery.state = DeliveryState::Deferred(self.now);
             self.deliveries.insert(0, delivery);
             self.start_sign_in(challenge);
             return;
@@ -177,15 +177,16 @@ impl Bridge {
         match end {
             End::Complete => self.delivered(&delivery),
             End::Broken(_, Stage::NotSent)
-                if self.now < delivery.since + backoff::PATIENCE && !self.is_stopping() =>
+                if self.now < delivery.since + backoff::REQUEST_RETRY_LIMIT
+                    && !self.is_stopping() =>
             {
                 delivery.failures += 1;
                 let pause = self.backoff.pause(
                     delivery.failures,
-                    backoff::FIRST_PAUSE,
-                    backoff::MOST_WHILE_WAITED_FOR,
+                    backoff::MIN_BACKOFF,
+                    backoff::MAX_REQUEST_BACKOFF,
                 );
-                delivery.state = State::Waiting(self.now + pause);
+                delivery.state = DeliveryState::Deferred(self.now + pause);
                 self.deliveries.insert(0, delivery);
             }
             End::Broken(error, _) => {
@@ -203,7 +204,7 @@ impl Bridge {
 
     fn take_delivery(&mut self, id: ExchangeId) -> Option<Delivery> {
         let at = self.deliveries.iter().position(
-            |delivery| matches!(delivery.state, State::Running(exchange, _) if exchange == id),
+            |delivery| matches!(delivery.state, DeliveryState::Running(exchange, _) if exchange == id),
         )?;
         Some(self.deliveries.remove(at))
     }
@@ -229,8 +230,8 @@ impl Bridge {
     /// When it is given up, if it cannot be sent. The handshake waits for as long as a sign-in takes.
     fn stale_at(&self, delivery: &Delivery) -> Option<Instant> {
         let may_be_stale = !delivery.ordered || self.is_signed_in();
-        (may_be_stale && matches!(delivery.state, State::Waiting(_)))
-            .then_some(delivery.since + backoff::RESUME_PATIENCE)
+        (may_be_stale && matches!(delivery.state, DeliveryState::Deferred(_)))
+            .then_some(delivery.since + backoff::RESUME_LIMIT)
     }
 
     fn may_deliver(&self) -> bool {
@@ -241,7 +242,7 @@ impl Bridge {
     pub(crate) fn drop_deliveries(&mut self, why: &str) {
         let (waiting, running) = std::mem::take(&mut self.deliveries)
             .into_iter()
-            .partition(|delivery| matches!(delivery.state, State::Waiting(_)));
+            .partition(|delivery| matches!(delivery.state, DeliveryState::Deferred(_)));
         self.deliveries = running;
         let waiting: Vec<Delivery> = waiting;
         for delivery in waiting {
@@ -251,7 +252,7 @@ impl Bridge {
 
     pub(crate) fn deliveries_due(&self) -> Option<Instant> {
         let notes = self.notes().filter(|_| self.is_signed_in()).min();
-        let notes = notes.map(|since| since + backoff::RESUME_PATIENCE);
+        let notes = notes.map(|since| since + backoff::RESUME_LIMIT);
         let deliveries = if self.may_deliver() {
             self.waiting_deliveries().map(|(_, from)| from).min()
         } else {

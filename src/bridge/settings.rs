@@ -13,7 +13,7 @@ use crate::mcp::version::Era;
 pub struct Settings {
     /// The server's address as it may be shown.
     pub server: String,
-    /// The command that shows each step, for people.
+    /// The command that shows each step, for users.
     pub doctor: String,
     /// `--transport`.
     pub strategy: Strategy,

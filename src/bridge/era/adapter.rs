@@ -15,19 +15,19 @@ pub(crate) trait Adapter: std::fmt::Debug + Send {
     /// The era of the server.
     fn server_era(&self) -> Era;
     /// The client sent a message.
-    fn client_says(&mut self, now: Instant, message: Message) -> Vec<Step>;
+    fn client_sent(&mut self, now: Instant, message: Message) -> Vec<AdapterAction>;
     /// The server sent a message.
-    fn hear(&mut self, now: Instant, news: News) -> Vec<Step>;
+    fn handle_event(&mut self, now: Instant, news: AdapterEvent) -> Vec<AdapterAction>;
     /// When [`is_due`](Adapter::is_due) is to be called.
     fn due(&self) -> Option<Instant>;
     /// Does what is due by now.
-    fn is_due(&mut self, now: Instant) -> Vec<Step>;
+    fn is_due(&mut self, now: Instant) -> Vec<AdapterAction>;
     /// A lost session was opened again.
-    fn renewed(&mut self) -> Vec<Step> {
+    fn reinitialized(&mut self) -> Vec<AdapterAction> {
         Vec::new()
     }
     /// Notifications of the server may have been missed.
-    fn missed(&mut self) -> Vec<Step> {
+    fn missed(&mut self) -> Vec<AdapterAction> {
         Vec::new()
     }
     /// Whether the client waits for the response to this request at the server.
@@ -39,12 +39,12 @@ pub(crate) trait Adapter: std::fmt::Debug + Send {
         false
     }
     /// Ends what the client has open here and not at the server; `why` goes into the errors.
-    fn end(&mut self, why: &str) -> Vec<Step>;
+    fn end(&mut self, why: &str) -> Vec<AdapterAction>;
 }
 
 /// What an adapter asks for.
 #[derive(Debug)]
-pub(crate) enum Step {
+pub(crate) enum AdapterAction {
     /// The client waits since then for what the following messages are for: they have no limit of their own.
     Since(Instant),
     /// A message for the server, as if its client had sent it.
@@ -53,39 +53,39 @@ pub(crate) enum Step {
     Client(Message),
     /// The request with this id on the way to the server is not wanted any more.
     Cancel(RequestId),
-    /// A line for the person.
+    /// A line for the user.
     Warn(String),
     /// The server has answered the handshake of this era.
-    Settled(Era),
+    EraKnown(Era),
     /// It has not: what waits needs another way, or this answer.
     GiveUp {
         /// The client's messages, in their order, and when they came.
         waiting: Vec<(Instant, Message)>,
         /// How the handshake failed.
         why: Message,
-        /// Whose word that is.
-        word: Word,
+        /// Where that failure comes from.
+        source: FailureSource,
     },
 }
 
-/// Steps, as they are collected.
+/// AdapterActions, as they are collected.
 #[derive(Debug, Default)]
-pub(crate) struct Steps(pub(crate) Vec<Step>);
+pub(crate) struct AdapterActions(pub(crate) Vec<AdapterAction>);
 
-impl Steps {
+impl AdapterActions {
     /// A message made here for the server.
     pub(crate) fn server(&mut self, text: String) {
         match Message::made(text) {
-            Ok(message) => self.0.push(Step::Server(Arc::new(message))),
-            Err(error) => self.0.push(Step::Warn(error.to_string())),
+            Ok(message) => self.0.push(AdapterAction::Server(Arc::new(message))),
+            Err(error) => self.0.push(AdapterAction::Warn(error.to_string())),
         }
     }
 
     /// A message made here for the client.
     pub(crate) fn client(&mut self, text: String) {
         match Message::made(text) {
-            Ok(message) => self.0.push(Step::Client(message)),
-            Err(error) => self.0.push(Step::Warn(error.to_string())),
+            Ok(message) => self.0.push(AdapterAction::Client(message)),
+            Err(error) => self.0.push(AdapterAction::Warn(error.to_string())),
         }
     }
 
@@ -126,7 +126,7 @@ pub(crate) fn wait(
     waiting: &mut Vec<(Instant, Message)>,
     now: Instant,
     message: Message,
-    steps: &mut Steps,
+    actions: &mut AdapterActions,
 ) {
     let before = waiting.len();
     if message.method() == Some("notifications/cancelled") {
@@ -141,41 +141,41 @@ pub(crate) fn wait(
     if before != waiting.len() {
         return;
     }
-    if before < MOST_WAITING {
+    if before < MAX_WAITING {
         return waiting.push((now, message));
     }
     let what = "too many messages before the handshake";
     match message.kind() {
-        Kind::Request { id, .. } => steps.error(id, errors::INTERNAL_ERROR, what),
+        Kind::Request { id, .. } => actions.error(id, errors::INTERNAL_ERROR, what),
         Kind::Notification { .. } | Kind::Response { .. } => {
-            steps.0.push(Step::Warn(what.to_owned()))
+            actions.0.push(AdapterAction::Warn(what.to_owned()))
         }
     }
 }
 
 /// Messages that may wait for the handshake.
-const MOST_WAITING: usize = 10_000;
+const MAX_WAITING: usize = 10_000;
 
-/// Whose word a failure is.
+/// Where a failure comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Word {
+pub(crate) enum FailureSource {
     /// The server's: it refused.
     Server,
     /// Nobody's: the server said nothing in time, or something that is about other things.
-    Nobody,
+    NoResponse,
     /// The network's, or that of a sign-in: the server was not asked.
-    Other,
+    Local,
 }
 
 /// What the bridge tells an adapter.
 #[derive(Debug)]
-pub(crate) enum News {
+pub(crate) enum AdapterEvent {
     /// A request that went to the server is answered.
-    Answer {
+    Response {
         /// The answer.
         message: Message,
-        /// For a failure: whose word it is.
-        word: Word,
+        /// For a failure: where it comes from.
+        source: FailureSource,
     },
     /// The server sent a notification or a request.
     Message {

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::bridge::Bridge;
-use crate::bridge::request::table::State;
+use crate::bridge::request::table::RequestState;
 use crate::jsonrpc::{self, Message, RequestId};
 
 /// The stream of a cancelled request is closed after this.
-const LATE: Duration = Duration::from_secs(10);
+const CANCELLED_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The id of the request that a `notifications/cancelled` is about.
 pub fn cancelled(message: &Message) -> Option<RequestId> {
@@ -42,22 +42,24 @@ impl Bridge {
         };
         open.cancelled = true;
         match open.state {
-            State::Held | State::Paused(_) | State::AwaitsSignIn { resumes: false } => {
+            RequestState::Deferred
+            | RequestState::Paused(_)
+            | RequestState::AwaitsSignIn { resumes: false } => {
                 self.requests.remove(&id);
-                self.session_answer_failed(&id);
+                self.session_response_failed(&id);
             }
-            State::Running(_)
-            | State::Accepted
-            | State::Resuming(_)
-            | State::AwaitsSignIn { resumes: true } => {
-                open.limit(self.now + LATE);
+            RequestState::Running(_)
+            | RequestState::Accepted
+            | RequestState::Resuming(_)
+            | RequestState::AwaitsSignIn { resumes: true } => {
+                open.limit(self.now + CANCELLED_TIMEOUT);
                 self.deliver(Arc::new(message), false);
             }
         }
     }
 
     /// The same for a request whose id at the server only the adapter knows.
-    pub(crate) fn cancel_ours(&mut self, id: &RequestId) {
+    pub(crate) fn cancel_adapted(&mut self, id: &RequestId) {
         let params = format!("{{\"requestId\":{id}}}");
         let text = jsonrpc::notification("notifications/cancelled", &params);
         if let Ok(message) = Message::made(text) {

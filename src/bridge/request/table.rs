@@ -14,13 +14,13 @@ use crate::jsonrpc::{Message, RequestId};
 
 /// A request that is not answered yet.
 #[derive(Debug)]
-pub struct Open {
+pub struct OpenRequest {
     /// Tells it from an earlier one with the same id.
     pub serial: u64,
     /// The request.
     pub message: Arc<Message>,
     /// Where it is.
-    pub state: State,
+    pub state: RequestState,
     /// When it came.
     pub since: Instant,
     /// When the client is told that it takes too long.
@@ -30,7 +30,7 @@ pub struct Open {
     /// How often it failed without leaving, in a row.
     pub failures: u32,
     /// It was already sent again after a lost session.
-    pub renewed: bool,
+    pub reinitialized: bool,
     /// How many sign-ins it has waited for.
     pub sign_ins: u32,
     /// The stream of its answer, for resumption.
@@ -45,10 +45,10 @@ pub struct Open {
     pub refreshed: bool,
     /// A subscription: it was acknowledged, and something came since it was last opened.
     pub acknowledged: bool,
-    pub heard: bool,
+    pub reset_silence_limit: bool,
 }
 
-impl Open {
+impl OpenRequest {
     /// It takes no longer than until then.
     pub fn limit(&mut self, at: Instant) {
         self.deadline = Some(self.deadline.map_or(at, |before| before.min(at)));
@@ -57,9 +57,9 @@ impl Open {
 
 /// Where an open request is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub enum RequestState {
     /// It waits for the handshake or the transport.
-    Held,
+    Deferred,
     /// An exchange works on it.
     Running(ExchangeId),
     /// HTTP+SSE: it was accepted, the answer comes on the stream.
@@ -90,13 +90,13 @@ pub struct Resumable {
 
 /// The table.
 #[derive(Debug, Default)]
-pub struct InFlight {
+pub struct RequestTable {
     came: u64,
     /// Ordered, so that what happens can be repeated.
-    open: BTreeMap<RequestId, Open>,
+    open: BTreeMap<RequestId, OpenRequest>,
 }
 
-impl InFlight {
+impl RequestTable {
     /// Whether a request with this id is open.
     pub fn contains(&self, id: &RequestId) -> bool {
         self.open.contains_key(id)
@@ -112,15 +112,15 @@ impl InFlight {
         adapted: bool,
     ) -> u64 {
         self.came += 1;
-        let open = Open {
+        let open = OpenRequest {
             serial: self.came,
             message,
-            state: State::Held,
+            state: RequestState::Deferred,
             since: now,
             deadline,
             cancelled: false,
             failures: 0,
-            renewed: false,
+            reinitialized: false,
             sign_ins: 0,
             stream: Resumable::default(),
             adapted,
@@ -130,46 +130,46 @@ impl InFlight {
             wire: None,
             refreshed: false,
             acknowledged: false,
-            heard: false,
+            reset_silence_limit: false,
         };
         self.open.insert(id, open);
         self.came
     }
 
     /// The open request of this id.
-    pub fn find(&mut self, id: &RequestId) -> Option<&mut Open> {
+    pub fn find(&mut self, id: &RequestId) -> Option<&mut OpenRequest> {
         self.open.get_mut(id)
     }
 
     /// Whether this exchange works on the request. An id can be used again after its answer, while the exchange that
     /// brought it has not ended yet.
-    pub fn runs_on(&self, id: &RequestId, exchange: ExchangeId) -> bool {
+    pub fn is_served_by(&self, id: &RequestId, exchange: ExchangeId) -> bool {
         self.open
             .get(id)
-            .is_some_and(|open| open.state == State::Running(exchange))
+            .is_some_and(|open| open.state == RequestState::Running(exchange))
     }
 
     /// Whether this very request waits for its turn.
-    pub fn is_held(&self, id: &RequestId, serial: u64) -> bool {
+    pub fn is_deferred(&self, id: &RequestId, serial: u64) -> bool {
         self.open
             .get(id)
-            .is_some_and(|open| open.serial == serial && open.state == State::Held)
+            .is_some_and(|open| open.serial == serial && open.state == RequestState::Deferred)
     }
 
     /// Whether the request has this id at the server.
-    pub fn is_wire(&self, id: &RequestId, wire: &RequestId) -> bool {
+    pub fn has_wire_id(&self, id: &RequestId, wire: &RequestId) -> bool {
         self.open
             .get(id)
             .is_some_and(|open| open.wire.as_ref() == Some(wire))
     }
 
     /// The request is answered, or nobody waits for it any more.
-    pub fn remove(&mut self, id: &RequestId) -> Option<Open> {
+    pub fn remove(&mut self, id: &RequestId) -> Option<OpenRequest> {
         self.open.remove(id)
     }
 
     /// The requests for which this holds.
-    pub fn ids_where(&self, holds: impl Fn(&Open) -> bool) -> Vec<RequestId> {
+    pub fn ids_where(&self, holds: impl Fn(&OpenRequest) -> bool) -> Vec<RequestId> {
         self.open
             .iter()
             .filter(|(_, open)| holds(open))
@@ -178,24 +178,27 @@ impl InFlight {
     }
 
     /// Whether this holds for some request.
-    pub fn any(&self, holds: impl Fn(&Open) -> bool) -> bool {
+    pub fn any(&self, holds: impl Fn(&OpenRequest) -> bool) -> bool {
         self.open.values().any(holds)
     }
 
     /// When the oldest request that is held back came.
-    pub fn oldest_held(&self) -> Option<Instant> {
+    pub fn oldest_deferred(&self) -> Option<Instant> {
         self.open
             .values()
-            .filter(|open| open.state == State::Held)
+            .filter(|open| open.state == RequestState::Deferred)
             .map(|open| open.since)
             .min()
     }
 
     /// The earliest time at which something is due.
     pub fn next_due(&self) -> Option<Instant> {
-        let due = |open: &Open| match open.state {
-            State::Paused(at) | State::Resuming(at) => Some(at),
-            State::Held | State::Running(_) | State::Accepted | State::AwaitsSignIn { .. } => None,
+        let due = |open: &OpenRequest| match open.state {
+            RequestState::Paused(at) | RequestState::Resuming(at) => Some(at),
+            RequestState::Deferred
+            | RequestState::Running(_)
+            | RequestState::Accepted
+            | RequestState::AwaitsSignIn { .. } => None,
         };
         self.open
             .values()

@@ -42,7 +42,7 @@ impl KeepAlive {
 impl Bridge {
     pub(crate) fn keep_alive_due(&self) -> Option<Instant> {
         let interval = self.keep_alive.interval?;
-        (self.session_is_open() && self.closing.is_none())
+        (self.session_is_open() && self.shutdown.is_none())
             .then(|| self.keep_alive.last_traffic + interval)
     }
 

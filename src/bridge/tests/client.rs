@@ -88,9 +88,10 @@ impl Client {
 
     fn ordinary(&mut self, rng: &mut Rng) -> String {
         if self.modern && rng.chance(12) {
-            return match rng.chance(70) {
-                true => self.listen(rng),
-                false => self.end_listening(rng),
+            return if rng.chance(70) {
+                self.listen(rng)
+            } else {
+                self.end_listening(rng)
             };
         }
         match rng.below(40) {
@@ -165,9 +166,10 @@ impl Client {
     /// Cancels one of its subscriptions, if there is one.
     pub(super) fn end_listening(&mut self, rng: &mut Rng) -> String {
         let open: Vec<RequestId> = self.listens.keys().cloned().collect();
-        match open.is_empty() {
-            true => self.cancel(rng),
-            false => cancelled(&rng.pick(&open)),
+        if open.is_empty() {
+            self.cancel(rng)
+        } else {
+            cancelled(&rng.pick(&open))
         }
     }
 

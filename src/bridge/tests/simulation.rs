@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::Rng;
 use super::client::Client;
 use super::server::Server;
-use crate::bridge::request::table::State;
+use crate::bridge::request::table::RequestState;
 use crate::bridge::{
     Action, Bridge, Exchange, ExchangeId, Input, Output, Progress, Settings, Transport,
 };
@@ -19,7 +19,7 @@ use crate::mcp::version::Era;
 
 /// Something that will happen.
 pub(super) enum Happening {
-    News(ExchangeId, Progress),
+    Progress(ExchangeId, Progress),
     Other(Input),
     ClientSpeaks,
 }
@@ -165,7 +165,7 @@ impl Simulation {
         if self.rng.chance(60) {
             self.calm_down()?;
         }
-        self.leave()
+        self.end_everything()
     }
 
     /// The server behaves, what hung is cut: everything must be answered, and nothing may be left.
@@ -176,7 +176,7 @@ impl Simulation {
         self.schedule.coming.retain(|_, happening| {
             matches!(
                 happening,
-                Happening::News(..) | Happening::Other(Input::SignedIn(_))
+                Happening::Progress(..) | Happening::Other(Input::SignedIn(_))
             )
         });
         if self.signing_in {
@@ -193,7 +193,7 @@ impl Simulation {
                 );
                 let at = self.now + Duration::from_secs(400 * u64::from(round == 3));
                 self.schedule
-                    .add(at, Happening::News(id, Progress::Ended(end)));
+                    .add(at, Happening::Progress(id, Progress::Ended(end)));
             }
             self.run_until(self.now + Duration::from_secs(500))?;
         }
@@ -212,7 +212,7 @@ impl Simulation {
         self.quiet = false;
         let last = self.trace.iter().rev().find(|line| line.contains("  < "));
         let worked = last.is_some_and(|line| line.contains("\"result\""));
-        // A transport that was settled, or asked for, is not left for another.
+        // A transport that was confirmed, or asked for, is not left for another.
         if self.server.works() && !worked && !self.client.unanswered().is_empty() {
             return Err("the next request does not work".to_owned());
         }
@@ -234,7 +234,7 @@ impl Simulation {
     fn nothing_is_left(&self) -> Check {
         let tables = [
             self.bridge.requests.ids_where(|open| !open.is_own).len(),
-            self.bridge.waiting.len(),
+            self.bridge.deferred.len(),
             // A ping may be under way, and an answer to what the server asked beside it. One stream stays.
             self.bridge.deliveries.len().saturating_sub(1),
             self.bridge.exchanges.len().saturating_sub(3),
@@ -248,7 +248,7 @@ impl Simulation {
         Ok(())
     }
 
-    fn leave(&mut self) -> Check {
+    fn end_everything(&mut self) -> Check {
         let bound = match self.rng.below(4) {
             0 => {
                 self.other(Input::Stop)?;
@@ -272,9 +272,10 @@ impl Simulation {
             }
         }
         self.run_until(self.now + Duration::from_secs(20))?;
-        match self.gone {
-            true => Ok(()),
-            false => Err("it does not leave".to_owned()),
+        if self.gone {
+            Ok(())
+        } else {
+            Err("it does not leave".to_owned())
         }
     }
 
@@ -310,13 +311,13 @@ impl Simulation {
                     let line = self.client.speaks(&mut self.rng);
                     self.tell(&line)?;
                 }
-                Happening::News(id, progress) => self.news(id, progress)?,
+                Happening::Progress(id, progress) => self.progress(id, progress)?,
             }
         }
         Ok(())
     }
 
-    fn news(&mut self, id: ExchangeId, progress: Progress) -> Check {
+    fn progress(&mut self, id: ExchangeId, progress: Progress) -> Check {
         let cut = !self.open.contains(&id);
         // Late news of a cut exchange may still be in the inbox; after its last news there is none.
         if self.over.contains(&id) || cut && self.rng.chance(70) {
@@ -395,7 +396,7 @@ impl Simulation {
         let held = self
             .bridge
             .requests
-            .ids_where(|open| open.state == State::Held);
+            .ids_where(|open| open.state == RequestState::Deferred);
         let now = self.now;
         self.held_since.retain(|id, _| held.contains(id));
         let Some(headers) = self.settings.headers_timeout else {
@@ -416,12 +417,12 @@ impl Simulation {
         match output {
             Output::Client(message) => {
                 self.note(format!("  < {}", message.text()));
-                self.heard(&message)
+                self.reset_silence_limit(&message)
             }
             Output::Answer(text) => {
                 self.note(format!("  < {text}"));
                 let message = Message::parse(&text).map_err(|e| format!("{text}: {e}"))?;
-                self.heard(&message)
+                self.reset_silence_limit(&message)
             }
             Output::Open(id, exchange) => self.opened(id, &exchange),
             Output::Close(id) => {
@@ -445,7 +446,7 @@ impl Simulation {
         }
     }
 
-    fn heard(&mut self, message: &Message) -> Check {
+    fn reset_silence_limit(&mut self, message: &Message) -> Check {
         match message.kind() {
             jsonrpc::Kind::Response { id, failed } => {
                 if id

@@ -30,9 +30,9 @@ fn opened(output: &Output) -> Option<ExchangeId> {
 /// The whole answer to a request: a result or an error.
 fn answer(bench: &mut Bench, exchange: ExchangeId, id: &str, body: &str) {
     let parsed = Message::read(format!("{{\"id\":{id},{body}}}"));
-    bench.news(exchange, head(Content::Json));
-    bench.news(exchange, Progress::Event { id: None, parsed });
-    bench.news(exchange, Progress::Ended(End::Complete));
+    bench.progress(exchange, head(Content::Json));
+    bench.progress(exchange, Progress::Event { id: None, parsed });
+    bench.progress(exchange, Progress::Ended(End::Complete));
 }
 
 const INITIALIZED: &str =
@@ -50,15 +50,15 @@ fn a_first_request_that_brings_nothing_holds_the_others_back_for_a_while_only() 
     let (other, id) = bench.last_request().unwrap();
     assert_eq!(id, "2");
     // It shows that the server is legacy; so what was refused meanwhile is said again in its way.
-    bench.news(other, refused(400, false));
+    bench.progress(other, refused(400, false));
     let (initialize, id) = bench.last_request().unwrap();
     answer(&mut bench, initialize, &id, INITIALIZED);
-    let initialized = bench.take(opened);
-    bench.news(initialized[0], head(Content::Nothing));
-    bench.news(initialized[0], Progress::Ended(End::Complete));
+    let initialized = bench.carry_out(opened);
+    bench.progress(initialized[0], head(Content::Nothing));
+    bench.progress(initialized[0], Progress::Ended(End::Complete));
     bench.wait(Duration::from_secs(1));
     bench.posts();
-    bench.news(call, refused(400, false));
+    bench.progress(call, refused(400, false));
     let (again, id) = bench.last_request().unwrap();
     answer(&mut bench, again, &id, r#""result":{"content":[]}"#);
     let answers = bench.answers();
@@ -114,7 +114,7 @@ fn an_answer_that_has_begun_may_take_its_time() {
     let mut bench = Bench::new(Strategy::HttpFirst);
     let list = bench.client(&request(1, "tools/list"));
     bench.posts();
-    bench.news(list, head(Content::Stream));
+    bench.progress(list, head(Content::Stream));
     bench.wait(Duration::from_secs(60));
     assert_eq!(methods(&mut bench), Vec::<String>::new());
     assert_eq!(bench.answers(), Vec::<String>::new());
@@ -125,17 +125,17 @@ fn notifications_do_not_wait_for_a_server_that_is_away_for_ever_and_not_in_any_n
     let mut bench = Bench::new(Strategy::SseOnly);
     let stream = bench.client(r#"{"method":"notifications/a"}"#);
     let endpoint = Url::parse("https://a.test/messages").unwrap();
-    bench.news(stream, head(Content::Stream));
-    bench.news(stream, Progress::Endpoint(Ok(endpoint)));
-    bench.news(stream, Progress::Ended(End::Complete));
+    bench.progress(stream, head(Content::Stream));
+    bench.progress(stream, Progress::Endpoint(Ok(endpoint)));
+    bench.progress(stream, Progress::Ended(End::Complete));
     let note = bench.opened();
-    bench.news(note, Progress::Ended(End::Complete));
+    bench.progress(note, Progress::Ended(End::Complete));
     for _ in 0..1100 {
         let note = r#"{"method":"notifications/b"}"#.to_owned();
         bench.handle(Input::Client(Message::read(note)));
     }
     let lost = |bench: &mut Bench, why: &str| {
-        let said = bench.take(|output| match output {
+        let said = bench.carry_out(|output| match output {
             Output::Say(Level::Warn, text) if text.contains("not delivered") => Some(text.clone()),
             _ => None,
         });
@@ -145,8 +145,8 @@ fn notifications_do_not_wait_for_a_server_that_is_away_for_ever_and_not_in_any_n
     assert_eq!(lost(&mut bench, "too many"), 100);
     for _ in 0..61 {
         bench.wait(Duration::from_secs(1));
-        for stream in bench.take(opened) {
-            bench.news(stream, refused(503, false));
+        for stream in bench.carry_out(opened) {
+            bench.progress(stream, refused(503, false));
         }
     }
     assert_eq!(lost(&mut bench, "in time"), 1000);
