@@ -1,4 +1,4 @@
-//! The HTTP exchanges that are under way: what each is for, and when it is cut.
+//! The HTTP exchanges under way: what each is for, when it is cut, and who handles its events.
 
 use std::time::{Duration, Instant};
 
@@ -9,15 +9,15 @@ use crate::bridge::{
 };
 use crate::jsonrpc::{Kind, Malformed, Message, Parsed, RequestId};
 
-/// An exchange that is under way.
+/// An exchange under way.
 #[derive(Debug)]
 pub(crate) struct Running {
     pub(crate) purpose: Purpose,
     pub(crate) since: Instant,
-    /// When it is cut, and why.
+    /// When it is cut, and why./// When it is cut, and why.
     pub(crate) limit: Option<(Instant, Limit)>,
     pub(crate) content: Option<Content>,
-    /// The session it was sent in.
+    /// The session it was sent in./// The session it belongs to.
     pub(crate) generation: u32,
     pub(crate) with_session: bool,
 }
@@ -27,15 +27,15 @@ pub(crate) struct Running {
 pub(crate) enum Purpose {
     /// A client's request.
     Request(RequestId),
-    /// The rest of a broken answer.
+    /// The rest of a broken response./// The rest of a response that broke off.
     Resume(RequestId),
-    /// A client's notification or answer.
+    /// A client's notification or answer./// A notification or response of the client.
     Delivery,
     /// The GET stream (GET).
     GetStream,
     /// The stream of HTTP+SSE.
     SseStream,
-    /// `initialize` on the client's behalf, after a lost session.
+    /// `initialize` on the client's behalf, after a lost session./// `initialize` on behalf of the client, after the server lost the session.
     Reinitialize,
     /// `notifications/initialized` after it.
     Reconfirm,
@@ -50,28 +50,28 @@ pub(crate) enum Purpose {
 pub(crate) enum Limit {
     Headers,
     Silence,
-    /// The answer is there, the stream stays open.
+    /// The response is there, the stream stays open./// The response is complete and the stream is still open.
     Linger,
-    /// A step of our own has taken long enough.
+    /// A step of our own has taken long enough./// An exchange of the bridge itself took too long.
     Own,
 }
 
-/// After its answer a stream may bring more for this long; a server should end it by itself.
+/// After its response a stream may bring more for this long; a server should end it by itself./// How long a stream stays open after its response; the server should end it by itself.
 pub(crate) const LINGER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A message that has brought no answer for so long holds others back no longer. Clients give up their first question
-/// after ten seconds.
+/// A message that has brought no response for so long holds others back no longer. Clients give up their first question
+/// after ten seconds./// How long a message without a response holds others back. Clients give up their first request after ten seconds.
 pub(crate) const MAX_HOLD_BACK: Duration = Duration::from_secs(8);
 
 impl Running {
-    /// Whether the next message has to wait for what this one brings.
+    /// Whether the next message has to wait for what this one brings./// Whether the next message waits for what this one shows about the server.
     pub(crate) fn holds_back(&self, now: Instant) -> bool {
         self.content.is_none() && now < self.since + MAX_HOLD_BACK
     }
 }
 
 impl Bridge {
-    /// When the next message that waits for the answer to another waits no longer.
+    /// When the next message that waits for the response to another waits no longer./// When deferred messages no longer wait for this exchange.
     pub(crate) fn hold_back_until(&self) -> Option<Instant> {
         let running = self.exchanges.values();
         let holds = running.filter(|running| running.holds_back(self.now));
@@ -79,7 +79,7 @@ impl Bridge {
         until.filter(|_| !self.deferred.is_empty())
     }
 
-    /// Bytes came: a silence limit starts anew.
+    /// Bytes came: a silence limit starts anew./// Bytes came: the silence limit starts again.
     pub(crate) fn reset_silence_limit(&mut self, id: ExchangeId) {
         let Some(running) = self.exchanges.get_mut(&id) else {
             return;
@@ -138,7 +138,7 @@ impl Bridge {
         id
     }
 
-    /// Cuts an exchange; what still comes of it is dropped.
+    /// Cuts an exchange; what still comes of it is dropped./// Cuts an exchange; its further events are ignored.
     pub(crate) fn cut(&mut self, id: ExchangeId) {
         if self.exchanges.remove(&id).is_some() {
             self.out.push_back(Output::Close(id));
@@ -152,7 +152,7 @@ impl Bridge {
             return;
         };
         self.keep_alive.touched(self.now);
-        // A failure is no sign that an answer is still coming.
+        // A failure is no sign that a response is still coming.
         if !matches!(progress, Progress::Refused(_) | Progress::Ended(_))
             && let Some(shutdown) = &mut self.shutdown
         {
@@ -221,7 +221,7 @@ impl Bridge {
         }
     }
 
-    /// Whether the request an exchange was for is answered already; its id may be in use again.
+    /// Whether the request an exchange was for is answered already; its id may be in use again./// Whether the request of an exchange has its response already; another request may have its id.
     fn is_late(&self, exchange: ExchangeId, purpose: &Purpose) -> bool {
         match purpose {
             Purpose::Request(id) | Purpose::Resume(id) => !self.requests.is_served_by(id, exchange),

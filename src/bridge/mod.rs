@@ -1,21 +1,21 @@
-//! `Bridge`: the pure state machine that decides what happens to every message.
+//! `Bridge`: the pure state machine that decides what happens to each message.
 //!
-//! It is told what happened ([`Input`]) and what time it is, and asks for actions ([`Output`]). It owns no socket,
-//! no thread and no clock, so that every schedule of client, server, faults and time can be tested.
+//! It is given events ([`Input`]) and the time, and returns actions ([`Output`]). It owns no socket, thread or clock, so that
+//! tests can run any schedule of client, server, faults and time.
 //!
 //! ```text
-//!  client ─▶ waiting ──gate──▶ in flight ──▶ exchanges ─▶ server
-//!             (handshake,        (one answer     │
-//!              transport)         per id)  ◀─────┘ answers, events
+//!  client ─▶ deferred ──gate──▶ open requests ──▶ exchanges ─▶ server
+//!             (handshake,        (one response      │
+//!              transport)         per id)  ◀────────┘ responses, events
 //! ```
 //!
-//! - `strategy` picks the transport, `session` keeps the handshake's order and renews a lost session,
-//!   `sign_in` holds back while the user signs in, `requests` follows each open request, `deliveries` carries notifications and the client's own answers,
-//!   `resume` heals broken streams, `shutdown` leads out.
-//! - Client and server may speak different eras of the protocol: `era` finds that out, and then an adapter stands between
-//!   the client and all of the above.
-//! - The client's own first message is the probe: nothing is sent before it.
-//! - Late news of an exchange that was closed is dropped; a cut stream can look like a clean end.
+//! - `transport_choice` picks the transport. `session` runs the handshake, opens a lost session anew, defers messages during a
+//!   sign-in, and shuts down. `request` follows each open request. `notifications` sends what gets no response.
+//! - `http_exchanges` knows what each exchange is for and hands its events to the right place.
+//! - Client and server may speak different eras of the protocol: `era` detects that and puts an adapter between the client and
+//!   everything above.
+//! - The first message of the client detects transport and era: the bridge sends nothing before it.
+//! - Events of an exchange that was closed are ignored: a cut stream can look like a clean end.
 //!
 //! Spec: MCP 2026-07-28 basic/versioning; 2025-11-25 basic/lifecycle and basic/transports; 2025-03-26; 2024-11-05 basic/transports.
 
@@ -82,20 +82,20 @@ pub struct Bridge {
     shutdown: Option<Shutdown>,
     eras: Eras,
     adapter: Option<Box<dyn Adapter>>,
-    /// What the adapter has not been told yet.
+    /// What the adapter has not been told yet./// Events the adapter has not been given yet.
     adapter_events: VecDeque<AdapterEvent>,
     tools: KnownTools,
     refreshes: Vec<ListRefresh>,
-    /// When the last event happened.
+    /// When the last event happened./// The time of the last event.
     now: Instant,
 }
 
-/// A message from the client that waits for its turn, in the client's order.
+/// A message of the client that waits for handshake, transport or sign-in, in the order of the client.
 #[derive(Debug)]
 enum Deferred {
-    /// With its serial number: the id may be in use again by now.
+    /// With its serial number: the id may be in use again by now./// With its serial number: a later request may have the same id.
     Request(RequestId, u64),
-    /// With the time since when it waits.
+    /// With the time since when it waits./// With the time it arrived.
     Notification(Arc<Message>, Instant),
 }
 
@@ -128,7 +128,7 @@ impl Bridge {
         }
     }
 
-    /// Takes note of what happened; the consequences are fetched with [`poll`](Bridge::poll).
+    /// Takes note of what happened; the consequences are fetched with [`poll`](Bridge::poll)./// Handles an event; [`poll`](Bridge::poll) returns the actions that follow from it.
     pub fn handle(&mut self, now: Instant, input: Input) {
         self.now = now;
         match input {
@@ -174,7 +174,7 @@ impl Bridge {
         self.out.pop_front()
     }
 
-    /// When [`Input::Time`] is wanted, if nothing else happens before.
+    /// When [`Input::Time`] is wanted, if nothing else happens before./// When [`Input::Time`] is due, unless another event comes first.
     pub fn deadline(&self) -> Option<Instant> {
         let limits = self
             .exchanges
@@ -216,7 +216,7 @@ impl Bridge {
         self.client_sent(message);
     }
 
-    /// A message for the server, of the era it speaks, that the client waits for since then.
+    /// A message for the server, of the era it speaks, that the client waits for since then./// Handles a message for the server, in the era of the server. `since`: when the client sent it.
     fn to_server(&mut self, since: Instant, message: Message) {
         match message.kind() {
             // Before anything was sent, nothing can have been asked.
@@ -232,7 +232,7 @@ impl Bridge {
         }
     }
 
-    /// Sends what waits, in the client's order, as far as the handshake and the transport allow.
+    /// Sends what waits, in the client's order, as far as the handshake and the transport allow./// Sends deferred messages in the order of the client, as far as handshake and transport allow.
     fn pump(&mut self) {
         while let Some(front) = self.deferred.front() {
             if let Deferred::Request(id, serial) = front
@@ -253,7 +253,7 @@ impl Bridge {
         self.pump_deliveries();
     }
 
-    /// Lets a request wait for its turn again.
+    /// Lets a request wait for its turn again./// Defers an open request.
     fn defer(&mut self, id: &RequestId) {
         if let Some(open) = self.requests.find(id) {
             open.state = request::table::RequestState::Deferred;
@@ -262,7 +262,7 @@ impl Bridge {
         }
     }
 
-    /// The same, before all others.
+    /// The same, before all others./// Defers an open request, before all others.
     fn defer_first(&mut self, id: &RequestId) {
         if let Some(open) = self.requests.find(id) {
             open.state = request::table::RequestState::Deferred;
@@ -271,7 +271,7 @@ impl Bridge {
         }
     }
 
-    /// Whether the next waiting message may leave. Starts what is missing: the stream, a new session.
+    /// Whether the next waiting message may leave. Starts what is missing: the stream, a new session./// Whether the next deferred message may be sent. Opens the stream or the session that is missing.
     fn gate(&mut self) -> bool {
         !self.is_stopping()
             && self.is_signed_in()
@@ -280,7 +280,7 @@ impl Bridge {
             && self.era_is_ready()
     }
 
-    /// An id for a request of our own. npm reserves the prefix; a client that uses it is refused.
+    /// An id for a request of our own. npm reserves the prefix; a client that uses it is refused./// A new id for a request of the bridge. npm reserves the same prefix; requests of the client with it are refused.
     fn own_id(&mut self, what: &str) -> RequestId {
         self.own_ids += 1;
         RequestId::from_string(&format!("{OWN_PREFIX}{what}-{}", self.own_ids))
@@ -299,7 +299,7 @@ impl Bridge {
         self.out.push_back(Output::Say(Level::Warn, text));
     }
 
-    /// A failure that whoever asked is answered with.
+    /// A failure that whoever asked is answered with./// Logs a failure that the client also gets as an error.
     fn failed(&mut self, level: Level, text: String) {
         let level = if self.settings.says_failures {
             level
@@ -319,5 +319,5 @@ fn is_ours(id: &RequestId) -> bool {
     id.starts_with(OWN_PREFIX)
 }
 
-/// String ids that start so are ours.
+/// String ids that start so are ours./// The prefix of the ids of our own requests.
 const OWN_PREFIX: &str = "mcp-remote-";

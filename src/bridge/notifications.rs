@@ -1,8 +1,8 @@
-//! The client's notifications and its answers to the server's requests: delivered, never answered.
+//! The notifications and responses of the client: sent to the server, which sends no response.
 //!
-//! Notifications keep their order, one at a time; answers and cancellations overtake them. What could not leave is
-//! tried again for a while; what was refused or may have arrived is given up with a line in the log. So is what waits for
-//! long, or is too much, while the server is away.
+//! - Notifications keep their order, one at a time. Responses and cancellations overtake them.
+//! - A message that could not be sent is retried for a while. One that was refused, or that may have arrived, is dropped with a
+//!   line in the log; so are messages that wait for too long or are too many while the server is away.
 //!
 //! Spec: JSON-RPC 2.0 section 4.1; MCP 2025-11-25 basic/transports (Sending Messages to the Server, 4).
 
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crate::bridge::{Bridge, Deferred, End, ExchangeId, Purpose, Refusal, Running, Stage, backoff};
 use crate::jsonrpc::Message;
 
-/// A message on its way that nobody answers.
+/// A message to the server that gets no response.
 #[derive(Debug)]
 pub(crate) struct Delivery {
     message: Arc<Message>,
@@ -28,14 +28,14 @@ enum DeliveryState {
     Running(ExchangeId, Instant),
 }
 
-/// The next notification does not wait longer than this for the one before.
+/// The next notification does not wait longer than this for the one before./// How long a notification waits for the one before it.
 const MAX_HEAD_OF_LINE_WAIT: Duration = Duration::from_secs(10);
 
-/// More of them do not wait at a time.
+/// More of them do not wait at a time./// How many messages may wait.
 const MAX_WAITING: usize = 1000;
 
 impl Bridge {
-    /// A notification waits for its turn.
+    /// A notification waits for its turn./// Defers a notification.
     pub(crate) fn admit_note(&mut self, message: Message) {
         if self.notes().count() >= MAX_WAITING {
             self.not_delivered(&message, "too many wait for the server already");
@@ -53,7 +53,7 @@ impl Bridge {
         })
     }
 
-    /// The user has taken long, not the server.
+    /// The user has taken long, not the server./// Restarts the time limit of deferred notifications after a sign-in.
     pub(crate) fn notes_wait_anew(&mut self) {
         for waiting in &mut self.deferred {
             if let Deferred::Notification(_, since) = waiting {
@@ -77,7 +77,7 @@ impl Bridge {
         self.warn(format!("{what} was not delivered: {why}"));
     }
 
-    /// A notification whose turn has come.
+    /// A notification whose turn has come./// Sends a notification that is no longer deferred.
     pub(crate) fn deliver_note(&mut self, message: Arc<Message>) {
         if message.method() == Some("notifications/initialized") {
             self.confirming();
@@ -98,7 +98,7 @@ impl Bridge {
         });
     }
 
-    /// Sends what may leave now.
+    /// Sends what may leave now./// Sends what may be sent now.
     pub(crate) fn pump_deliveries(&mut self) {
         if !self.may_deliver() {
             return;
@@ -115,13 +115,13 @@ impl Bridge {
         }
     }
 
-    /// The place of the first delivery that may leave now.
+    /// The place of the first delivery that may leave now./// The place of the first delivery that may be sent now.
     fn next_delivery(&self) -> Option<usize> {
         let mut waiting = self.waiting_deliveries();
         waiting.find_map(|(at, from)| (from <= self.now).then_some(at))
     }
 
-    /// The deliveries that may leave, by their place, and from when on. Notifications leave one at a time, in their order.
+    /// The deliveries that may leave, by their place, and from when on. Notifications leave one at a time, in their order./// The deliveries that may be sent, by place, and from when. Notifications are sent one at a time, in order.
     fn waiting_deliveries(&self) -> impl Iterator<Item = (usize, Instant)> {
         let ordered = |delivery: &&Delivery| delivery.ordered;
         let running = self.deliveries.iter().filter(ordered);
@@ -209,7 +209,7 @@ impl Bridge {
         Some(self.deliveries.remove(at))
     }
 
-    /// Gives up what nobody will wait for any more. Sending happens in `pump`.
+    /// Gives up what nobody will wait for any more. Sending happens in `pump`./// Drops what has waited too long. `pump` sends the rest.
     pub(crate) fn deliveries_are_due(&mut self) {
         if self.is_signed_in() {
             self.drop_stale_notes();
@@ -227,7 +227,7 @@ impl Bridge {
         }
     }
 
-    /// When it is given up, if it cannot be sent. The handshake waits for as long as a sign-in takes.
+    /// When it is given up, if it cannot be sent. The handshake waits for as long as a sign-in takes./// When a delivery is dropped if it cannot be sent. The handshake waits for as long as a sign-in takes.
     fn stale_at(&self, delivery: &Delivery) -> Option<Instant> {
         let may_be_stale = !delivery.ordered || self.is_signed_in();
         (may_be_stale && matches!(delivery.state, DeliveryState::Deferred(_)))
@@ -238,7 +238,7 @@ impl Bridge {
         self.is_signed_in() && (!self.link.is_sse() || self.link.endpoint().is_some())
     }
 
-    /// What waits for something that will not come.
+    /// What waits for something that will not come./// Drops what waits for a sign-in that failed.
     pub(crate) fn drop_deliveries(&mut self, why: &str) {
         let (waiting, running) = std::mem::take(&mut self.deliveries)
             .into_iter()

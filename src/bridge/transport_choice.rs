@@ -1,13 +1,13 @@
-//! Which transport to use, given what the last one answered.
+//! Which transport to use, decided by what the server responded.
 //!
-//! - `http-first` (the default): the client's first message is POSTed. A status in [`is_fallback`] leads to a GET; if
-//!   that opens an event stream that names an endpoint, the server speaks HTTP+SSE, else the first refusal stands.
+//! - `http-first` (the default): the first message of the client is POSTed. A status in [`is_fallback`] leads to a GET. If that
+//!   opens an event stream that names an endpoint, the server speaks HTTP+SSE; otherwise the client gets the first refusal.
 //! - `sse-first`: the GET first; if it is refused or names no endpoint, Streamable HTTP.
 //! - `http-only`, `sse-only`: no second attempt.
-//! - Decided by status and by what a GET answers, never by words in a body. The result is remembered.
+//! - Only the status and the response to the GET decide, never the text of a body. The result is stored.
 //!
-//! The stream of HTTP+SSE is the session: when it dies, open requests get an error, it is opened again with growing
-//! pauses, and `initialize` is replayed.
+//! The stream of HTTP+SSE is the session: when it ends, open requests get an error, the stream is reopened with growing pauses,
+//! and `initialize` is sent again.
 //!
 //! Flags: `--transport`.
 //! Spec: MCP 2025-11-25 basic/transports (Backwards Compatibility); 2024-11-05 basic/transports (HTTP with SSE).
@@ -31,7 +31,7 @@ pub(crate) const ENDPOINT_LIMIT: Duration = Duration::from_secs(10);
 /// The transport in use.
 #[derive(Debug)]
 pub(crate) enum Link {
-    /// Streamable HTTP; confirmed once an answer shows that the server speaks it.
+    /// Streamable HTTP; confirmed once a response shows that the server speaks it.
     Http {
         is_confirmed: bool,
         may_fall_back: bool,
@@ -260,7 +260,7 @@ impl Bridge {
                 Error::new(Kind::Network, format!("{server} ended the event stream")),
                 true,
             ),
-            // An answer that is no event stream, or a stream that names no endpoint, is a clear no.
+            // A response that is no event stream, or a stream that names no endpoint, is a clear no.
             End::Broken(error, stage) => {
                 (error, matches!(stage, Stage::Hopeless | Stage::Answering))
             }
@@ -275,7 +275,7 @@ impl Bridge {
         };
         link.exchange = None;
         link.endpoint = None;
-        // A server that refused the POST is there: whatever its GET does, it has given its answer.
+        // A server that refused the POST is there: whatever its GET does, it has given its response.
         let is_final = is_final || matches!(link.then, Then::Refuse(..));
         if !link.is_confirmed && is_final {
             match std::mem::take(&mut link.then) {
@@ -322,7 +322,7 @@ impl Bridge {
         }
     }
 
-    /// Requests that were sent will get no answer: it would have come on the stream.
+    /// Requests that were sent will get no response: it would have come on the stream.
     fn fail_all_sent(&mut self, error: &Error) {
         for id in self
             .requests

@@ -24,7 +24,7 @@ pub enum ResultType {
     Other(String),
 }
 
-/// The `resultType` of an answer.
+/// The `resultType` of a response.
 pub fn result_type(answer: &Message) -> ResultType {
     let said = jsonrpc::member_at(answer.text(), &["result", "resultType"]);
     let Some(said) = said else {

@@ -1,8 +1,8 @@
-//! How the bridge talks to its adapter: what it is told, when it is due, what it leaves behind.
+//! How the bridge runs its adapter: which events it gets, when it is due, and how its actions are carried out.
 //!
-//! - Answers and messages of the server are told in their order, after the event that brought them was dealt with.
-//! - Subscriptions are ended in order when this process leaves: a result, and the notification that on stdio stands for the
-//!   end of their stream. They are not waited for; nor is what only an adapter wants.
+//! - The adapter gets responses and messages of the server in their order, after the bridge handled the event that brought them.
+//! - At shutdown, subscriptions end in order: a result, and the notification that stands for the end of their stream on stdio.
+//!   Draining does not wait for them, nor for requests that only the adapter made.
 //!
 //! Spec: MCP 2026-07-28 basic/patterns/subscriptions (Graceful Closure), basic/patterns/cancellation.
 
@@ -73,7 +73,7 @@ impl Bridge {
         }
     }
 
-    /// An answer leaves: to the client, or to the adapter, if the request came from it. Requests that were on their way when
+    /// A response leaves: to the client, or to the adapter, if the request came from it. Requests that were on their way when
     /// the adapter came are the client's own.
     pub(crate) fn answer(&mut self, message: Message, source: FailureSource, adapted: bool) {
         if adapted && self.is_adapting() {
@@ -156,7 +156,7 @@ impl Bridge {
         self.adapter_acts(|adapter| adapter.missed());
     }
 
-    /// Whether somebody waits for an answer.
+    /// Whether somebody waits for a response.
     pub(crate) fn is_awaited(&self) -> bool {
         let waits_for = |id: &RequestId| match &self.adapter {
             Some(adapter) => adapter.is_awaited(id) || self.session.is_initialize(id),
@@ -173,7 +173,7 @@ impl Bridge {
         if self.is_adapting() {
             return self.adapter_acts(|adapter| adapter.end(why));
         }
-        // One that was not acknowledged is a request without an answer, like any other.
+        // One that was not acknowledged is a request without a response, like any other.
         let ids = self
             .requests
             .ids_where(|open| open.acknowledged && !open.is_own);

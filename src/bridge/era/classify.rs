@@ -1,11 +1,11 @@
-//! What the answer to a first request says about the server's era.
+//! What the response to a first request says about the era of the server.
 //!
-//! - The codes `-32020` to `-32022` are modern, whatever the status; `-32022` that names legacy versions only is not.
-//! - `initialize` refused as unknown, invalid or with a 4xx may come from a modern server; sign-in and overload do not count.
-//!   A modern server that answers `initialize` after all names a modern version.
-//! - `server/discover` must be known to a modern server: any other error for it is a legacy one's, and so is an answer that
-//!   names legacy versions only. For other methods 404 with `-32601` is modern; `-32601` in a 200, a result without
-//!   `resultType` or an unexplained 4xx is not.
+//! - The codes `-32020` to `-32022` are modern, whatever the status, except a `-32022` that names legacy versions only.
+//! - A modern server may refuse `initialize` as unknown, invalid or with a 4xx; sign-in and overload do not count. One that
+//!   accepts it names a modern version.
+//! - A modern server supports `server/discover`: any other error for it is legacy, and so is a result that names legacy versions
+//!   only. For other methods, 404 with `-32601` is modern; `-32601` in a 200, a result without `resultType` and any other 4xx are
+//!   legacy.
 //!
 //! Spec: MCP 2026-07-28 basic/versioning (Backward Compatibility, Compatibility Matrix), basic/transports/streamable-http
 //! (Protocol Version Header, Backward Compatibility).
@@ -16,10 +16,10 @@ use crate::jsonrpc::{self, Kind, Message};
 use crate::mcp::errors;
 use crate::mcp::version::{self, Era};
 
-/// What follows from an answer.
+/// What follows from a response.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Classification {
-    /// The server is of this era; the answer is passed on.
+    /// The server is of this era; the response is passed on.
     Is(Era),
     /// It refuses this era, and may speak the other.
     Refuses,
@@ -27,7 +27,7 @@ pub(crate) enum Classification {
     Undecided,
 }
 
-/// An answer in a 2xx response to a client of this era.
+/// A response in a 2xx response to a client of this era.
 pub(crate) fn response(client: Era, method: &str, answer: &Message) -> Classification {
     let failed = matches!(answer.kind(), Kind::Response { failed: true, .. });
     match (client, failed) {

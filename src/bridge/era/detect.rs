@@ -1,9 +1,8 @@
-//! How long the answer that shows the server's era is waited for.
+//! Time limits of the era detection.
 //!
-//! - Nothing else leaves while the first request of a modern client brings nothing, but not for ever.
-//! - A server that does not answer `server/discover` is taken for one that does not know it. Another request that does no
-//!   harm twice and brings nothing is tried with the older handshake; if that is refused, the server was only slow, and is
-//!   asked again without a limit.
+//! - Nothing else is sent while the first request of a modern client has no response, up to a limit.
+//! - A server that does not respond to `server/discover` is taken for one that does not support it. Another safe request without
+//!   a response is tried with the legacy handshake; if that is refused, the server was only slow, and is asked again without limit.
 //!
 //! Spec: MCP 2026-07-28 basic/versioning (Compatibility Matrix: a legacy server may stay silent), basic/transports/stdio
 //! (Backward Compatibility).

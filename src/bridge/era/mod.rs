@@ -1,12 +1,13 @@
-//! Which era client and server speak, and which adapter stands between them.
+//! Which era client and server speak, and which adapter translates between them.
 //!
-//! - The client's first message decides its era; each `initialize` decides it anew. A server that refused both handshakes is
-//!   asked again when the client asks again.
-//! - Forward first, translate on refusal: the client's own first request is the probe of the server. Only what a server
-//!   of the other era refuses in its own way leads to a handshake of ours; if that is refused too, the first refusal stands.
-//! - `--protocol auto` asks before a legacy client's `initialize`: a server that does not say that it is modern is given it.
-//! - HTTP+SSE is legacy. What was learned by translating after a refusal is remembered, and forgotten when it proves wrong.
-//! - How long an answer is waited for is in `detect`.
+//! - The first message of the client decides its era, and so does each `initialize`. A server that refused both handshakes is
+//!   tried again when the client tries again.
+//! - The first request of the client is sent as it is. Only a refusal that is typical of a server of the other era leads to a
+//!   handshake by the bridge; if that is refused too, the client gets the first refusal.
+//! - `--protocol auto` sends `server/discover` before a legacy client's `initialize`; a server that does not say that it is
+//!   modern gets the `initialize`.
+//! - HTTP+SSE is legacy. The era found by translating after a refusal is stored, and removed when it proves wrong.
+//! - `detect` holds the time limits of the detection.
 //!
 //! Flags: `--protocol`.
 //! Spec: MCP 2026-07-28 basic/versioning (Backward Compatibility), basic/transports/streamable-http (Backward
@@ -16,10 +17,10 @@ pub(crate) mod adapter;
 mod adapting;
 mod classify;
 mod detect;
+mod handshake_failed;
 pub(crate) mod legacy_client;
 pub(crate) mod modern_client;
 pub(crate) mod modern_server;
-mod turning_back;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -180,7 +181,7 @@ impl Bridge {
         (client == Era::Modern || method == "initialize").then_some((client, method))
     }
 
-    /// An answer came that may show the server's era; whether it is dealt with here.
+    /// A response came that may show the server's era; whether it is dealt with here.
     pub(crate) fn era_response(&mut self, id: &RequestId, answer: &Message) -> bool {
         let Some((client, method)) = self.decides(id) else {
             return self.method_before_adapter(id).is_some_and(|method| {
@@ -193,7 +194,7 @@ impl Bridge {
             Classification::Is(era) => {
                 self.server_era_is(era);
                 if client == Era::Modern && era == Era::Legacy {
-                    // It took a modern request for one of its own: this answer is good, the next needs a handshake.
+                    // It took a modern request for one of its own: this response is good, the next needs a handshake.
                     let full = results::for_modern_client(&method, answer, None);
                     self.requests.remove(id);
                     self.out.push_back(Output::Client(full));

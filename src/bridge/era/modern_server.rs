@@ -1,10 +1,10 @@
-//! What is different in talking to a modern server, whichever era the client is of.
+//! What differs when the server is modern, whichever era the client is of.
 //!
-//! - Every POST carries the headers that mirror it. There is no session, no GET, no DELETE, no `Last-Event-ID`.
-//! - Answers to the server are never sent, and it may not ask; cancelling closes the stream of the request.
-//! - A stream that broke loses its request. One that does no harm twice is issued again with a new id, once; others
-//!   get an error. `subscriptions/listen` is opened again for as long as the client wants it, and the client sees
-//!   one subscription; what it may have missed is told as if it had changed.
+//! - Every POST carries the headers that mirror its body. There is no session, no GET, no DELETE and no `Last-Event-ID`.
+//! - The server sends no requests and gets no responses. Cancelling closes the stream of the request.
+//! - When a stream breaks, its request is lost. A safe request is sent again with a new id, once; others get an error.
+//!   `subscriptions/listen` is reopened for as long as the client wants it. The client sees one subscription, and is notified of
+//!   every change it may have missed.
 //!
 //! Spec: MCP 2026-07-28 basic/transports/streamable-http, basic/patterns/cancellation, basic/patterns/subscriptions,
 //! changelog (9).

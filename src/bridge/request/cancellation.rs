@@ -1,7 +1,7 @@
-//! `notifications/cancelled`: passes slow calls, and ends the wait of a request that was not sent yet.
+//! `notifications/cancelled`: overtakes other messages, and ends a request that was not sent yet.
 //!
-//! The client wants no answer to a request it cancelled, so none is made here; the server's own is passed on if
-//! it comes after all, and soon: a server need not answer, and may leave the stream of the request open for ever.
+//! The client expects no response to a request it cancelled, so the bridge makes none. A response of the server is passed on if it
+//! comes within [`CANCELLED_TIMEOUT`]: a server need not respond, and may leave the stream open for ever.
 //!
 //! Spec: MCP 2025-11-25 basic/utilities/cancellation, basic/transports (Sending Messages to the Server).
 
@@ -36,7 +36,7 @@ impl Bridge {
             return;
         };
         let Some(open) = self.requests.find(&id) else {
-            // Its answer may have crossed the cancellation; the server ignores what it does not know.
+            // Its response may have crossed the cancellation; the server ignores what it does not know.
             self.deliver(Arc::new(message), false);
             return;
         };
@@ -67,7 +67,7 @@ impl Bridge {
         }
     }
 
-    /// Tells the server that nobody waits for this answer any more.
+    /// Tells the server that nobody waits for this response any more.
     pub(crate) fn tell_cancelled(&mut self, id: &RequestId, reason: &str) {
         let reason = jsonrpc::quoted(reason);
         let params = format!("{{\"requestId\":{id},\"reason\":{reason}}}");

@@ -1,9 +1,9 @@
-//! The way of one request of the client, from its line to its one answer.
+//! The life of one open request, from its arrival to its one response.
 //!
-//! - A request leaves when the handshake and the transport allow it, and then runs beside all others.
-//! - Its answer is the server's response with its id; a number the server spelled differently, or an error
-//!   without an id on the request's own exchange, is its answer too. Other ids are not trusted.
-//! - Whatever else happens to its exchange becomes another attempt (see `retry`, `resume`, `session`) or one error.
+//! - A request is sent when handshake and transport allow it, and then runs beside all others.
+//! - Its response is the one with its id. A number that the server spelled differently, or an error without an id on the
+//!   exchange of the request, counts too. Other ids are not trusted.
+//! - Whatever else happens to the exchange leads to a retry (see `backoff`, `resumption`, `reinitialize`) or to one error.
 //!
 //! Flags: `--request-timeout`.
 //! Spec: JSON-RPC 2.0 section 5; MCP 2025-11-25 basic/transports (Sending Messages to the Server).
@@ -24,7 +24,7 @@ use crate::log::Level;
 use crate::mcp::subscriptions::LISTEN;
 
 impl Bridge {
-    /// A request of the client or of its adapter, for which the client waits since then.
+    /// A request of the client or of its adapter, for which the client waits since then./// Enters a request of the client or its adapter into the table and defers it. `since`: when the client sent it.
     pub(crate) fn admit_request(&mut self, since: Instant, id: RequestId, message: Arc<Message>) {
         let refusal = if self.requests.contains(&id) {
             Some(Error::new(
@@ -42,14 +42,14 @@ impl Bridge {
         self.deferred.push_back(Deferred::Request(id, serial));
     }
 
-    /// Enters a request into the table; whoever asks for it sends it.
+    /// Enters a request into the table; whoever asks for it sends it./// Enters a request into the table; the caller sends it.
     pub(crate) fn accept_request(
         &mut self,
         since: Instant,
         id: RequestId,
         message: Arc<Message>,
     ) -> u64 {
-        // A subscription has no answer to wait for.
+        // A subscription has no response to wait for.
         let limit = self.settings.request_timeout;
         let limit = limit.filter(|_| message.method() != Some(LISTEN));
         let deadline = limit.map(|limit| since + limit);
@@ -57,7 +57,7 @@ impl Bridge {
         self.requests.insert(id, message, since, deadline, adapted)
     }
 
-    /// Sends an open request, for the first time or again.
+    /// Sends an open request, for the first time or again./// Sends an open request, for the first time or again.
     pub(crate) fn send_request(&mut self, id: &RequestId) {
         let Some(open) = self.requests.find(id) else {
             return;
@@ -238,7 +238,7 @@ impl Bridge {
                         format!("{server} ended the stream of \"{method}\" without an answer")
                     }
                     Some(Content::Json) => format!(
-                        "{server} answered \"{method}\" with something that is no answer to it"
+                        "{server} answered \"{method}\" with something that is not a response to it"
                     ),
                     Some(Content::Nothing) | None => {
                         format!("{server} accepted \"{method}\" without ever answering it")
@@ -321,7 +321,7 @@ impl Bridge {
         ));
     }
 
-    /// The answer to an open request has come.
+    /// The response to an open request has come./// The response to an open request has come.
     pub(crate) fn complete(&mut self, id: &RequestId, message: Message, failed: bool) {
         let message = if message.kind()
             == &(crate::jsonrpc::Kind::Response {
@@ -356,7 +356,7 @@ impl Bridge {
         }
     }
 
-    /// The request gets an error made here.
+    /// The request gets an error made here./// Fails an open request with an error of the bridge.
     pub(crate) fn fail(&mut self, id: &RequestId, error: Error) {
         let Some(open) = self.requests.remove(id) else {
             return;

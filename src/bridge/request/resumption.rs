@@ -1,9 +1,7 @@
-//! Broken streams: `Last-Event-ID`, `retry`, growing pauses.
+//! Resumption of response streams: `Last-Event-ID`, `retry`, growing pauses.
 //!
-//! - The stream of an answer that broke, or that the server ended on purpose (SEP-1699), after an event with an id is
-//!   resumed with GET and `Last-Event-ID`, after the server's `retry`.
-//! - The GET stream is opened after `notifications/initialized` was accepted, and again for as long as the process
-//!   lives; at once when another answer shows that the server is back. 405 and its like mean that there is none.
+//! A response stream that broke, or that the server ended on purpose (SEP-1699), after an event with an id is resumed with GET
+//! and `Last-Event-ID`, after the server's `retry` time.
 //!
 //! Spec: MCP 2025-11-25 basic/transports (Listening for Messages, Resumability and Redelivery); WHATWG HTML 9.2.
 
@@ -60,7 +58,7 @@ impl Bridge {
         }
     }
 
-    /// The stream of an answer is over before the answer: it is resumed after the server's `retry`.
+    /// The stream of a response is over before the response: it is resumed after the server's `retry`.
     pub(crate) fn resume_later(&mut self, id: &RequestId) {
         let Some(open) = self.requests.find(id) else {
             return;

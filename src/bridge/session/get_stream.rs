@@ -1,7 +1,7 @@
 //! The GET stream of a session, on which the server sends what belongs to no request.
 //!
-//! - It is opened after `notifications/initialized` was accepted, and again for as long as the process lives; at once when
-//!   another response shows that the server is back. 405 and its like mean that there is none.
+//! - It is opened after `notifications/initialized` was accepted, and reopened for as long as the process lives; at once when
+//!   another response shows that the server is back. 405 and similar statuses mean that the server offers none.
 //!
 //! Spec: MCP 2025-11-25 basic/transports (Listening for Messages from the Server); WHATWG HTML 9.2.
 

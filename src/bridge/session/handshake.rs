@@ -1,6 +1,6 @@
-//! The legacy handshake's order. What happens when the server loses the session is in `renewal`.
+//! The order of the legacy handshake. `reinitialize` handles a lost session.
 //!
-//! - Nothing passes `initialize` until it is answered; nothing passes `notifications/initialized` until it is accepted.
+//! - Nothing is sent until `initialize` has its response, and nothing overtakes `notifications/initialized`.
 //! - A client that never sends `initialize` is passed through: stateless servers need none.
 //!
 //! Spec: MCP 2025-11-25 basic/lifecycle (Initialization), basic/transports (Session Management, Protocol Version Header).
@@ -67,7 +67,7 @@ pub(crate) struct Reinitializing {
 }
 
 impl Reinitializing {
-    /// How long an answer is waited for.
+    /// How long a response is waited for.
     fn until(&self) -> Instant {
         self.since + INITIALIZE_LIMIT
     }
@@ -155,7 +155,7 @@ impl Bridge {
         }
     }
 
-    /// An open request got an error: without an answer to `initialize` there is no session.
+    /// An open request got an error: without a response to `initialize` there is no session.
     pub(crate) fn session_response_failed(&mut self, id: &RequestId) {
         if self.session.is_initialize(id) {
             self.session.reset();
@@ -198,7 +198,7 @@ impl Bridge {
         match &self.session.state {
             SessionState::Confirming(until) if *until <= self.now => self.confirmed(),
             SessionState::Opening(until) if *until <= self.now => self.get_stream_is_decided(),
-            // Over HTTP+SSE the answer comes on the stream, or never.
+            // Over HTTP+SSE the response comes on the stream, or never.
             SessionState::Reinitializing(reinitializing) if reinitializing.until() <= self.now => {
                 self.reinitialize_timed_out()
             }
@@ -223,7 +223,7 @@ impl Bridge {
 
 pub(crate) fn negotiated_version(answer: &Message) -> Option<Arc<str>> {
     let version = jsonrpc::member(answer.member("result")?, "protocolVersion")?;
-    // It becomes a header value: what is no version stays out.
+    // It becomes a header value: anything that is not a version stays out.
     let version = jsonrpc::string(version)?;
     (version.len() <= 40 && version.bytes().all(|b| b.is_ascii_graphic())).then(|| version.into())
 }

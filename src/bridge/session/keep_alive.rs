@@ -1,6 +1,6 @@
 //! Pings that keep an idle connection open.
 //!
-//! One `ping` for each interval in which nothing was said. Its answer is swallowed; a failure is nobody's loss.
+//! One `ping` for each interval without traffic. Its response is dropped; failures are ignored.
 //!
 //! Flags: `--keep-alive`, `--ping-interval`.
 //! Spec: MCP 2025-11-25 basic/utilities/ping.

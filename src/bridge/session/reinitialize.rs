@@ -1,8 +1,8 @@
-//! The renewal of a session the server has lost.
+//! Opens a new session after the server lost the old one.
 //!
-//! It is lost with a 404; or with a 400 without an answer to our id, as some servers send. It is opened anew once for all
-//! requests that met it, with the client's own `initialize`; then they are sent again. If that fails, each gets one error,
-//! and the next request tries afresh.
+//! A session is lost with a 404, or with a 400 that is not a response to our id, as some servers send. It is opened once for all
+//! requests that met the loss, with the client's own `initialize`; then they are sent again. If that fails, each gets one error,
+//! and the next request tries again.
 //!
 //! Spec: MCP 2025-11-25 basic/transports (Session Management, 3 and 4).
 
@@ -24,7 +24,7 @@ const BAD_REQUEST_PAUSE: Duration = Duration::from_secs(30);
 impl Bridge {
     /// Whether a refusal means that the server has lost the session.
     ///
-    /// 404 is the specified way. Servers that answer 400 do it without an answer to our request's id; for those a
+    /// 404 is the specified way. Servers that response 400 do it without a response to our request's id; for those a
     /// renewal is tried, and after one that did not help not again for [`BAD_REQUEST_PAUSE`].
     pub(crate) fn is_lost_session(
         &self,
@@ -197,7 +197,7 @@ impl Bridge {
         self.reinitialize_failed(Error::new(Kind::Timeout, what));
     }
 
-    /// Each request that waits gets one error; the next one tries afresh.
+    /// Each request that waits gets one error; the next one tries again.
     pub(crate) fn reinitialize_failed(&mut self, error: Error) {
         self.session.state = SessionState::Lost;
         self.session.id = None;
@@ -224,7 +224,7 @@ impl Bridge {
     }
 }
 
-/// Whether an error is the answer to this request: it has its id, or says that what was sent is no JSON.
+/// Whether an error is the response to this request: it has its id, or says that what was sent is not JSON.
 fn is_about(answer: &Message, id: &RequestId) -> bool {
     errors::code(answer) == Some(errors::PARSE_ERROR)
         || matches!(answer.kind(), jsonrpc::Kind::Response { id: answered, .. } if answered == id)

@@ -1,9 +1,9 @@
-//! The way out.
+//! Shutdown.
 //!
-//! - stdin ended: what is open is finished, as long as news keeps coming and within a bound; then DELETE; then exit.
-//! - A signal: no draining; DELETE; exit.
-//! - stdout closed: nobody hears an answer; DELETE; exit.
-//! - Whatever is still open then is answered with an error.
+//! - stdin ended: open requests are drained, as long as events keep coming and within a limit; then DELETE; then exit.
+//! - A signal: DELETE and exit, without draining.
+//! - stdout closed: the same; nobody can read a response.
+//! - Requests that are still open get an error.
 //!
 //! Spec: MCP 2025-11-25 basic/lifecycle (Shutdown), basic/transports (Session Management, 5).
 

@@ -1,9 +1,8 @@
 //! Requests during a sign-in.
 //!
-//! - A request that needs a sign-in waits for it, and everything the client sends after it; nothing is sent meanwhile.
-//! - A request that needs more scope waits alone: the token is good for the others.
-//! - After `--auth-timeout` whoever waits is answered with an error that holds the address to open, and so is whoever comes
-//!   later; the sign-in itself goes on, and the first request after its end simply works.
+//! - A request that needs a sign-in waits for it, and so does everything the client sends after it.
+//! - A request that needs more scope waits alone: the token is valid for the others.
+//! - After `--auth-timeout`, requests get an error with the URL to open. The sign-in goes on; requests after its end work.
 //! - A request that is refused again after two sign-ins gets an error: a step-up may need one, and tokens can be stale.
 //! - A stream that needs a sign-in opens no browser: it waits for the next request.
 //!
@@ -73,7 +72,7 @@ impl Bridge {
         true
     }
 
-    /// The stream of an answer needs a sign-in: it is resumed after it; false if there have been enough of them.
+    /// The stream of a response needs a sign-in: it is resumed after it; false if there have been enough of them.
     pub(crate) fn resume_after_sign_in(&mut self, id: &RequestId, challenge: &Challenge) -> bool {
         let suspended = self.wait_for_sign_in(id, challenge);
         if let Some(open) = self.requests.find(id)

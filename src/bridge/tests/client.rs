@@ -127,7 +127,7 @@ impl Client {
             1..4 if !self.done.is_empty() => Some(rng.pick(&self.done)),
             _ => None,
         };
-        // The answer to a second one could not be told from the end of the subscription.
+        // The response to a second one could not be told from the end of the subscription.
         let id = id.filter(|id| !self.listens.contains_key(id));
         self.lines += 1;
         let fresh = match rng.below(3) {
@@ -240,7 +240,7 @@ impl Client {
         self.owed.entry(id).or_default().answers += 1;
     }
 
-    /// An answer came; an error if nobody asked.
+    /// A response came; an error if nobody asked.
     pub(super) fn answered(&mut self, id: &RequestId, failed: bool) -> Result<(), String> {
         if !self.hears {
             return Ok(());

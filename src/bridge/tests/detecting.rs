@@ -27,7 +27,7 @@ fn opened(output: &Output) -> Option<ExchangeId> {
     }
 }
 
-/// The whole answer to a request: a result or an error.
+/// The whole response to a request: a result or an error.
 fn answer(bench: &mut Bench, exchange: ExchangeId, id: &str, body: &str) {
     let parsed = Message::read(format!("{{\"id\":{id},{body}}}"));
     bench.progress(exchange, head(Content::Json));

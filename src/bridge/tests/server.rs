@@ -30,7 +30,7 @@ pub(super) struct Server {
     speaks: Speaks,
     faults: u64,
     has_sessions: bool,
-    has_standing: bool,
+    has_get_stream: bool,
     session: u64,
     tokens: u64,
     told: u64,
@@ -59,7 +59,7 @@ impl Server {
             ]),
             faults: rng.pick(&[0, 5, 20, 60]),
             has_sessions: rng.chance(80),
-            has_standing: rng.chance(70),
+            has_get_stream: rng.chance(70),
             session: 0,
             tokens: 0,
             told: 0,
@@ -310,7 +310,7 @@ impl Server {
         }
     }
 
-    /// The stream breaks or ends after an event with an id; the answer waits for a resumption.
+    /// The stream breaks or ends after an event with an id; the response waits for a resumption.
     fn break_off(&mut self, plan: &mut Plan<'_>, id: &RequestId, rng: &mut Rng) {
         self.tokens += 1;
         let token = format!("e{}", self.tokens);
@@ -348,7 +348,7 @@ impl Server {
     }
 
     fn get_stream(&mut self, plan: &mut Plan<'_>, rng: &mut Rng) {
-        if !self.has_standing || self.speaks != Speaks::StreamableHttp {
+        if !self.has_get_stream || self.speaks != Speaks::StreamableHttp {
             return plan.refused(405, None, false);
         }
         if rng.chance(self.faults) && rng.chance(50) {

@@ -235,7 +235,7 @@ impl Simulation {
         let tables = [
             self.bridge.requests.ids_where(|open| !open.is_own).len(),
             self.bridge.deferred.len(),
-            // A ping may be under way, and an answer to what the server asked beside it. One stream stays.
+            // A ping may be under way, and a response to what the server asked beside it. One stream stays.
             self.bridge.deliveries.len().saturating_sub(1),
             self.bridge.exchanges.len().saturating_sub(3),
         ];

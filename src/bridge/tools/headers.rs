@@ -1,8 +1,7 @@
-//! What a modern server's tool list says about its calls: which arguments become headers, which calls may be repeated.
+//! What the tool list of a modern server says about calls: which arguments become headers, which calls are safe to repeat.
 //!
 //! - Tools with invalid `x-mcp-header` annotations are hidden from the client, with a warning.
-//! - A call refused with `HeaderMismatch` has the list read anew, page by page, and is sent once more if that changed
-//!   its headers.
+//! - After a `HeaderMismatch` the list is read again, page by page, and the call is sent once more if its headers changed.
 //!
 //! Spec: MCP 2026-07-28 basic/transports/streamable-http (Custom Headers from Tool Parameters, Client Behavior).
 
@@ -101,7 +100,7 @@ impl KnownTools {
 }
 
 impl Bridge {
-    /// Learns from an answer to `tools/list`; gives it back without the tools that must be hidden.
+    /// Learns from a response to `tools/list`; gives it back without the tools that must be hidden.
     pub(crate) fn note_tools(&mut self, answer: Message) -> Message {
         if !self.speaks_modern() {
             return answer;
@@ -181,7 +180,7 @@ impl Bridge {
         }
     }
 
-    /// Whether this was the answer to a list of ours (`None`: it failed); the call goes on.
+    /// Whether this was the response to a list of ours (`None`: it failed); the call goes on.
     pub(crate) fn refreshed(&mut self, list: &RequestId, answer: Option<&Message>) -> bool {
         let Some(at) = self
             .refreshes

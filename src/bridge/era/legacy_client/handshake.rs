@@ -1,10 +1,10 @@
-//! A legacy client's `initialize`, answered from a modern server's `server/discover`.
+//! A legacy client's `initialize`, completed with a modern server's `server/discover`.
 //!
-//! - The client's identity and capabilities are taken from it, without what modern revisions do not know.
-//! - A server that refuses the version it names is asked once more; one of versions that are not spoken here is named
-//!   with them; one that refuses the request as legacy servers do, or names legacy versions only, is left to another way,
-//!   and with `--protocol auto` so is one that does not answer; one that is away is an error, and the next `initialize`
-//!   tries afresh.
+//! - The client's identity and capabilities are read from it, without what modern revisions do not know.
+//! - A server that refuses our version although it lists it is asked once more. One that lists only versions we do not speak is
+//!   reported with them. One that refuses the request as legacy servers do, or lists legacy versions only, is left to the legacy
+//!   way; with `--protocol auto` so is one that does not respond. A network failure is an error, and the next `initialize` tries
+//!   again.
 //!
 //! Spec: MCP 2026-07-28 server/discover, basic/versioning; 2025-11-25 basic/lifecycle (Version Negotiation).
 
@@ -73,7 +73,7 @@ impl LegacyToModern {
         if !versions.iter().any(|known| known == version::MODERN) {
             let names = crate::log::clean(&versions.join(", "), 100);
             let what = format!(
-                "{} speaks {names}; this proxy speaks {} and older",
+                "{} speaks {names}; mcp-remote speaks {} and older",
                 self.server,
                 version::MODERN
             );
@@ -135,7 +135,7 @@ impl LegacyToModern {
         {
             let names = crate::log::clean(&versions.join(", "), 100);
             let what = format!(
-                "{} speaks {names}; this proxy speaks {} and older",
+                "{} speaks {names}; mcp-remote speaks {} and older",
                 self.server,
                 version::MODERN
             );

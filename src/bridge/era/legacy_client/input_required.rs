@@ -1,8 +1,8 @@
-//! `input_required` for a legacy client: its questions become ordinary requests to the client, its answers a retry.
+//! `input_required` for a legacy client: the questions become requests to the client, its responses a retry of the request.
 //!
-//! - Several questions in a round, several rounds; `requestState` is echoed byte for byte.
-//! - A question the client has no capability for, a failed one, or one that takes too long is an error for the request.
-//! - Bounded in questions, rounds and time.
+//! - A round can have several questions, a request several rounds. `requestState` is echoed byte for byte.
+//! - A question the client has no capability for, one that fails, and one that takes too long fail the request.
+//! - Questions, rounds and time are limited.
 //!
 //! Spec: MCP 2026-07-28 basic/patterns/mrtr; 2025-11-25 client/elicitation, client/sampling, client/roots.
 

@@ -1,11 +1,11 @@
-//! `subscriptions/listen`, held open on a legacy client's behalf, for exactly what it can use.
+//! `subscriptions/listen`, held open on behalf of a legacy client.
 //!
 //! - It asks for the list changes the server offers, and for the resources the client has subscribed to.
-//! - A change of resources opens a new stream; the old one is closed when the new one is acknowledged, and then the client's
-//!   `resources/subscribe` is answered, so that no update is lost after the answer.
-//! - A stream that ends in order is opened again, and the client told of what may have been missed; a server that refuses
-//!   it is not asked again.
-//! - Subscription ids and acknowledgements stay here.
+//! - When the set of resources changes, a new stream is opened. The old one is closed when the new one is acknowledged; then the
+//!   client's `resources/subscribe` gets its response, so that no update is lost after it.
+//! - A stream that the server ended is reopened, and the client is notified of every change it may have missed. A server that
+//!   refuses the stream is not asked again.
+//! - Subscription ids and acknowledgements are not passed on.
 //!
 //! Spec: MCP 2026-07-28 basic/patterns/subscriptions; 2025-11-25 server/resources (Subscriptions).
 
@@ -143,7 +143,7 @@ impl Subscriptions {
         self.unanswered.contains(id)
     }
 
-    /// The client does not want the answer any more.
+    /// The client does not want the response any more.
     pub(crate) fn cancel(&mut self, id: &RequestId) {
         self.unanswered.retain(|open| open != id);
     }

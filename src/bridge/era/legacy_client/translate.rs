@@ -1,9 +1,9 @@
-//! A legacy client and a modern server: each message of one is made one of the other.
+//! Translates between a legacy client and a modern server.
 //!
-//! - `initialize` is answered from `server/discover`; each request is stamped with the client's identity, capabilities and
+//! - `initialize` gets its response from `server/discover`. Each request is stamped with the client's identity, capabilities and
 //!   log level.
-//! - `ping` and `logging/setLevel` are answered here; `notifications/initialized` and `notifications/roots/list_changed`
-//!   end here. `resources/subscribe` belongs to `subscriptions`, `input_required` to `mrtr`.
+//! - The adapter itself responds to `ping` and `logging/setLevel`, and drops `notifications/initialized` and
+//!   `notifications/roots/list_changed`. `subscriptions` handles `resources/subscribe`, `input_required` the requests for input.
 //! - Results lose what legacy revisions do not know.
 //!
 //! Spec: MCP 2026-07-28 changelog, basic/index (`_meta`), server/discover, server/utilities/logging; 2025-11-25
@@ -183,7 +183,7 @@ impl LegacyToModern {
                         self.identity.log_level = Some(level.to_owned());
                         actions.result(&id, "{}");
                     }
-                    None => actions.error(&id, errors::INVALID_PARAMS, "no such log level"),
+                    None => actions.error(&id, errors::INVALID_PARAMS, "unknown log level"),
                 }
             }
             "resources/subscribe" | "resources/unsubscribe" => match uri() {

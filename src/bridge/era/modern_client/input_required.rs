@@ -1,11 +1,11 @@
-//! A modern client's requests at a legacy server, and those that are suspended because the server asked something.
+//! The requests of a modern client at a legacy server, some of them suspended until the client has given input.
 //!
-//! - What the server asks while a request is open becomes an `input_required` answer to it; its `requestState` names the
-//!   suspended exchange, which stays open at the server. The client's retry brings the answers and takes it up again.
-//! - A question that comes on no request's own stream belongs to the request that was sent last.
-//! - An answer that comes while nobody waits is kept for the retry. A `URLElicitationRequired` error becomes a round too,
-//!   after which the request is sent again.
-//! - SuspendedRequests exchanges are bounded in number, bytes and time.
+//! - A request of the server becomes an `input_required` result of an open request. Its `requestState` names the suspended
+//!   request, which stays open at the server. The client's retry brings the input and resumes it.
+//! - A question that is not on the stream of a request belongs to the request that was sent last.
+//! - A response that comes while the request is suspended is kept for the retry. A `URLElicitationRequired` error becomes a round
+//!   too, after which the request is sent again.
+//! - The number of suspended requests, their bytes and their time are limited.
 //!
 //! Spec: MCP 2026-07-28 basic/patterns/mrtr, basic/patterns/progress, server/utilities/logging; 2025-11-25
 //! client/elicitation, client/sampling, client/roots.
@@ -52,7 +52,7 @@ pub(crate) struct ForwardedRequest {
     /// The `requestState` it is suspended under.
     state: String,
     suspended_until: Option<Instant>,
-    /// The answer that came while nobody waited.
+    /// The response that came while nobody waited.
     answer: Option<Message>,
     /// What is sent again after the round, where the server closed the request with its question.
     again: Option<Arc<Message>>,
@@ -279,7 +279,7 @@ impl SuspendedRequests {
         }
     }
 
-    /// Progress goes to whoever waits now, under the token it named last.
+    /// Progress goes to requests that wait now, under the token it named last.
     pub(crate) fn progress(&self, message: Message, actions: &mut AdapterActions) {
         let token = jsonrpc::member_at(message.text(), &["params", "progressToken"]);
         let call = self
@@ -336,7 +336,7 @@ impl SuspendedRequests {
         times.flatten().min()
     }
 
-    /// Delivers the answers that somebody waits for.
+    /// Delivers the responses that somebody waits for.
     pub(crate) fn deliver(&mut self, info: Option<&str>, actions: &mut AdapterActions) {
         let ready = |(wire, call): (&RequestId, &ForwardedRequest)| {
             (!call.is_suspended() && call.answer.is_some()).then(|| wire.clone())

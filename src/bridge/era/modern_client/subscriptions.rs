@@ -1,11 +1,9 @@
 //! A modern client's `subscriptions/listen` at a legacy server: its GET stream and `resources/subscribe`.
 //!
-//! - The acknowledgement goes first, and names what the server offers of what was asked for.
-//! - Each notification of a change goes to each subscription that asked for it, with that subscription's id; to none if
-//!   nobody asked.
+//! - The acknowledgement comes first, and names what the server offers of what was asked for.
+//! - Each notification of a change goes to every subscription that asked for it, with the id of that subscription.
 //! - A resource is subscribed to while some subscription wants it.
-//! - What may have been missed while nobody listened is told as if it had changed: the client does not see that the stream
-//!   was away, so it cannot know that it has to look.
+//! - After a gap in the GET stream the client is notified of every change it may have missed: it cannot see the gap.
 //!
 //! Spec: MCP 2026-07-28 basic/patterns/subscriptions; 2025-11-25 server/resources (Subscriptions), basic/transports
 //! (Listening for Messages).
@@ -24,7 +22,7 @@ pub(crate) struct Subscriptions {
     open: Vec<Subscription>,
     /// The resources the server was asked to watch.
     subscribed: BTreeSet<String>,
-    /// Those for which its answer has not come.
+    /// Those for which its response has not come.
     pending: BTreeSet<String>,
 }
 

@@ -1,10 +1,10 @@
-//! A modern client and a legacy server: each message of one is made one of the other.
+//! Translates between a modern client and a legacy server.
 //!
-//! - One `initialize` on the client's behalf, with its identity and capabilities; `server/discover` is answered from its
-//!   result. A lost session is replaced by a new one, unseen by the client; log level and subscriptions follow.
+//! - The adapter sends one `initialize` on behalf of the client, and responds to `server/discover` from its result. A lost session
+//!   is opened again unseen; log level and subscriptions follow.
 //! - Requests lose what only modern servers know; results are completed.
-//! - What the server asks for belongs to `suspended`, its notifications of changes to `subscriptions`.
-//! - Log messages reach the client only while a request that asked for their level is open.
+//! - `input_required` handles the requests of the server, `subscriptions` its notifications of changes.
+//! - The client gets log messages only while a request that asked for their level is open.
 //!
 //! Spec: MCP 2026-07-28 changelog, basic/versioning, server/discover, server/utilities/logging; 2025-11-25 basic/lifecycle.
 
@@ -235,7 +235,7 @@ impl ModernToLegacy {
         }
         let level = meta::read(message, meta::LOG_LEVEL);
         if level.is_some_and(|level| meta::level_number(level).is_none()) {
-            actions.error(&id, errors::INVALID_PARAMS, "no such log level");
+            actions.error(&id, errors::INVALID_PARAMS, "unknown log level");
             return;
         }
         match method {

@@ -1,8 +1,7 @@
-//! What a legacy server asks, put to a modern client as `input_required`.
+//! The requests of a legacy server, put to a modern client as `input_required`.
 //!
-//! - A question that comes on no request's own stream belongs to the request that was sent last.
-//! - What the client cannot do, or what belongs to no request, is answered with an error here.
-//! - SuspendedRequests requests nobody came back for are cancelled at the server.
+//! - A question the client has no capability for, and one without an open request, get an error.
+//! - Suspended requests that are not retried in time are cancelled at the server.
 //!
 //! Spec: MCP 2026-07-28 basic/patterns/mrtr; 2025-11-25 client/elicitation, client/sampling, client/roots.
 

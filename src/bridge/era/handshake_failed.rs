@@ -1,8 +1,8 @@
-//! Leaving an adapter: the client begins anew, or the handshake of the other era was refused as well.
+//! Removes an adapter: the client starts again, or the handshake of the other era was refused too.
 //!
-//! - Whoever waits for an answer that the adapter owed gets an error; what the client has said meanwhile goes another way.
-//! - If both handshakes were refused, the first refusal stands: it is the answer to what the client itself sent. Where there
-//!   is only one, the next request tries it again.
+//! - Requests that the adapter had open get an error; messages that wait for the handshake are routed again.
+//! - If both handshakes were refused, the client gets the first refusal: it is the response to what the client sent. If there is
+//!   only one, the next request tries again.
 //!
 //! Spec: MCP 2026-07-28 basic/versioning (Backward Compatibility).
 
@@ -18,7 +18,7 @@ use crate::jsonrpc::{Kind, Message};
 use crate::mcp::version::Era;
 
 impl Bridge {
-    /// What the adapter had under way at the server is of no use to another one; whoever waits for it is told.
+    /// What the adapter had under way at the server is of no use to another one; requests that wait for it is told.
     pub(crate) fn remove_adapter(&mut self) {
         if !self.is_adapting() {
             return;
