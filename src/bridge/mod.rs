@@ -217,7 +217,7 @@ impl Bridge {
     }
 
     /// A message for the server, of the era it speaks, that the client waits for since then./// Handles a message for the server, in the era of the server. `since`: when the client sent it.
-    fn to_server(&mut self, since: Instant, message: Message) {
+    fn send_to_server(&mut self, since: Instant, message: Message) {
         match message.kind() {
             // Before anything was sent, nothing can have been asked.
             Kind::Response { .. } if self.speaks_modern() || self.opened == 0 => {

@@ -20,11 +20,11 @@ use crate::mcp::version::Era;
 
 impl Bridge {
     /// A message of the adapter for the server.
-    fn adapter_to_server(&mut self, since: Instant, message: Arc<Message>) {
+    fn send_adapter_message(&mut self, since: Instant, message: Arc<Message>) {
         match message.kind() {
             Kind::Request { id, .. } => self.admit_request(since, id.clone(), message),
             Kind::Notification { .. } | Kind::Response { .. } => {
-                self.to_server(since, Arc::unwrap_or_clone(message))
+                self.send_to_server(since, Arc::unwrap_or_clone(message))
             }
         }
     }
@@ -32,7 +32,7 @@ impl Bridge {
     /// A request or notification of the server, on its way to the client.
     pub(crate) fn server_sent(&mut self, exchange: ExchangeId, message: Message) {
         let messages = if self.speaks_modern() {
-            self.from_modern_server(exchange, message)
+            self.filter_modern_message(exchange, message)
         } else {
             vec![message]
         };
@@ -105,7 +105,7 @@ impl Bridge {
         for action in actions {
             match action {
                 AdapterAction::Since(came) => since = came,
-                AdapterAction::Server(message) => self.adapter_to_server(since, message),
+                AdapterAction::Server(message) => self.send_adapter_message(since, message),
                 AdapterAction::Client(message) => self.out.push_back(Output::Client(message)),
                 AdapterAction::Cancel(id) => {
                     if self.speaks_modern() {

@@ -67,14 +67,14 @@ impl Bridge {
             let id = match message.kind() {
                 Kind::Request { id, .. } => id.clone(),
                 Kind::Notification { .. } | Kind::Response { .. } => {
-                    self.to_server(since, message);
+                    self.send_to_server(since, message);
                     continue;
                 }
             };
             match &first {
                 Some(first) if first.id == id => self.first_refusal_stands(since, message, first),
-                Some(_) => self.to_server(since, message),
-                None if guessed => self.to_server(since, message),
+                Some(_) => self.send_to_server(since, message),
+                None if guessed => self.send_to_server(since, message),
                 None => self.out.push_back(Output::Client(why.with_id(&id))),
             }
         }
@@ -98,7 +98,7 @@ impl Bridge {
             Why::Answered(answer) => self
                 .out
                 .push_back(Output::Client(answer.with_id(&first.id))),
-            Why::Silent => self.to_server(since, message),
+            Why::Silent => self.send_to_server(since, message),
             Why::Refused(refusal) => {
                 let falls_back = self.may_fall_back(refusal.status);
                 self.accept_request(since, first.id.clone(), Arc::new(message));

@@ -105,7 +105,7 @@ impl Bridge {
         }
         let actions = match &mut self.adapter {
             Some(adapter) => adapter.client_sent(since, message),
-            None => return self.to_server(since, message),
+            None => return self.send_to_server(since, message),
         };
         self.carry_out(since, actions);
     }

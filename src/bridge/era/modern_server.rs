@@ -128,7 +128,7 @@ impl Bridge {
     }
 
     /// A notification or request of a modern server, as the client is to see it.
-    pub(crate) fn from_modern_server(
+    pub(crate) fn filter_modern_message(
         &mut self,
         exchange: ExchangeId,
         message: Message,
