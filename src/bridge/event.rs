@@ -34,7 +34,7 @@ impl std::fmt::Debug for SessionId {
 
 /// What happened.
 #[derive(Debug)]
-pub enum Input {
+pub enum Event {
     /// A line from the client.
     Client(std::result::Result<Parsed, Malformed>),
     /// stdin ended: the orderly way out./// stdin ended: shut down in order.
@@ -138,11 +138,11 @@ pub enum Stage {
 
 /// What is to be done.
 #[derive(Debug)]
-pub enum Output {
+pub enum Action {
     /// Write this message to the client.
     Client(Message),
     /// Write this line, made here, to the client./// Write this line, made by the bridge, to the client.
-    Answer(String),
+    Respond(String),
     /// Start an exchange.
     Open(ExchangeId, Exchange),
     /// Cut an exchange; no more news of it is wanted./// Cut an exchange; its further events are ignored.
@@ -150,7 +150,7 @@ pub enum Output {
     /// Tell the user./// Log a line for the user.
     Say(Level, String),
     /// The transport that works is known./// The transport in use is known.
-    Settled {
+    TransportKnown {
         /// The transport.
         transport: Transport,
         /// Whether the strategy would not choose it by itself, so that it is worth remembering./// Whether the configured strategy would not choose it by itself, so that it is worth storing.
@@ -168,7 +168,7 @@ pub enum Output {
 #[derive(Debug, Clone)]
 pub struct Exchange {
     /// What is sent.
-    pub action: Action,
+    pub action: HttpRequest,
     /// `Mcp-Session-Id`.
     pub session: Option<SessionId>,
     /// `MCP-Protocol-Version`.
@@ -179,7 +179,7 @@ pub struct Exchange {
 
 /// What an exchange sends.
 #[derive(Debug, Clone)]
-pub enum Action {
+pub enum HttpRequest {
     /// POST a message.
     Post {
         /// The message.

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use crate::bridge::session::{handshake, shutdown};
 use crate::bridge::{
-    Action, Bridge, Content, End, Exchange, ExchangeId, Head, Output, Progress, Refusal, Stage,
-    transport_choice,
+    Action, Bridge, Content, End, Exchange, ExchangeId, Head, HttpRequest, Progress, Refusal,
+    Stage, transport_choice,
 };
 use crate::jsonrpc::{Kind, Malformed, Message, Parsed, RequestId};
 
@@ -90,7 +90,7 @@ impl Bridge {
     }
 
     /// Starts an exchange.
-    pub(crate) fn open(&mut self, purpose: Purpose, action: Action) -> ExchangeId {
+    pub(crate) fn open(&mut self, purpose: Purpose, action: HttpRequest) -> ExchangeId {
         self.opened += 1;
         let id = ExchangeId(self.opened);
         let fresh = match &purpose {
@@ -126,7 +126,7 @@ impl Bridge {
         };
         self.exchanges.insert(id, running);
         let metadata = self.metadata(&action);
-        self.out.push_back(Output::Open(
+        self.out.push_back(Action::Open(
             id,
             Exchange {
                 action,
@@ -141,7 +141,7 @@ impl Bridge {
     /// Cuts an exchange; what still comes of it is dropped./// Cuts an exchange; its further events are ignored.
     pub(crate) fn cut(&mut self, id: ExchangeId) {
         if self.exchanges.remove(&id).is_some() {
-            self.out.push_back(Output::Close(id));
+            self.out.push_back(Action::Close(id));
         }
     }
 }
@@ -315,7 +315,7 @@ impl Bridge {
             let Some(running) = self.exchanges.remove(&id) else {
                 continue;
             };
-            self.out.push_back(Output::Close(id));
+            self.out.push_back(Action::Close(id));
             if limit != Limit::Linger {
                 let error = self.settings.time_out(limit);
                 self.ended(id, running, End::Broken(error, Stage::Answering));

@@ -1,6 +1,6 @@
 //! `Bridge`: the pure state machine that decides what happens to each message.
 //!
-//! It is given events ([`Input`]) and the time, and returns actions ([`Output`]). It owns no socket, thread or clock, so that
+//! It is given events ([`Event`]) and the time, and returns actions ([`Action`]). It owns no socket, thread or clock, so that
 //! tests can run any schedule of client, server, faults and time.
 //!
 //! ```text
@@ -37,8 +37,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub use event::{
-    Action, Content, End, EventId, Exchange, ExchangeId, Head, Input, Output, Progress, Refusal,
-    SessionId, Stage, Transport,
+    Action, Content, End, Event, EventId, Exchange, ExchangeId, Head, HttpRequest, Progress,
+    Refusal, SessionId, Stage, Transport,
 };
 use http_exchanges::{LINGER_TIMEOUT, Limit, Purpose, Running};
 pub use request::cancellation::cancelled;
@@ -67,7 +67,7 @@ pub struct Bridge {
     settings: Settings,
     filter: ToolFilter,
     backoff: Backoff,
-    out: VecDeque<Output>,
+    out: VecDeque<Action>,
     opened: u64,
     own_ids: u64,
     exchanges: BTreeMap<ExchangeId, Running>,
@@ -129,34 +129,34 @@ impl Bridge {
     }
 
     /// Takes note of what happened; the consequences are fetched with [`poll`](Bridge::poll)./// Handles an event; [`poll`](Bridge::poll) returns the actions that follow from it.
-    pub fn handle(&mut self, now: Instant, input: Input) {
+    pub fn handle(&mut self, now: Instant, input: Event) {
         self.now = now;
         match input {
-            Input::Client(Ok(Parsed::One(message))) => self.client_message(message),
-            Input::Client(Ok(Parsed::Batch(parts))) => {
+            Event::Client(Ok(Parsed::One(message))) => self.client_message(message),
+            Event::Client(Ok(Parsed::Batch(parts))) => {
                 for part in parts {
                     match part {
                         Ok(message) => self.client_message(message),
                         Err(malformed) => {
-                            self.out.push_back(Output::Answer(malformed.to_json_rpc()))
+                            self.out.push_back(Action::Respond(malformed.to_json_rpc()))
                         }
                     }
                 }
             }
-            Input::Client(Err(malformed)) => {
-                self.out.push_back(Output::Answer(malformed.to_json_rpc()))
+            Event::Client(Err(malformed)) => {
+                self.out.push_back(Action::Respond(malformed.to_json_rpc()))
             }
-            Input::ClientClosed => self.close(true),
-            Input::OutputClosed => self.output_closed(),
-            Input::Stop => self.close(false),
-            Input::Progress(id, progress) => {
+            Event::ClientClosed => self.close(true),
+            Event::OutputClosed => self.output_closed(),
+            Event::Stop => self.close(false),
+            Event::Progress(id, progress) => {
                 for progress in progress {
                     self.progress(id, progress);
                 }
             }
-            Input::SignInUrl(url) => self.sign_in_url(url),
-            Input::SignedIn(result) => self.signed_in(result),
-            Input::Time => {}
+            Event::SignInUrl(url) => self.sign_in_url(url),
+            Event::SignedIn(result) => self.signed_in(result),
+            Event::Time => {}
         }
         self.do_what_is_due();
         self.adapter_is_due();
@@ -170,11 +170,11 @@ impl Bridge {
     }
 
     /// The next action, until there is none.
-    pub fn poll(&mut self) -> Option<Output> {
+    pub fn poll(&mut self) -> Option<Action> {
         self.out.pop_front()
     }
 
-    /// When [`Input::Time`] is wanted, if nothing else happens before./// When [`Input::Time`] is due, unless another event comes first.
+    /// When [`Event::Time`] is wanted, if nothing else happens before./// When [`Event::Time`] is due, unless another event comes first.
     pub fn deadline(&self) -> Option<Instant> {
         let limits = self
             .exchanges
@@ -210,7 +210,7 @@ impl Bridge {
         {
             let what = format!("request ids that start with \"{OWN_PREFIX}\" are reserved");
             let error = Error::new(ErrorKind::Client, what);
-            self.out.push_back(Output::Answer(error.to_json_rpc(id)));
+            self.out.push_back(Action::Respond(error.to_json_rpc(id)));
             return;
         }
         self.client_sent(message);
@@ -286,9 +286,9 @@ impl Bridge {
         RequestId::from_string(&format!("{OWN_PREFIX}{what}-{}", self.own_ids))
     }
 
-    fn post(&self, message: Arc<Message>) -> Action {
+    fn post(&self, message: Arc<Message>) -> HttpRequest {
         let is_request = matches!(message.kind(), Kind::Request { .. });
-        Action::Post {
+        HttpRequest::Post {
             message,
             endpoint: self.link.endpoint(),
             reads_answer: is_request && !self.link.is_sse(),
@@ -296,7 +296,7 @@ impl Bridge {
     }
 
     fn warn(&mut self, text: String) {
-        self.out.push_back(Output::Say(Level::Warn, text));
+        self.out.push_back(Action::Say(Level::Warn, text));
     }
 
     /// A failure that whoever asked is answered with./// Logs a failure that the client also gets as an error.
@@ -306,11 +306,11 @@ impl Bridge {
         } else {
             Level::Debug
         };
-        self.out.push_back(Output::Say(level, text));
+        self.out.push_back(Action::Say(level, text));
     }
 
     fn debug(&mut self, text: String) {
-        self.out.push_back(Output::Say(Level::Debug, text));
+        self.out.push_back(Action::Say(Level::Debug, text));
     }
 }
 

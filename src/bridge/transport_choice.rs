@@ -19,7 +19,7 @@ use url::Url;
 
 use crate::bridge::request::table::RequestState;
 use crate::bridge::{
-    Action, Bridge, End, ExchangeId, Output, Purpose, Refusal, Stage, Transport, backoff,
+    Action, Bridge, End, ExchangeId, HttpRequest, Purpose, Refusal, Stage, Transport, backoff,
 };
 use crate::config::Strategy;
 use crate::error::{Error, Kind, Result};
@@ -143,7 +143,7 @@ impl Bridge {
     fn open_sse_stream(&mut self) {
         let exchange = self.open(
             Purpose::SseStream,
-            Action::Listen {
+            HttpRequest::Listen {
                 after: None,
                 http_sse: true,
             },
@@ -170,7 +170,8 @@ impl Bridge {
             Strategy::SseFirst | Strategy::SseOnly => Transport::HttpSse,
         };
         let is_news = self.settings.remembered.unwrap_or(expected) != transport;
-        self.out.push_back(Output::Settled { transport, is_news });
+        self.out
+            .push_back(Action::TransportKnown { transport, is_news });
     }
 
     pub(crate) fn may_fall_back(&self, status: u16) -> bool {

@@ -18,7 +18,7 @@ use url::Url;
 use super::exchange::{Attempt, Reporter, Shared, header_text, unix_now};
 use super::{failure, http_date, http_sse, sse, streamable_http};
 use crate::bridge::{
-    Action, Content, End, EventId, Exchange, Head, Progress, Refusal, SessionId, Stage,
+    Content, End, EventId, Exchange, Head, HttpRequest, Progress, Refusal, SessionId, Stage,
 };
 use crate::config::Config;
 use crate::error::{Error, Kind};
@@ -58,7 +58,7 @@ pub(super) fn accepted(
             drain(response);
             Ok(Progress::Ended(End::Complete))
         }
-        Content::Json if matches!(exchange.action, Action::Listen { .. }) => {
+        Content::Json if matches!(exchange.action, HttpRequest::Listen { .. }) => {
             let what = format!(
                 "{} answered a GET with \"{}\" instead of an event stream",
                 shown(url),
@@ -192,7 +192,7 @@ fn read_stream(
     response: Response<Body>,
     reporter: &Reporter,
 ) -> Attempt<Progress> {
-    let http_sse = matches!(exchange.action, Action::Listen { http_sse: true, .. });
+    let http_sse = matches!(exchange.action, HttpRequest::Listen { http_sse: true, .. });
     let mut reader = response.into_body().into_reader();
     let mut parser = sse::Parser::new(shared.config.message_limit);
     let mut chunk = [0; CHUNK];
@@ -270,8 +270,8 @@ pub(super) fn refusal(
         .and_then(|text| http_date::parse_retry_after(&text, unix_now()));
     // A refusal stands without its body; one that breaks off is quoted as far as it came.
     let body = match exchange.action {
-        Action::EndSession => String::new(),
-        Action::Post { .. } | Action::Listen { .. } => {
+        HttpRequest::EndSession => String::new(),
+        HttpRequest::Post { .. } | HttpRequest::Listen { .. } => {
             read_body(url, response, ERROR_BODY_LIMIT, None).unwrap_or_default()
         }
     };

@@ -19,7 +19,7 @@ use super::cookies::Jar;
 use super::inbox::Inbox;
 use super::lane::{AgentSlot, Slot};
 use super::{answer, failure, redirect, streamable_http};
-use crate::bridge::{Action, End, Exchange, ExchangeId, Input, Progress, Refusal, Stage};
+use crate::bridge::{End, Event, Exchange, ExchangeId, HttpRequest, Progress, Refusal, Stage};
 use crate::config::Config;
 use crate::error::{Error, Kind};
 use crate::flow::Budget;
@@ -67,7 +67,7 @@ impl Reporter {
     pub(super) fn report(&self, progress: Progress) {
         let mut news = self.held.take();
         news.push(progress);
-        self.inbox.tell(Input::Progress(self.id, news));
+        self.inbox.tell(Event::Progress(self.id, news));
     }
 }
 
@@ -101,8 +101,8 @@ fn attempt(
     loop {
         let bearer = match exchange.action {
             // The process may be gone before a refresh has ended: the token that came with it would be lost.
-            Action::EndSession => authorizer.present_bearer(),
-            Action::Post { .. } | Action::Listen { .. } => authorizer.bearer(),
+            HttpRequest::EndSession => authorizer.present_bearer(),
+            HttpRequest::Post { .. } | HttpRequest::Listen { .. } => authorizer.bearer(),
         };
         let (progress, challenge) = try_once(shared, slot, exchange, reporter, bearer.as_ref())?;
         let (Progress::Refused(refusal), Some(challenge)) = (&progress, challenge) else {
@@ -136,7 +136,7 @@ fn try_once(
     bearer: Option<&Secret>,
 ) -> Attempt<(Progress, Option<Challenge>)> {
     let mut url = match &exchange.action {
-        Action::Post {
+        HttpRequest::Post {
             endpoint: Some(endpoint),
             ..
         } => endpoint.clone(),
@@ -174,7 +174,7 @@ fn try_once(
 
 /// The challenge of a 401, or of a 403 that asks for more scope. A session that ends is worth no sign-in.
 fn challenge(response: &Response<Body>, exchange: &Exchange) -> Option<Challenge> {
-    if matches!(exchange.action, Action::EndSession) {
+    if matches!(exchange.action, HttpRequest::EndSession) {
         return None;
     }
     let fields = response.headers().get_all(header::WWW_AUTHENTICATE);
@@ -186,11 +186,11 @@ fn challenge(response: &Response<Body>, exchange: &Exchange) -> Option<Challenge
     }
 }
 
-fn method(action: &Action) -> &'static str {
+fn method(action: &HttpRequest) -> &'static str {
     match action {
-        Action::Post { .. } => "POST",
-        Action::Listen { .. } => "GET",
-        Action::EndSession => "DELETE",
+        HttpRequest::Post { .. } => "POST",
+        HttpRequest::Listen { .. } => "GET",
+        HttpRequest::EndSession => "DELETE",
     }
 }
 
@@ -263,10 +263,12 @@ fn send_once(
     let (mut head, ()) = request.body(()).map_err(hopeless)?.into_parts();
     head.headers = headers;
     Ok(match &exchange.action {
-        Action::Post { message, .. } => {
+        HttpRequest::Post { message, .. } => {
             agent.run(Request::from_parts(head, message.text().as_bytes()))
         }
-        Action::Listen { .. } | Action::EndSession => agent.run(Request::from_parts(head, ())),
+        HttpRequest::Listen { .. } | HttpRequest::EndSession => {
+            agent.run(Request::from_parts(head, ()))
+        }
     })
 }
 

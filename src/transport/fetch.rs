@@ -22,7 +22,7 @@ use super::exchange::{header_text, unix_now};
 use super::inbox::Inbox;
 use super::reach::Zone;
 use super::{failure, http_date};
-use crate::bridge::{Input, Stage};
+use crate::bridge::{Event, Stage};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::log::{Level, Log};
@@ -151,13 +151,13 @@ impl World for Outside {
     fn show_url(&self, url: &Url, text: &str) {
         self.say(Level::Info, text);
         if let Some(inbox) = &self.inbox {
-            inbox.tell_main(Input::SignInUrl(url.to_string()));
+            inbox.tell_main(Event::SignInUrl(url.to_string()));
         }
     }
 
     fn signed_in(&self) {
         if let Some(inbox) = &self.inbox {
-            inbox.tell_main(Input::SignedIn(Ok(())));
+            inbox.tell_main(Event::SignedIn(Ok(())));
         }
     }
 

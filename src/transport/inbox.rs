@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::Driver;
-use crate::bridge::Input;
+use crate::bridge::Event;
 
 /// The inbox.
 pub(super) struct Inbox {
@@ -26,7 +26,7 @@ pub(super) struct Inbox {
 }
 
 struct State {
-    news: VecDeque<Input>,
+    news: VecDeque<Event>,
     bridge: Place,
     /// When the main thread wakes by itself.
     alarm: Option<Instant>,
@@ -70,7 +70,7 @@ impl Inbox {
     }
 
     /// News; the bridge may be run by the caller, who must hold no lock. Whether the session goes on.
-    pub(super) fn tell(&self, news: Input) -> bool {
+    pub(super) fn tell(&self, news: Event) -> bool {
         let mut state = self.state();
         let goes_on = state.add(news);
         if let Some(bridge) = state.take() {
@@ -81,7 +81,7 @@ impl Inbox {
     }
 
     /// News that the main thread handles.
-    pub(super) fn tell_main(&self, news: Input) {
+    pub(super) fn tell_main(&self, news: Event) {
         if self.state().add(news) {
             self.wake(Wake::Look);
         }
@@ -118,7 +118,7 @@ impl Inbox {
             Err(RecvTimeoutError::Timeout) => {
                 let mut state = self.state();
                 state.alarm = None;
-                state.add(Input::Time);
+                state.add(Event::Time);
                 Wake::Look
             }
             Err(RecvTimeoutError::Disconnected) => Wake::Leave,
@@ -180,7 +180,7 @@ impl Inbox {
 
 impl State {
     /// Puts news down; whether the session goes on.
-    fn add(&mut self, news: Input) -> bool {
+    fn add(&mut self, news: Event) -> bool {
         let goes_on = !matches!(self.bridge, Place::Gone);
         if goes_on {
             self.news.push_back(news);
@@ -209,8 +209,8 @@ mod tests {
     use crate::jsonrpc::Message;
 
     /// News that are answered at once: an id alone is no message.
-    fn malformed(id: &str) -> Input {
-        Input::Client(Message::read(format!(r#"{{"id":"{id}"}}"#)))
+    fn malformed(id: &str) -> Event {
+        Event::Client(Message::read(format!(r#"{{"id":"{id}"}}"#)))
     }
 
     /// The ids that were answered.
@@ -242,7 +242,7 @@ mod tests {
         let last = Arc::clone(&inbox);
         let waiter = std::thread::spawn(move || {
             tellers.drain(..).for_each(|teller| teller.join().unwrap());
-            last.tell_main(Input::Stop);
+            last.tell_main(Event::Stop);
         });
         assert!(matches!(inbox.serve(driver, &wakes), Wake::Over(_)));
         waiter.join().unwrap();

@@ -16,7 +16,7 @@ use super::exchange::Reporter;
 use super::exchange::{self, Shared};
 use super::inbox::Inbox;
 use super::threads::STACK;
-use crate::bridge::{End, Exchange, ExchangeId, Input, Progress, Stage};
+use crate::bridge::{End, Event, Exchange, ExchangeId, Progress, Stage};
 use crate::error::{Error, Kind};
 
 /// The lanes, busy and idle.
@@ -103,7 +103,7 @@ impl Lanes {
             Err(error) => {
                 let end = Progress::Ended(End::Broken(error, Stage::Hopeless));
                 // Told to the bridge after what it is doing right now.
-                self.inbox.tell(Input::Progress(id, vec![end]));
+                self.inbox.tell(Event::Progress(id, vec![end]));
             }
         }
     }

@@ -40,7 +40,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::bridge::{Bridge, Input, Output, Progress, Settings, Transport};
+use crate::bridge::{Action, Bridge, Event, Progress, Settings, Transport};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result, plain};
 use crate::flow::Budget;
@@ -165,10 +165,10 @@ pub(crate) fn prepare(config: Config, log: Arc<Log>, ends: Ends) -> Result<impl 
         let budget = Budget::new(limit.saturating_mul(2));
         let input = BufReader::with_capacity(64 * 1024, ends.input);
         let read = || stdio::read_lines(input, limit, &budget, |news| to_reader.tell(news));
-        unless_it_panics(read, || to_reader.tell_main(Input::ClientClosed));
+        unless_it_panics(read, || to_reader.tell_main(Event::ClientClosed));
     })?;
     spawn("writer", move || {
-        let closed = || to_writer.tell_main(Input::OutputClosed);
+        let closed = || to_writer.tell_main(Event::OutputClosed);
         let write = || {
             let Err(error) = stdio::write_lines(ends.output, &lines) else {
                 return;
@@ -231,9 +231,9 @@ fn run_until_over(inbox: &Inbox, driver: Box<Driver>, wakes: &Receiver<Wake>) {
 
 impl Driver {
     /// Whether the session goes on.
-    fn handle(&mut self, input: Input) -> bool {
+    fn handle(&mut self, input: Event) -> bool {
         let over = match &input {
-            Input::Progress(id, news) => {
+            Event::Progress(id, news) => {
                 let is_last =
                     |news: &Progress| matches!(news, Progress::Refused(_) | Progress::Ended(_));
                 news.last().is_some_and(is_last).then_some(*id)
@@ -246,7 +246,7 @@ impl Driver {
             self.lanes.finished(id);
         }
         while let Some(output) = self.bridge.poll() {
-            if matches!(output, Output::Exit) {
+            if matches!(output, Action::Exit) {
                 return false;
             }
             self.carry_out(output);
@@ -259,16 +259,16 @@ impl Driver {
         self.bridge.deadline()
     }
 
-    fn carry_out(&mut self, output: Output) {
+    fn carry_out(&mut self, output: Action) {
         self.owed.goes(&output);
         match output {
             // The writer is gone only after it reported that stdout is closed.
-            Output::Client(message) => drop(self.writer.send(Line::Message(message))),
-            Output::Answer(text) => drop(self.writer.send(Line::Answer(text))),
-            Output::Open(id, exchange) => self.lanes.open(id, exchange),
-            Output::Close(id) => self.lanes.close(id),
-            Output::Say(level, text) => self.log.say(level, &text),
-            Output::Settled { transport, is_news } => {
+            Action::Client(message) => drop(self.writer.send(Line::Message(message))),
+            Action::Respond(text) => drop(self.writer.send(Line::Answer(text))),
+            Action::Open(id, exchange) => self.lanes.open(id, exchange),
+            Action::Close(id) => self.lanes.close(id),
+            Action::Say(level, text) => self.log.say(level, &text),
+            Action::TransportKnown { transport, is_news } => {
                 // Whoever wanted to know may be gone by now.
                 self.settled
                     .as_ref()
@@ -282,11 +282,11 @@ impl Driver {
                         .update_notes(|notes| notes.transport = Some(name.to_owned()));
                 }
             }
-            Output::SignIn(challenge) => self.sign_in(challenge),
-            Output::Learned(era) => self
+            Action::SignIn(challenge) => self.sign_in(challenge),
+            Action::Learned(era) => self
                 .store
                 .update_notes(|notes| notes.era = Some(era.name().to_owned())),
-            Output::Exit => {}
+            Action::Exit => {}
         }
     }
 
@@ -297,7 +297,7 @@ impl Driver {
         let inbox = Arc::clone(&self.to_sign_in);
         // That it went well has been told already.
         let report = move |error| {
-            inbox.tell_main(Input::SignedIn(Err(error)));
+            inbox.tell_main(Event::SignedIn(Err(error)));
         };
         let on_failure = report.clone();
         let started = spawn("sign-in", move || {
@@ -409,8 +409,8 @@ mod tests {
     fn a_panic_of_the_bridge_answers_all_that_is_owed_and_goes_on() {
         let (inbox, wakes) = Inbox::new();
         let (driver, lines) = driver(&inbox);
-        let line = |text: &str| Input::Client(Message::read(text.to_owned()));
-        let progress = |news| Input::Progress(ExchangeId(1), vec![news]);
+        let line = |text: &str| Event::Client(Message::read(text.to_owned()));
+        let progress = |news| Event::Progress(ExchangeId(1), vec![news]);
         for input in [
             line(r#"{"id":1,"method":"a"}"#),
             line(r#"[{"id":"1","method":"b"},{"id":2,"method":"c"},{"method":"n"}]"#),

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::bridge::{Input, Output, cancelled};
+use crate::bridge::{Action, Event, cancelled};
 use crate::error::{Error, Kind};
 use crate::jsonrpc::{self, Message, Parsed, RequestId};
 
@@ -15,10 +15,10 @@ pub(super) struct Owed(BTreeSet<RequestId>);
 
 impl Owed {
     /// Something came, perhaps from the client.
-    pub(super) fn came(&mut self, input: &Input) {
+    pub(super) fn came(&mut self, input: &Event) {
         match input {
-            Input::Client(Ok(Parsed::One(message))) => self.asked(message),
-            Input::Client(Ok(Parsed::Batch(parts))) => parts
+            Event::Client(Ok(Parsed::One(message))) => self.asked(message),
+            Event::Client(Ok(Parsed::Batch(parts))) => parts
                 .iter()
                 .flatten()
                 .for_each(|message| self.asked(message)),
@@ -36,11 +36,11 @@ impl Owed {
     }
 
     /// Something goes, perhaps to the client.
-    pub(super) fn goes(&mut self, output: &Output) {
+    pub(super) fn goes(&mut self, output: &Action) {
         match output {
-            Output::Client(message) => self.answered(message),
+            Action::Client(message) => self.answered(message),
             // Made here, and rare.
-            Output::Answer(text) => {
+            Action::Respond(text) => {
                 if let Ok(message) = Message::parse(text) {
                     self.answered(&message);
                 }
@@ -74,7 +74,7 @@ mod tests {
             r#"{"id":"1","method":"a"}"#,
             r#"{"method":"notifications/cancelled","params":{"requestId":1}}"#,
         ] {
-            owed.came(&Input::Client(Message::read(text.to_owned())));
+            owed.came(&Event::Client(Message::read(text.to_owned())));
         }
         let errors = owed.errors();
         assert!(

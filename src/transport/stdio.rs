@@ -10,7 +10,7 @@ use std::io::{BufRead, BufWriter, Write};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 
-use crate::bridge::Input;
+use crate::bridge::Event;
 use crate::flow::Budget;
 use crate::jsonrpc::{Malformed, Message, Parsed, RequestId};
 
@@ -29,7 +29,7 @@ pub(super) fn read_lines(
     mut input: impl BufRead,
     limit: usize,
     budget: &Arc<Budget>,
-    tell: impl Fn(Input) -> bool,
+    tell: impl Fn(Event) -> bool,
 ) {
     let mut first = true;
     // An input that cannot be read any more has ended.
@@ -52,11 +52,11 @@ pub(super) fn read_lines(
                 ),
             )),
         };
-        if !tell(Input::Client(parsed)) {
+        if !tell(Event::Client(parsed)) {
             return;
         }
     }
-    tell(Input::ClientClosed);
+    tell(Event::ClientClosed);
 }
 
 /// Writes lines as they come, flushing whenever none is waiting, until there are no more.
@@ -178,10 +178,10 @@ mod tests {
         let out = RefCell::new(Vec::new());
         let tell = |input| {
             match input {
-                Input::Client(Ok(Parsed::One(message))) => {
+                Event::Client(Ok(Parsed::One(message))) => {
                     out.borrow_mut().push(Ok(message.text().to_owned()))
                 }
-                Input::Client(Err(malformed)) => {
+                Event::Client(Err(malformed)) => {
                     out.borrow_mut().push(Err((malformed.id, malformed.code)))
                 }
                 _ => {}

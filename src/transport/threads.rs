@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::inbox::Inbox;
-use crate::bridge::Input;
+use crate::bridge::Event;
 use crate::error::{Error, Kind, Result};
 use crate::log::{Level, Log};
 
@@ -15,7 +15,7 @@ pub(super) fn watch_signals(inbox: Arc<Inbox>, log: &Log) {
     let mut first = true;
     let set = ctrlc::set_handler(move || {
         if first {
-            inbox.tell_main(Input::Stop);
+            inbox.tell_main(Event::Stop);
         } else {
             inbox.leave();
         }

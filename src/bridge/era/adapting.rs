@@ -12,7 +12,7 @@ use std::time::Instant;
 use crate::bridge::era::adapter::{
     Adapter, AdapterAction, AdapterActions, AdapterEvent, FailureSource,
 };
-use crate::bridge::{Bridge, ExchangeId, Output, Purpose, era::classify};
+use crate::bridge::{Action, Bridge, ExchangeId, Purpose, era::classify};
 use crate::error::{Error, Kind as ErrorKind};
 use crate::jsonrpc::{Kind, Message, RequestId};
 use crate::mcp::subscriptions::LISTEN;
@@ -50,7 +50,7 @@ impl Bridge {
                 self.adapter_events
                     .push_back(AdapterEvent::Message { message, on });
             } else {
-                self.out.push_back(Output::Client(message));
+                self.out.push_back(Action::Client(message));
             }
         }
     }
@@ -80,7 +80,7 @@ impl Bridge {
             self.adapter_events
                 .push_back(AdapterEvent::Response { message, source });
         } else {
-            self.out.push_back(Output::Client(message));
+            self.out.push_back(Action::Client(message));
         }
     }
 
@@ -96,7 +96,7 @@ impl Bridge {
         let text = error.to_json_rpc(id);
         match Message::made(text.clone()) {
             Ok(answer) if adapted && self.is_adapting() => self.answer(answer, source, true),
-            Ok(_) | Err(_) => self.out.push_back(Output::Answer(text)),
+            Ok(_) | Err(_) => self.out.push_back(Action::Respond(text)),
         }
     }
 
@@ -106,7 +106,7 @@ impl Bridge {
             match action {
                 AdapterAction::Since(came) => since = came,
                 AdapterAction::Server(message) => self.send_adapter_message(since, message),
-                AdapterAction::Client(message) => self.out.push_back(Output::Client(message)),
+                AdapterAction::Client(message) => self.out.push_back(Action::Client(message)),
                 AdapterAction::Cancel(id) => {
                     if self.speaks_modern() {
                         self.cancel_modern(&id)

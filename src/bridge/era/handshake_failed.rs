@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use crate::bridge::era::adapter::FailureSource;
 use crate::bridge::era::{First, Why};
-use crate::bridge::{Bridge, Output};
+use crate::bridge::{Action, Bridge};
 use crate::config::Protocol;
 use crate::error::{Error, Kind as ErrorKind};
 use crate::jsonrpc::{Kind, Message};
@@ -47,7 +47,7 @@ impl Bridge {
         if self.must_adapt() {
             for (_, message) in waiting {
                 if let Kind::Request { id, .. } = message.kind() {
-                    self.out.push_back(Output::Client(why.with_id(id)));
+                    self.out.push_back(Action::Client(why.with_id(id)));
                 }
             }
             return;
@@ -75,7 +75,7 @@ impl Bridge {
                 Some(first) if first.id == id => self.first_refusal_stands(since, message, first),
                 Some(_) => self.send_to_server(since, message),
                 None if guessed => self.send_to_server(since, message),
-                None => self.out.push_back(Output::Client(why.with_id(&id))),
+                None => self.out.push_back(Action::Client(why.with_id(&id))),
             }
         }
     }
@@ -97,7 +97,7 @@ impl Bridge {
         match &first.why {
             Why::Answered(answer) => self
                 .out
-                .push_back(Output::Client(answer.with_id(&first.id))),
+                .push_back(Action::Client(answer.with_id(&first.id))),
             Why::Silent => self.send_to_server(since, message),
             Why::Refused(refusal) => {
                 let falls_back = self.may_fall_back(refusal.status);

@@ -29,7 +29,7 @@ use crate::bridge::era::classify::Classification;
 use crate::bridge::era::legacy_client::LegacyToModern;
 use crate::bridge::era::modern_client::translate::ModernToLegacy;
 use crate::bridge::request::table::{OpenRequest, RequestState};
-use crate::bridge::{Bridge, Deferred, LINGER_TIMEOUT, Limit, Output, Refusal, backoff, cancelled};
+use crate::bridge::{Action, Bridge, Deferred, LINGER_TIMEOUT, Limit, Refusal, backoff, cancelled};
 use crate::config::Protocol;
 use crate::jsonrpc::{Kind, Message, RequestId};
 use crate::mcp::version::Era;
@@ -150,7 +150,7 @@ impl Bridge {
         self.eras.remembered = Some(era);
         let stored = self.settings.remembered_era;
         if stored.map_or(shown, |stored| stored != era) {
-            self.out.push_back(Output::Learned(era));
+            self.out.push_back(Action::Learned(era));
         }
     }
 
@@ -197,7 +197,7 @@ impl Bridge {
                     // It took a modern request for one of its own: this response is good, the next needs a handshake.
                     let full = results::for_modern_client(&method, answer, None);
                     self.requests.remove(id);
-                    self.out.push_back(Output::Client(full));
+                    self.out.push_back(Action::Client(full));
                     self.adapt_to_legacy();
                     self.replay_waiting();
                     return true;

@@ -12,7 +12,7 @@
 use std::time::Duration;
 
 use crate::bridge::request::table::RequestState;
-use crate::bridge::{Action, Bridge, End, ExchangeId, Purpose, Stage, backoff};
+use crate::bridge::{Bridge, End, ExchangeId, HttpRequest, Purpose, Stage, backoff};
 use crate::error::{Error, Kind};
 use crate::jsonrpc::{self, Message, RequestId};
 use crate::mcp::subscriptions::{self, ACKNOWLEDGED, LISTEN};
@@ -29,20 +29,22 @@ impl Bridge {
     }
 
     /// The headers that mirror a message.
-    pub(crate) fn metadata(&self, action: &Action) -> Vec<(String, String)> {
+    pub(crate) fn metadata(&self, action: &HttpRequest) -> Vec<(String, String)> {
         match action {
-            Action::Post { message, .. } if self.speaks_modern() => {
+            HttpRequest::Post { message, .. } if self.speaks_modern() => {
                 let mut metadata = headers::of_message(message, Some(MODERN));
                 metadata.extend(self.tools.headers(message));
                 metadata
             }
             // The probe names its method for whatever routes modern requests; legacy servers ignore it.
-            Action::Post { message, .. }
+            HttpRequest::Post { message, .. }
                 if message.method() == Some("initialize") && self.is_detecting_era() =>
             {
                 vec![headers::method("initialize")]
             }
-            Action::Post { .. } | Action::Listen { .. } | Action::EndSession => Vec::new(),
+            HttpRequest::Post { .. } | HttpRequest::Listen { .. } | HttpRequest::EndSession => {
+                Vec::new()
+            }
         }
     }
 

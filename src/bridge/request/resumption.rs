@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::bridge::request::table::RequestState;
 use crate::bridge::{
-    Action, Bridge, End, EventId, ExchangeId, Purpose, Refusal, Running, Stage, backoff,
+    Bridge, End, EventId, ExchangeId, HttpRequest, Purpose, Refusal, Running, Stage, backoff,
 };
 use crate::error::{Error, Kind};
 use crate::jsonrpc::RequestId;
@@ -82,7 +82,7 @@ impl Bridge {
         let after = open.stream.last_event.clone();
         let exchange = self.open(
             Purpose::Resume(id.clone()),
-            Action::Listen {
+            HttpRequest::Listen {
                 after,
                 http_sse: false,
             },

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::bridge::request::resumption::{DEFAULT_RETRY, MIN_RETRY};
 use crate::bridge::{
-    Action, Bridge, End, EventId, ExchangeId, Link, Purpose, Refusal, Stage, backoff,
+    Bridge, End, EventId, ExchangeId, HttpRequest, Link, Purpose, Refusal, Stage, backoff,
 };
 
 /// A stream that needs a sign-in is not tried more often than this without one.
@@ -95,7 +95,7 @@ impl Bridge {
         let after = self.get_stream.last_event.clone();
         let exchange = self.open(
             Purpose::GetStream,
-            Action::Listen {
+            HttpRequest::Listen {
                 after,
                 http_sse: false,
             },

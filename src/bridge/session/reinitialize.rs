@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::bridge::request::table::RequestState;
 use crate::bridge::session::handshake::{Reinitializing, SessionState, negotiated_version};
 use crate::bridge::session::keep_alive;
-use crate::bridge::{Bridge, Deferred, End, Output, Purpose, Refusal, Running, Stage, backoff};
+use crate::bridge::{Action, Bridge, Deferred, End, Purpose, Refusal, Running, Stage, backoff};
 use crate::error::{Error, Kind};
 use crate::jsonrpc::{self, Message, RequestId};
 use crate::log::Level;
@@ -67,7 +67,7 @@ impl Bridge {
         self.session.state = SessionState::Lost;
         self.session.id = None;
         self.stop_get_stream();
-        self.out.push_back(Output::Say(
+        self.out.push_back(Action::Say(
             Level::Info,
             format!(
                 "{} has lost the session; opening a new one",

@@ -9,7 +9,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::bridge::{Action, Bridge, Output, Purpose};
+use crate::bridge::{Action, Bridge, HttpRequest, Purpose};
 use crate::error::{Error, Kind};
 use crate::jsonrpc::{self, Message};
 
@@ -113,7 +113,7 @@ impl Bridge {
         self.deliveries.clear();
         self.stop_get_stream();
         if self.session.id.is_some() && !self.link.is_sse() {
-            self.open(Purpose::EndSession, Action::EndSession);
+            self.open(Purpose::EndSession, HttpRequest::EndSession);
         } else {
             self.session_ended();
         }
@@ -123,7 +123,7 @@ impl Bridge {
     pub(crate) fn refuse_while_shutting_down(&mut self, message: &Message) {
         if let jsonrpc::Kind::Request { id, .. } = message.kind() {
             let error = Error::new(Kind::Closing, SHUTTING_DOWN);
-            self.out.push_back(Output::Answer(error.to_json_rpc(id)));
+            self.out.push_back(Action::Respond(error.to_json_rpc(id)));
         }
     }
 
@@ -132,7 +132,7 @@ impl Bridge {
             && shutdown.stage == ShutdownStage::EndingSession
         {
             shutdown.stage = ShutdownStage::Gone;
-            self.out.push_back(Output::Exit);
+            self.out.push_back(Action::Exit);
         }
     }
 

@@ -13,7 +13,7 @@
 use std::time::Instant;
 
 use crate::bridge::request::table::RequestState;
-use crate::bridge::{Bridge, Output};
+use crate::bridge::{Action, Bridge};
 use crate::error::{Error, Kind, Result};
 use crate::jsonrpc::RequestId;
 use crate::log::Level;
@@ -113,7 +113,7 @@ impl Bridge {
                 blocks: false,
                 url: None,
             };
-            self.out.push_back(Output::SignIn(challenge.clone()));
+            self.out.push_back(Action::SignIn(challenge.clone()));
         }
         self.sign_in.blocks |= !challenge.is_insufficient_scope();
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::found::{Bench, head, refused};
-use crate::bridge::{Content, End, ExchangeId, Input, Output, Progress};
+use crate::bridge::{Action, Content, End, Event, ExchangeId, Progress};
 use crate::config::Strategy;
 use crate::jsonrpc::Message;
 use crate::log::Level;
@@ -20,9 +20,9 @@ fn methods(bench: &mut Bench) -> Vec<String> {
     bench.posts().iter().map(method).collect()
 }
 
-fn opened(output: &Output) -> Option<ExchangeId> {
+fn opened(output: &Action) -> Option<ExchangeId> {
     match output {
-        Output::Open(id, _) => Some(*id),
+        Action::Open(id, _) => Some(*id),
         _ => None,
     }
 }
@@ -42,8 +42,8 @@ const INITIALIZED: &str =
 fn a_first_request_that_brings_nothing_holds_the_others_back_for_a_while_only() {
     let mut bench = Bench::new(Strategy::HttpFirst);
     let call = bench.client(&request(1, "tools/call"));
-    bench.handle(Input::Client(Message::read(request(2, "ping/pong"))));
-    bench.handle(Input::Client(Message::read(request(3, "tools/list"))));
+    bench.handle(Event::Client(Message::read(request(2, "ping/pong"))));
+    bench.handle(Event::Client(Message::read(request(3, "tools/list"))));
     bench.wait(Duration::from_secs(7));
     assert_eq!(methods(&mut bench), Vec::<String>::new());
     bench.wait(Duration::from_secs(2));
@@ -132,11 +132,11 @@ fn notifications_do_not_wait_for_a_server_that_is_away_for_ever_and_not_in_any_n
     bench.progress(note, Progress::Ended(End::Complete));
     for _ in 0..1100 {
         let note = r#"{"method":"notifications/b"}"#.to_owned();
-        bench.handle(Input::Client(Message::read(note)));
+        bench.handle(Event::Client(Message::read(note)));
     }
     let lost = |bench: &mut Bench, why: &str| {
         let said = bench.carry_out(|output| match output {
-            Output::Say(Level::Warn, text) if text.contains("not delivered") => Some(text.clone()),
+            Action::Say(Level::Warn, text) if text.contains("not delivered") => Some(text.clone()),
             _ => None,
         });
         assert!(said.iter().all(|text| text.contains(why)), "{said:?}");

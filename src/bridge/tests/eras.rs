@@ -10,7 +10,7 @@ use crate::bridge::era::adapter::{
 use crate::bridge::era::legacy_client::LegacyToModern;
 use crate::bridge::era::modern_client::translate::ModernToLegacy;
 use crate::bridge::{
-    Action, Bridge, Content, End, ExchangeId, Head, Input, Output, Progress, Settings,
+    Action, Bridge, Content, End, Event, ExchangeId, Head, HttpRequest, Progress, Settings,
 };
 use crate::config::{Protocol, Strategy};
 use crate::jsonrpc::{self, Kind, Message, RequestId};
@@ -428,9 +428,9 @@ fn drain(bridge: &mut Bridge) -> (Vec<(ExchangeId, String, RequestId)>, Vec<Stri
     let (mut opened, mut lines) = (Vec::new(), Vec::new());
     while let Some(output) = bridge.poll() {
         match output {
-            Output::Open(exchange, open) => {
+            Action::Open(exchange, open) => {
                 let (method, id) = match &open.action {
-                    Action::Post { message, .. } => match message.kind() {
+                    HttpRequest::Post { message, .. } => match message.kind() {
                         Kind::Request { id, method } => (method.clone(), id.clone()),
                         _ => (message.method().unwrap().to_owned(), RequestId::null()),
                     },
@@ -438,8 +438,8 @@ fn drain(bridge: &mut Bridge) -> (Vec<(ExchangeId, String, RequestId)>, Vec<Stri
                 };
                 opened.push((exchange, method, id));
             }
-            Output::Client(message) => lines.push(message.text().to_owned()),
-            Output::Answer(text) => lines.push(text),
+            Action::Client(message) => lines.push(message.text().to_owned()),
+            Action::Respond(text) => lines.push(text),
             _ => {}
         }
     }
@@ -452,12 +452,12 @@ fn a_server_that_never_answers_the_probe_is_tried_with_the_older_handshake() {
     let mut bridge = Bridge::new(settings(), now);
     let discover =
         format!(r#"{{"jsonrpc":"2.0","id":1,"method":"server/discover","params":{{{META}}}}}"#);
-    bridge.handle(now, Input::Client(Message::read(discover)));
+    bridge.handle(now, Event::Client(Message::read(discover)));
     let (opened, _) = drain(&mut bridge);
     assert_eq!(opened[0].1, "server/discover");
     let now = now + Duration::from_secs(8);
     assert!(bridge.deadline().is_some_and(|at| at <= now));
-    bridge.handle(now, Input::Time);
+    bridge.handle(now, Event::Time);
     let (opened, lines) = drain(&mut bridge);
     assert!(lines.is_empty(), "{lines:?}");
     let (exchange, method, id) = &opened[0];
@@ -468,21 +468,21 @@ fn a_server_that_never_answers_the_probe_is_tried_with_the_older_handshake() {
     };
     bridge.handle(
         now,
-        Input::Progress(*exchange, vec![Progress::Opened(head)]),
+        Event::Progress(*exchange, vec![Progress::Opened(head)]),
     );
     let parsed = Message::read(format!(
         r#"{{"jsonrpc":"2.0","id":{id},"result":{{"protocolVersion":"2025-11-25","capabilities":{{}},"serverInfo":{{"name":"s"}}}}}}"#
     ));
     bridge.handle(
         now,
-        Input::Progress(*exchange, vec![Progress::Event { id: None, parsed }]),
+        Event::Progress(*exchange, vec![Progress::Event { id: None, parsed }]),
     );
     let (_, lines) = drain(&mut bridge);
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(lines[0].contains("supportedVersions"));
     // The first request is not waited for any longer, and whatever comes of it is nobody's.
     let late = now + Duration::from_secs(40);
-    bridge.handle(late, Input::Time);
+    bridge.handle(late, Event::Time);
     assert!(drain(&mut bridge).1.is_empty());
 }
 
@@ -495,12 +495,12 @@ fn a_server_that_is_asked_first_and_says_nothing_is_given_initialize_and_may_sti
     };
     let mut bridge = Bridge::new(settings, now);
     let initialize = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}"#.to_owned();
-    bridge.handle(now, Input::Client(Message::read(initialize)));
+    bridge.handle(now, Event::Client(Message::read(initialize)));
     let (opened, _) = drain(&mut bridge);
     assert_eq!(opened[0].1, "server/discover");
     now += Duration::from_secs(10);
     assert_eq!(bridge.deadline(), Some(now));
-    bridge.handle(now, Input::Time);
+    bridge.handle(now, Event::Time);
     let (opened, lines) = drain(&mut bridge);
     assert!(lines.is_empty(), "{lines:?}");
     let (exchange, method, id) = &opened[0];
@@ -514,14 +514,14 @@ fn a_server_that_is_asked_first_and_says_nothing_is_given_initialize_and_may_sti
     };
     bridge.handle(
         now,
-        Input::Progress(*exchange, vec![Progress::Opened(head)]),
+        Event::Progress(*exchange, vec![Progress::Opened(head)]),
     );
     let parsed = Message::read(
         r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32022,"message":"","data":{"supported":["2026-07-28"]}}}"#
             .to_owned(),
     );
     let event = Progress::Event { id: None, parsed };
-    bridge.handle(now, Input::Progress(*exchange, vec![event]));
+    bridge.handle(now, Event::Progress(*exchange, vec![event]));
     let (opened, lines) = drain(&mut bridge);
     assert!(lines.is_empty(), "{lines:?}");
     assert_eq!(opened[0].1, "server/discover");
@@ -539,8 +539,8 @@ fn a_probe_is_not_given_longer_than_any_request_may_take() {
     );
     let discover =
         format!(r#"{{"jsonrpc":"2.0","id":1,"method":"server/discover","params":{{{META}}}}}"#);
-    bridge.handle(now, Input::Client(Message::read(discover)));
-    bridge.handle(now + Duration::from_secs(5), Input::Time);
+    bridge.handle(now, Event::Client(Message::read(discover)));
+    bridge.handle(now + Duration::from_secs(5), Event::Time);
     let (_, lines) = drain(&mut bridge);
     assert!(
         lines.len() == 1 && lines[0].contains("within 5 s"),
@@ -558,13 +558,13 @@ fn a_server_that_is_asked_first_and_initialize_after_it_share_the_time_of_one_re
     };
     let mut bridge = Bridge::new(settings, start);
     let initialize = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}"#.to_owned();
-    bridge.handle(start, Input::Client(Message::read(initialize)));
+    bridge.handle(start, Event::Client(Message::read(initialize)));
     assert_eq!(drain(&mut bridge).0[0].1, "server/discover");
-    bridge.handle(start + Duration::from_secs(3), Input::Time);
+    bridge.handle(start + Duration::from_secs(3), Event::Time);
     let (opened, lines) = drain(&mut bridge);
     assert_eq!((opened[0].1.as_str(), lines.len()), ("initialize", 0));
     assert_eq!(bridge.deadline(), Some(start + Duration::from_secs(6)));
-    bridge.handle(start + Duration::from_secs(6), Input::Time);
+    bridge.handle(start + Duration::from_secs(6), Event::Time);
     let (_, lines) = drain(&mut bridge);
     assert!(
         lines.len() == 1 && lines[0].contains("within 6 s"),
@@ -606,7 +606,7 @@ fn what_waits_for_a_handshake_has_no_more_time_for_that() {
     };
     let mut bridge = Bridge::new(settings, start);
     let list = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{{{META}}}}}"#);
-    bridge.handle(start, Input::Client(Message::read(list)));
+    bridge.handle(start, Event::Client(Message::read(list)));
     let (exchange, method, id) = drain(&mut bridge).0.remove(0);
     assert_eq!(method, "initialize");
     let now = start + Duration::from_secs(4);
@@ -621,15 +621,15 @@ fn what_waits_for_a_handshake_has_no_more_time_for_that() {
         }),
         Progress::Event { id: None, parsed },
     ] {
-        bridge.handle(now, Input::Progress(exchange, vec![progress]));
+        bridge.handle(now, Event::Progress(exchange, vec![progress]));
     }
     let (opened, _) = drain(&mut bridge);
     assert_eq!(opened[0].1, "notifications/initialized");
     bridge.handle(
         now,
-        Input::Progress(opened[0].0, vec![Progress::Ended(End::Complete)]),
+        Event::Progress(opened[0].0, vec![Progress::Ended(End::Complete)]),
     );
-    bridge.handle(start + Duration::from_secs(6), Input::Time);
+    bridge.handle(start + Duration::from_secs(6), Event::Time);
     let (_, lines) = drain(&mut bridge);
     assert!(
         lines.len() == 1 && lines[0].contains("tools/list") && lines[0].contains("within 6 s"),
@@ -656,33 +656,33 @@ fn a_standing_stream_that_is_back_without_event_ids_may_have_missed_something() 
     let listen = format!(
         r#"{{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen","params":{{"notifications":{{"toolsListChanged":true}},{META}}}}}"#
     );
-    bridge.handle(now, Input::Client(Message::read(listen)));
+    bridge.handle(now, Event::Client(Message::read(listen)));
     let (opened, _) = drain(&mut bridge);
     let (exchange, _, id) = opened[0].clone();
     let parsed = Message::read(format!(
         r#"{{"jsonrpc":"2.0","id":{id},"result":{{"protocolVersion":"2025-11-25","capabilities":{{"tools":{{"listChanged":true}}}}}}}}"#
     ));
-    bridge.handle(now, Input::Progress(exchange, vec![open(Content::Json)]));
+    bridge.handle(now, Event::Progress(exchange, vec![open(Content::Json)]));
     let event = Progress::Event { id: None, parsed };
-    bridge.handle(now, Input::Progress(exchange, vec![event]));
+    bridge.handle(now, Event::Progress(exchange, vec![event]));
     bridge.handle(
         now,
-        Input::Progress(exchange, vec![Progress::Ended(End::Complete)]),
+        Event::Progress(exchange, vec![Progress::Ended(End::Complete)]),
     );
     let (opened, lines) = drain(&mut bridge);
     assert!(lines[0].contains("acknowledged"), "{lines:?}");
     assert_eq!(opened[0].1, "notifications/initialized");
     let exchange = opened[0].0;
-    bridge.handle(now, Input::Progress(exchange, vec![open(Content::Nothing)]));
+    bridge.handle(now, Event::Progress(exchange, vec![open(Content::Nothing)]));
     bridge.handle(
         now,
-        Input::Progress(exchange, vec![Progress::Ended(End::Complete)]),
+        Event::Progress(exchange, vec![Progress::Ended(End::Complete)]),
     );
     for told in [0, 1, 0] {
         let (opened, _) = drain(&mut bridge);
         let (exchange, what, _) = &opened[0];
         assert_eq!(what, "GET");
-        bridge.handle(now, Input::Progress(*exchange, vec![open(Content::Stream)]));
+        bridge.handle(now, Event::Progress(*exchange, vec![open(Content::Stream)]));
         let (_, lines) = drain(&mut bridge);
         assert_eq!(lines.len(), told, "{lines:?}");
         assert!(lines.iter().all(|line| line.contains("list_changed")));
@@ -690,10 +690,10 @@ fn a_standing_stream_that_is_back_without_event_ids_may_have_missed_something() 
         now += Duration::from_secs(if told == 0 { 60 } else { 0 });
         bridge.handle(
             now,
-            Input::Progress(*exchange, vec![Progress::Ended(End::Complete)]),
+            Event::Progress(*exchange, vec![Progress::Ended(End::Complete)]),
         );
         now += Duration::from_secs(9);
-        bridge.handle(now, Input::Time);
+        bridge.handle(now, Event::Time);
     }
 }
 

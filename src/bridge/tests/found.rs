@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::bridge::{
-    Action, Bridge, Content, End, Exchange, ExchangeId, Head, Input, Output, Progress, Refusal,
-    SessionId, Settings, Stage, Transport,
+    Action, Bridge, Content, End, Event, Exchange, ExchangeId, Head, HttpRequest, Progress,
+    Refusal, SessionId, Settings, Stage, Transport,
 };
 use crate::config::{Config, Protocol, Strategy};
 use crate::error::{Error, Kind};
@@ -20,7 +20,7 @@ pub(super) struct Bench {
     pub(super) bridge: Bridge,
     now: Instant,
     /// What it asked for and nobody looked at yet.
-    asked: Vec<Output>,
+    asked: Vec<Action>,
 }
 
 impl Bench {
@@ -57,7 +57,7 @@ impl Bench {
         bench
     }
 
-    pub(super) fn handle(&mut self, input: Input) {
+    pub(super) fn handle(&mut self, input: Event) {
         self.bridge.handle(self.now, input);
         while let Some(output) = self.bridge.poll() {
             self.asked.push(output);
@@ -65,7 +65,7 @@ impl Bench {
     }
 
     pub(super) fn progress(&mut self, id: ExchangeId, progress: Progress) {
-        self.handle(Input::Progress(id, vec![progress]));
+        self.handle(Event::Progress(id, vec![progress]));
     }
 
     fn answer(&mut self, exchange: ExchangeId, id: &str) {
@@ -75,14 +75,14 @@ impl Bench {
 
     /// Says this line; gives the exchange that follows.
     pub(super) fn client(&mut self, line: &str) -> ExchangeId {
-        self.handle(Input::Client(Message::read(line.to_owned())));
+        self.handle(Event::Client(Message::read(line.to_owned())));
         self.opened()
     }
 
     /// The exchange that was asked for last.
     pub(super) fn opened(&mut self) -> ExchangeId {
         let opened = self.carry_out(|output| match output {
-            Output::Open(id, _) => Some(*id),
+            Action::Open(id, _) => Some(*id),
             _ => None,
         });
         opened.last().copied().expect("an exchange")
@@ -90,10 +90,10 @@ impl Bench {
 
     pub(super) fn posts(&mut self) -> Vec<String> {
         self.carry_out(|output| match output {
-            Output::Open(
+            Action::Open(
                 _,
                 Exchange {
-                    action: Action::Post { message, .. },
+                    action: HttpRequest::Post { message, .. },
                     ..
                 },
             ) => Some(message.text().to_owned()),
@@ -104,10 +104,10 @@ impl Bench {
     /// The request that was posted last, and its id as it was sent.
     pub(super) fn last_request(&mut self) -> Option<(ExchangeId, String)> {
         let posted = self.carry_out(|output| match output {
-            Output::Open(
+            Action::Open(
                 id,
                 Exchange {
-                    action: Action::Post { message, .. },
+                    action: HttpRequest::Post { message, .. },
                     ..
                 },
             ) => Some((*id, message.member("id")?.to_owned())),
@@ -118,13 +118,13 @@ impl Bench {
 
     pub(super) fn answers(&mut self) -> Vec<String> {
         self.carry_out(|output| match output {
-            Output::Answer(text) => Some(text.clone()),
-            Output::Client(message) => Some(message.text().to_owned()),
+            Action::Respond(text) => Some(text.clone()),
+            Action::Client(message) => Some(message.text().to_owned()),
             _ => None,
         })
     }
 
-    pub(super) fn carry_out<T>(&mut self, wanted: impl Fn(&Output) -> Option<T>) -> Vec<T> {
+    pub(super) fn carry_out<T>(&mut self, wanted: impl Fn(&Action) -> Option<T>) -> Vec<T> {
         let found = self.asked.iter().filter_map(&wanted).collect();
         self.asked.retain(|output| wanted(output).is_none());
         found
@@ -138,7 +138,7 @@ impl Bench {
             wakings += 1;
             assert!(wakings < 1000, "it spins");
             self.now = self.now.max(at);
-            self.handle(Input::Time);
+            self.handle(Event::Time);
         }
         self.now = end;
     }
@@ -166,14 +166,14 @@ pub(super) fn head(content: Content) -> Progress {
 fn notifications_that_wait_for_one_another_cost_no_time_of_the_processor() {
     let mut bench = Bench::connected(|_| {});
     let first = bench.client(r#"{"method":"notifications/a"}"#);
-    bench.handle(Input::Client(Message::read(
+    bench.handle(Event::Client(Message::read(
         r#"{"method":"notifications/b"}"#.into(),
     )));
     bench.wait(Duration::from_secs(11));
     let second = bench.opened();
     bench.progress(first, refused(401, true));
     bench.progress(second, refused(401, true));
-    bench.handle(Input::SignedIn(Ok(())));
+    bench.handle(Event::SignedIn(Ok(())));
     // One runs and brings nothing, the other waits for its turn.
     bench.wait(Duration::from_secs(9));
 }
@@ -190,11 +190,11 @@ fn a_stream_that_opens_and_names_no_endpoint_keeps_nobody_waiting() {
 #[test]
 fn the_end_of_the_session_is_not_waited_for_once_its_answer_has_begun() {
     let mut bench = Bench::connected(|_| {});
-    bench.handle(Input::Stop);
+    bench.handle(Event::Stop);
     let delete = bench.opened();
     bench.progress(delete, head(Content::Nothing));
     bench.wait(Duration::from_millis(900));
-    assert!(matches!(bench.asked.last(), Some(Output::Exit)));
+    assert!(matches!(bench.asked.last(), Some(Action::Exit)));
 }
 
 #[test]
@@ -204,7 +204,7 @@ fn a_renewal_whose_answer_never_comes_ends_in_errors() {
         let call = bench.client(r#"{"id":1,"method":"tools/list"}"#);
         bench.progress(call, refused(404, false));
         let renewal = bench.opened();
-        bench.handle(Input::Client(Message::read(
+        bench.handle(Event::Client(Message::read(
             r#"{"id":2,"method":"ping"}"#.into(),
         )));
         if let Some(content) = content {
@@ -234,7 +234,7 @@ fn over_http_sse_a_renewal_whose_answer_never_comes_ends_in_errors() {
     bench.progress(stream, endpoint());
     let renewal = bench.opened();
     bench.progress(renewal, Progress::Ended(End::Complete));
-    bench.handle(Input::Client(Message::read(
+    bench.handle(Event::Client(Message::read(
         r#"{"id":2,"method":"ping"}"#.into(),
     )));
     bench.answers();
@@ -246,8 +246,8 @@ fn over_http_sse_a_renewal_whose_answer_never_comes_ends_in_errors() {
 fn a_request_that_comes_on_the_way_out_is_answered_and_not_sent() {
     let mut bench = Bench::connected(|_| {});
     bench.answers();
-    bench.handle(Input::Stop);
-    bench.handle(Input::Client(Message::read(
+    bench.handle(Event::Stop);
+    bench.handle(Event::Client(Message::read(
         r#"{"id":7,"method":"tools/list"}"#.into(),
     )));
     assert_eq!(bench.posts(), Vec::<String>::new());
@@ -260,7 +260,7 @@ fn answers_for_a_server_that_is_away_do_not_pile_up() {
     let stream = bench.client(INITIALIZE);
     bench.progress(stream, refused(503, false));
     for _ in 0..100 {
-        bench.handle(Input::Client(Message::read(
+        bench.handle(Event::Client(Message::read(
             r#"{"id":"s","result":{}}"#.into(),
         )));
     }
@@ -289,7 +289,7 @@ fn an_id_that_is_used_again_does_not_take_the_place_of_the_cancelled_one() {
         cancel,
         r#"{"id":1,"method":"c"}"#,
     ] {
-        bench.handle(Input::Client(Message::read(line.into())));
+        bench.handle(Event::Client(Message::read(line.into())));
     }
     bench.progress(post, head(Content::Json));
     bench.answer(post, "0");
@@ -319,7 +319,7 @@ fn a_cancelled_call_that_the_server_never_ends_is_let_go_and_a_late_answer_still
     assert_eq!(bench.answers(), [r#"{"id":1,"result":{}}"#]);
     let closed = |bench: &mut Bench| {
         bench.carry_out(|output| match output {
-            Output::Close(id) => Some(*id),
+            Action::Close(id) => Some(*id),
             _ => None,
         })
     };
@@ -341,7 +341,7 @@ fn nothing_is_sent_again_while_a_person_signs_in() {
     bench.posts();
     bench.wait(Duration::from_secs(5));
     assert_eq!(bench.posts(), Vec::<String>::new());
-    bench.handle(Input::SignedIn(Ok(())));
+    bench.handle(Event::SignedIn(Ok(())));
     assert_eq!(bench.posts().len(), 2);
 }
 
@@ -374,7 +374,7 @@ fn an_answer_is_not_lost_when_the_client_begins_anew_meanwhile() {
 fn reserved_ids_are_refused_in_every_era() {
     let mut bench = legacy_at_modern();
     let line = r#"{"id":"mcp-remote-listen-m2","method":"tools/list"}"#;
-    bench.handle(Input::Client(Message::read(line.to_owned())));
+    bench.handle(Event::Client(Message::read(line.to_owned())));
     assert_eq!(bench.posts(), Vec::<String>::new());
     assert!(bench.answers()[0].contains("reserved"));
 }
@@ -403,7 +403,7 @@ fn an_answer_to_a_second_attempt_has_the_clients_id_whatever_the_era_turns_out_t
 fn a_request_that_waits_for_the_client_is_answered_when_the_client_begins_anew() {
     let mut bench = legacy_at_modern();
     bench.client(r#"{"id":9,"method":"initialize","params":{"capabilities":{"roots":{}}}}"#);
-    bench.handle(Input::Client(Message::read(
+    bench.handle(Event::Client(Message::read(
         r#"{"id":10,"method":"tools/list"}"#.into(),
     )));
     bench.client(r#"{"id":11,"method":"initialize"}"#);

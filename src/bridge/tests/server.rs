@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use super::Rng;
 use super::simulation::{Happening, Schedule};
 use crate::bridge::{
-    Action, Content, End, EventId, Exchange, ExchangeId, Head, Progress, Refusal, SessionId, Stage,
+    Content, End, EventId, Exchange, ExchangeId, Head, HttpRequest, Progress, Refusal, SessionId,
+    Stage,
 };
 use crate::error::{Error, Kind};
 use crate::jsonrpc::{self, Message, RequestId};
@@ -118,7 +119,7 @@ impl Server {
                 .as_ref()
                 .is_some_and(|session| *session.0 != *self.session_text());
         match &exchange.action {
-            Action::EndSession => match rng.below(4) {
+            HttpRequest::EndSession => match rng.below(4) {
                 0 => {}
                 1 => plan.progress(Progress::Opened(head(Content::Nothing))),
                 2 => plan.refused(405, None, false),
@@ -126,15 +127,15 @@ impl Server {
             },
             _ if self.needs_sign_in => plan.refused(401, None, true),
             _ if stale => plan.refused(rng.pick(&[404, 404, 400]), None, false),
-            Action::Listen { http_sse: true, .. } => self.sse_stream(&mut plan, rng),
-            Action::Listen {
+            HttpRequest::Listen { http_sse: true, .. } => self.sse_stream(&mut plan, rng),
+            HttpRequest::Listen {
                 after: Some(after), ..
             } if self.resumable.contains_key(&after.0) => self.resumed(&mut plan, after, rng),
-            Action::Listen {
+            HttpRequest::Listen {
                 after: Some(after), ..
             } if after.0.starts_with('e') => plan.refused(404, None, false),
-            Action::Listen { .. } => self.get_stream(&mut plan, rng),
-            Action::Post {
+            HttpRequest::Listen { .. } => self.get_stream(&mut plan, rng),
+            HttpRequest::Post {
                 message, endpoint, ..
             } => match (self.speaks, endpoint) {
                 (Speaks::StreamableHttp, None) => self.post(&mut plan, message, rng),
