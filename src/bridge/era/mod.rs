@@ -27,7 +27,7 @@ use std::time::Instant;
 
 use crate::bridge::era::classify::Classification;
 use crate::bridge::era::legacy_client::LegacyToModern;
-use crate::bridge::era::modern_client::translate::ModernToLegacy;
+use crate::bridge::era::modern_client::ModernToLegacy;
 use crate::bridge::request::table::{OpenRequest, RequestState};
 use crate::bridge::{Action, Bridge, Deferred, LINGER_TIMEOUT, Limit, Refusal, backoff, cancelled};
 use crate::config::Protocol;

@@ -8,7 +8,7 @@ use crate::bridge::era::adapter::{
     Adapter as _, AdapterAction, AdapterActions, AdapterEvent, FailureSource,
 };
 use crate::bridge::era::legacy_client::LegacyToModern;
-use crate::bridge::era::modern_client::translate::ModernToLegacy;
+use crate::bridge::era::modern_client::ModernToLegacy;
 use crate::bridge::{
     Action, Bridge, Content, End, Event, ExchangeId, Head, HttpRequest, Progress, Settings,
 };

@@ -8,46 +8,20 @@
 //!
 //! Spec: MCP 2026-07-28 changelog, basic/versioning, server/discover, server/utilities/logging; 2025-11-25 basic/lifecycle.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::{Handshake, ModernToLegacy};
 use crate::bridge::cancelled;
 use crate::bridge::era::adapter::{
     Adapter, AdapterAction, AdapterActions, AdapterEvent, FailureSource, wait,
 };
-use crate::bridge::era::modern_client::input_required::{
-    ForwardedRequest, SuspendedRequests, resumes,
-};
-use crate::bridge::era::modern_client::subscriptions::Subscriptions;
+use crate::bridge::era::modern_client::input_required::{ForwardedRequest, resumes};
 use crate::jsonrpc::{self, Kind, Message, RequestId};
-use crate::jsonrpc::{notification, request, response};
+use crate::jsonrpc::{request, response};
 use crate::mcp::subscriptions::LISTEN;
 use crate::mcp::version::{self, Era};
 use crate::mcp::{errors, meta, results};
-
-/// The adapter.
-#[derive(Debug)]
-pub(crate) struct ModernToLegacy {
-    handshake: Handshake,
-    made: u64,
-    calls: SuspendedRequests,
-    subscriptions: Subscriptions,
-    /// The result of `initialize`.
-    initialized: String,
-    /// The level that was last asked for, as a number; lower sees more.
-    level: Option<usize>,
-    /// Requests made here, and what they are for: the method, and the resource.
-    own: HashMap<RequestId, (String, Option<String>)>,
-}
-
-#[derive(Debug)]
-enum Handshake {
-    Fresh,
-    /// `initialize` is not answered yet; the client's messages wait, since they came.
-    Initializing(RequestId, Vec<(Instant, Message)>),
-    Ready,
-}
 
 impl Adapter for ModernToLegacy {
     fn server_era(&self) -> Era {
@@ -144,19 +118,7 @@ impl Adapter for ModernToLegacy {
 }
 
 impl ModernToLegacy {
-    pub(crate) fn new(seed: u64) -> ModernToLegacy {
-        ModernToLegacy {
-            handshake: Handshake::Fresh,
-            made: 0,
-            calls: SuspendedRequests::new(seed),
-            subscriptions: Subscriptions::default(),
-            initialized: String::new(),
-            level: None,
-            own: HashMap::new(),
-        }
-    }
-
-    fn own_id(&mut self, what: &str) -> RequestId {
+    pub(super) fn own_id(&mut self, what: &str) -> RequestId {
         self.made += 1;
         RequestId::from_string(&format!(
             "{}{what}-l{}",
@@ -165,27 +127,12 @@ impl ModernToLegacy {
         ))
     }
 
-    fn initialize(&mut self, now: Instant, first: Message, actions: &mut AdapterActions) {
-        let id = self.own_id("initialize");
-        let capabilities = meta::read(&first, meta::CLIENT_CAPABILITIES).unwrap_or("{}");
-        let info = meta::read(&first, meta::CLIENT_INFO).map_or_else(
-            || {
-                format!(
-                    "{{\"name\":\"mcp-remote\",\"version\":\"{}\"}}",
-                    env!("CARGO_PKG_VERSION")
-                )
-            },
-            str::to_owned,
-        );
-        let params = format!(
-            "{{\"protocolVersion\":\"{}\",\"capabilities\":{capabilities},\"clientInfo\":{info}}}",
-            version::LATEST_LEGACY
-        );
-        actions.server(request(&id, "initialize", &params));
-        self.handshake = Handshake::Initializing(id, vec![(now, first)]);
-    }
-
-    fn ready_message(&mut self, now: Instant, message: Message, actions: &mut AdapterActions) {
+    pub(super) fn ready_message(
+        &mut self,
+        now: Instant,
+        message: Message,
+        actions: &mut AdapterActions,
+    ) {
         match message.kind().clone() {
             // A modern client is never asked, so it has nothing to answer.
             Kind::Response { .. } => {}
@@ -355,45 +302,6 @@ impl ModernToLegacy {
                     }
                 }
             },
-        }
-    }
-
-    fn handshaken(
-        &mut self,
-        now: Instant,
-        answer: &Message,
-        failed: bool,
-        source: FailureSource,
-        actions: &mut AdapterActions,
-    ) {
-        let Handshake::Initializing(_, waiting) =
-            std::mem::replace(&mut self.handshake, Handshake::Fresh)
-        else {
-            return;
-        };
-        if failed && source == FailureSource::Server {
-            actions.0.push(AdapterAction::GiveUp {
-                waiting,
-                why: answer.clone(),
-                source,
-            });
-            return;
-        }
-        if failed {
-            for (_, message) in &waiting {
-                if let Kind::Request { id, .. } = message.kind() {
-                    actions.0.push(AdapterAction::Client(answer.with_id(id)));
-                }
-            }
-            return;
-        }
-        self.initialized = answer.member("result").unwrap_or("{}").to_owned();
-        self.handshake = Handshake::Ready;
-        actions.0.push(AdapterAction::EraKnown(Era::Legacy));
-        actions.server(notification("notifications/initialized", "{}"));
-        for (since, message) in waiting {
-            actions.0.push(AdapterAction::Since(since));
-            self.ready_message(now, message, actions);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::bridge::era::adapter::{Adapter as _, AdapterAction, AdapterEvent, FailureSource};
 use crate::bridge::era::legacy_client::LegacyToModern;
-use crate::bridge::era::modern_client::translate::ModernToLegacy;
+use crate::bridge::era::modern_client::ModernToLegacy;
 use crate::jsonrpc::{self, Kind, Message, RequestId};
 
 const META: &str = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"c","version":"1"},"io.modelcontextprotocol/clientCapabilities":{"sampling":{},"elicitation":{"url":{},"form":{}},"roots":{}}"#;
