@@ -173,7 +173,7 @@ impl Bridge {
             || matches!(end, End::Broken(_, Stage::Answering))
                 && self.get_stream.opened_at.is_none();
         if let End::Broken(error, _) = end {
-            self.debug(format!("the get_stream stream broke: {}", error.what()));
+            self.debug(format!("the GET stream broke: {}", error.what()));
         }
         self.get_stream.state = StreamState::Off;
         if !hopeless {

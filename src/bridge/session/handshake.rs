@@ -30,7 +30,7 @@ pub(crate) struct Session {
     pub(crate) version: Option<Arc<str>>,
     /// Counts sessions, so that news of an older one is recognised.
     pub(crate) generation: u32,
-    /// When a renewal last did not help against a 400.
+    /// When a new session last did not help against a 400.
     pub(crate) reinitialized_in_vain: Option<Instant>,
     /// The client's own `initialize`.
     pub(crate) initialize: Option<Arc<Message>>,

@@ -18,14 +18,14 @@ use crate::jsonrpc::{self, Message, RequestId};
 use crate::log::Level;
 use crate::mcp::errors;
 
-/// How long a 400 is believed after a renewal did not help against it.
+/// How long a 400 is believed after a new session did not help.
 const BAD_REQUEST_PAUSE: Duration = Duration::from_secs(30);
 
 impl Bridge {
     /// Whether a refusal means that the server has lost the session.
     ///
-    /// 404 is the specified way. Servers that response 400 do it without a response to our request's id; for those a
-    /// renewal is tried, and after one that did not help not again for [`BAD_REQUEST_PAUSE`].
+    /// 404 is the specified way. Servers that send 400 do it without a response to our request's id; for those a
+    /// new session is tried; if that did not help, not again for [`BAD_REQUEST_PAUSE`].
     pub(crate) fn is_lost_session(
         &self,
         running: &Running,
@@ -161,7 +161,7 @@ impl Bridge {
             End::Complete if self.link.is_sse() => {}
             End::Complete => {
                 let what = format!(
-                    "{} did not answer the renewal of the session",
+                    "{} did not respond to the new initialize",
                     self.settings.server
                 );
                 self.reinitialize_failed(Error::new(Kind::PeerMisbehaved, what));
@@ -193,7 +193,7 @@ impl Bridge {
 
     pub(crate) fn reinitialize_timed_out(&mut self) {
         let server = &self.settings.server;
-        let what = format!("{server} did not answer the renewal of the session in time");
+        let what = format!("{server} did not respond to the new initialize in time");
         self.reinitialize_failed(Error::new(Kind::Timeout, what));
     }
 

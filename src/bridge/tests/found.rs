@@ -198,7 +198,7 @@ fn the_end_of_the_session_is_not_waited_for_once_its_answer_has_begun() {
 }
 
 #[test]
-fn a_renewal_whose_answer_never_comes_ends_in_errors() {
+fn a_reinitialize_without_response_ends_in_errors() {
     for content in [None, Some(Content::Stream)] {
         let mut bench = Bench::connected(|_| {});
         let call = bench.client(r#"{"id":1,"method":"tools/list"}"#);
@@ -220,7 +220,7 @@ fn a_renewal_whose_answer_never_comes_ends_in_errors() {
 }
 
 #[test]
-fn over_http_sse_a_renewal_whose_answer_never_comes_ends_in_errors() {
+fn over_http_sse_a_reinitialize_without_response_ends_in_errors() {
     let mut bench = Bench::new(Strategy::SseOnly);
     let endpoint = || Progress::Endpoint(Ok(Url::parse("https://a.test/m").unwrap()));
     let stream = bench.client(INITIALIZE);
