@@ -1,19 +1,19 @@
-//! What may be tried again, and when.
+//! Which requests may be retried, and when.
 //!
-//! - A request that never left is tried again, with growing pauses, while the client may still be waiting.
-//! - A request that left without a byte coming back is tried again only if doing it twice does no harm.
-//! - 429, and 503 with `Retry-After`, say that nothing was done; 502, 503 and 504 may follow an action.
+//! - A request that was not sent is retried with growing pauses while the client may still be waiting.
+//! - A request that was sent without a byte coming back is retried only if its method is safe to repeat.
+//! - 429, and 503 with `Retry-After`, mean that the server did nothing. 502, 503 and 504 may follow an action.
 //!
 //! Spec: RFC 9110 9.2.2 (retries), 10.2.3 (`Retry-After`), RFC 6585 4 (429).
 
 use std::time::Duration;
 
 /// How long a request is kept trying before the client is told. Some clients give up after ten seconds,
-/// and an error that arrives after that is never seen.
-pub const PATIENCE: Duration = Duration::from_secs(9);
+/// and an error that arrives after that is never seen./// How long a request is retried before the client gets an error. Some clients give up after ten seconds.
+pub const REQUEST_RETRY_LIMIT: Duration = Duration::from_secs(9);
 
-/// How long the resumption of a broken stream is tried without once reaching the server.
-pub const RESUME_PATIENCE: Duration = Duration::from_secs(60);
+/// How long the resumption of a broken stream is tried without once reaching the server./// How long a broken stream is resumed without reaching the server once.
+pub const RESUME_LIMIT: Duration = Duration::from_secs(60);
 
 /// Growing pauses with jitter.
 #[derive(Debug)]
@@ -22,31 +22,31 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// The seed makes instances differ, so that a restarted server is not met by all clients at once.
+    /// The seed makes instances differ, so that a restarted server is not met by all clients at once./// `seed` makes instances differ, so that not all clients reconnect to a restarted server at once.
     pub fn new(seed: u64) -> Backoff {
         Backoff { state: seed | 1 }
     }
 
-    /// The pause before the next attempt, after `failures` attempts in a row: from `first`, doubled each time up to `most`, ±20 %.
-    pub fn pause(&mut self, failures: u32, first: Duration, most: Duration) -> Duration {
+    /// The pause before the next attempt, after `failures` attempts in a row: from `first`, doubled each time up to `max`, ±20 %./// The pause after `failures` failed attempts in a row: `first`, doubled for each failure up to `max`, ±20 %.
+    pub fn pause(&mut self, failures: u32, first: Duration, max: Duration) -> Duration {
         let doubled = first.saturating_mul(1 << failures.saturating_sub(1).min(16));
         // xorshift64: quality does not matter here.
         self.state ^= self.state << 13;
         self.state ^= self.state >> 7;
         self.state ^= self.state << 17;
         let percent = 80 + u32::try_from(self.state % 41).unwrap_or(0);
-        doubled.min(most).saturating_mul(percent) / 100
+        doubled.min(max).saturating_mul(percent) / 100
     }
 }
 
-/// The pause before a request is sent again to a server that is away.
-pub const FIRST_PAUSE: Duration = Duration::from_millis(250);
-/// The longest such pause while a client waits.
-pub const MOST_WHILE_WAITED_FOR: Duration = Duration::from_secs(2);
-/// The longest pause before a standing stream is opened again.
-pub const MOST_FOR_STREAMS: Duration = Duration::from_secs(30);
+/// The pause before a request is sent again to a server that is away./// The first pause before a request is retried.
+pub const MIN_BACKOFF: Duration = Duration::from_millis(250);
+/// The longest such pause while a client waits./// The longest pause before a request is retried.
+pub const MAX_REQUEST_BACKOFF: Duration = Duration::from_secs(2);
+/// The longest pause before a GET stream is opened again./// The longest pause before a stream is reopened.
+pub const MAX_STREAM_BACKOFF: Duration = Duration::from_secs(30);
 
-/// Whether doing this request twice does no harm: the methods of the specification that only read.
+/// Whether doing this request twice does no harm: the methods of the specification that only read./// Whether a method is safe to repeat: it only reads, or repeating it has no further effect.
 pub fn is_safe(method: &str) -> bool {
     matches!(
         method,
@@ -66,7 +66,7 @@ pub fn is_safe(method: &str) -> bool {
     )
 }
 
-/// Whether a refused request may be sent again, by status.
+/// Whether a refused request may be sent again, by status./// Whether a refused request may be retried. `told_when`: the response has `Retry-After`.
 pub fn may_repeat(status: u16, method: &str, told_when: bool) -> bool {
     match status {
         429 => true,
@@ -87,7 +87,7 @@ mod tests {
             let plain = Duration::from_millis(250)
                 .saturating_mul(1 << (failures - 1).min(16))
                 .min(Duration::from_secs(2));
-            let pause = backoff.pause(failures, FIRST_PAUSE, MOST_WHILE_WAITED_FOR);
+            let pause = backoff.pause(failures, MIN_BACKOFF, MAX_REQUEST_BACKOFF);
             assert!(
                 pause >= plain * 4 / 5 && pause <= plain * 6 / 5,
                 "{failures}: {pause:?}"

@@ -1,4 +1,4 @@
-//! What the [`Bridge`](crate::bridge::Bridge) is told and what it asks for: its whole contact with the world.
+//! The events the [`Bridge`](super::Bridge) is given and the actions it returns.
 //!
 //! Spec: MCP 2025-11-25 basic/transports (what one exchange can bring back).
 
@@ -13,7 +13,7 @@ use crate::log::Level;
 use crate::mcp::version::Era;
 use crate::oauth::challenge::Challenge;
 
-/// Names one HTTP exchange. Never used again, so that late news of a closed exchange is recognised.
+/// Identifies one HTTP exchange. Ids are not used again, so that late events of a closed exchange are recognised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ExchangeId(pub(crate) u64);
 
@@ -34,18 +34,18 @@ impl std::fmt::Debug for SessionId {
 
 /// What happened.
 #[derive(Debug)]
-pub enum Input {
+pub enum Event {
     /// A line from the client.
     Client(std::result::Result<Parsed, Malformed>),
-    /// stdin ended: the orderly way out.
+    /// stdin ended: the orderly way out./// stdin ended: shut down in order.
     ClientClosed,
-    /// stdout was closed: nobody reads any more.
+    /// stdout was closed: nobody reads any more./// stdout was closed: nothing can be written any more.
     OutputClosed,
     /// A signal asks the process to end.
     Stop,
-    /// News of an exchange, in order.
+    /// Events of an exchange, in order./// Events of an exchange, in order.
     Progress(ExchangeId, Vec<Progress>),
-    /// The address a person must open to sign in.
+    /// The address the user must open to sign in./// The URL that the user must open to sign in.
     SignInUrl(String),
     /// The sign-in that was asked for has ended.
     SignedIn(Result<()>),
@@ -58,7 +58,7 @@ pub enum Input {
 pub enum Progress {
     /// The headers of a 2xx answer.
     Opened(Head),
-    /// Bytes came that are no message yet.
+    /// Bytes came that are no message yet./// Bytes came that do not complete a message.
     Alive,
     /// A JSON body, or an event that carries a message.
     Event {
@@ -73,9 +73,9 @@ pub enum Progress {
     EventId(EventId),
     /// The stream's `retry` time.
     Retry(Duration),
-    /// The last news: the server refused.
+    /// The last news: the server refused./// The server refused; no event follows.
     Refused(Refusal),
-    /// The last news: the exchange is over.
+    /// The last news: the exchange is over./// The exchange is over; no event follows.
     Ended(End),
 }
 
@@ -91,7 +91,7 @@ pub struct Head {
 /// What the body of a 2xx answer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Content {
-    /// Nothing that is read: 202, 204, or an answer nobody asked for.
+    /// Nothing that is read: 202, 204, or a response nobody asked for./// No body is read: 202, 204, or a response whose body is not needed.
     Nothing,
     /// One JSON document.
     Json,
@@ -99,18 +99,18 @@ pub enum Content {
     Stream,
 }
 
-/// An answer that is not 2xx.
+/// A response that is not 2xx.
 #[derive(Debug, Clone)]
 pub struct Refusal {
     /// The HTTP status.
     pub status: u16,
     /// `Retry-After`.
     pub retry_after: Option<Duration>,
-    /// A person must sign in first; what the server says about that.
+    /// The user must sign in first; what the server says about that./// The challenge, if the user must sign in first.
     pub needs_sign_in: Option<Box<Challenge>>,
-    /// The JSON-RPC error the body holds.
+    /// The JSON-RPC error the body holds./// The JSON-RPC error in the body.
     pub answer: Option<Message>,
-    /// The refusal in words.
+    /// The refusal in words./// The refusal as an error.
     pub error: Arc<Error>,
 }
 
@@ -126,41 +126,41 @@ pub enum End {
 /// How far a broken exchange had come; decides what may be tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// The request never left: trying again is safe.
+    /// The request never left: trying again is safe./// The request was not sent: a retry is safe.
     NotSent,
-    /// It will never leave this way (a certificate, a wrong address): trying again is useless.
+    /// It will never leave this way (a certificate, a wrong address): trying again is useless./// It cannot be sent at all (certificate, invalid address): a retry is useless.
     Hopeless,
-    /// It was sent and not one byte came back: the server may have acted on it.
+    /// It was sent and not one byte came back: the server may have acted on it./// It was sent and no byte came back: the server may have acted on it.
     Unanswered,
-    /// The answer broke off.
+    /// The response broke off./// The response broke off.
     Answering,
 }
 
 /// What is to be done.
 #[derive(Debug)]
-pub enum Output {
+pub enum Action {
     /// Write this message to the client.
     Client(Message),
-    /// Write this line, made here, to the client.
-    Answer(String),
+    /// Write this line, made here, to the client./// Write this line, made by the bridge, to the client.
+    Respond(String),
     /// Start an exchange.
     Open(ExchangeId, Exchange),
-    /// Cut an exchange; no more news of it is wanted.
+    /// Cut an exchange; no more news of it is wanted./// Cut an exchange; its further events are ignored.
     Close(ExchangeId),
-    /// Tell the person.
+    /// Tell the user./// Log a line for the user.
     Say(Level, String),
-    /// The transport that works is known.
-    Settled {
+    /// The transport that works is known./// The transport in use is known.
+    TransportKnown {
         /// The transport.
         transport: Transport,
-        /// Whether the strategy would not choose it by itself, so that it is worth remembering.
+        /// Whether the strategy would not choose it by itself, so that it is worth remembering./// Whether the configured strategy would not choose it by itself, so that it is worth storing.
         is_news: bool,
     },
-    /// Have a person sign in, on a thread of its own.
+    /// Have the user sign in, on a thread of its own./// Start a sign-in, on a thread of its own.
     SignIn(Challenge),
-    /// Client and server are of different eras, or what was remembered of the server's is wrong: worth remembering.
+    /// Client and server are of different eras, or what was remembered of the server's is wrong: worth remembering./// Store the era of the server: it differs from the era of the client, or the stored one is wrong.
     Learned(Era),
-    /// Leave.
+    /// Leave./// Exit the process.
     Exit,
 }
 
@@ -168,7 +168,7 @@ pub enum Output {
 #[derive(Debug, Clone)]
 pub struct Exchange {
     /// What is sent.
-    pub action: Action,
+    pub action: HttpRequest,
     /// `Mcp-Session-Id`.
     pub session: Option<SessionId>,
     /// `MCP-Protocol-Version`.
@@ -179,14 +179,14 @@ pub struct Exchange {
 
 /// What an exchange sends.
 #[derive(Debug, Clone)]
-pub enum Action {
+pub enum HttpRequest {
     /// POST a message.
     Post {
         /// The message.
         message: Arc<Message>,
         /// The endpoint of HTTP+SSE; `None`: the server's own address.
         endpoint: Option<Url>,
-        /// Whether the body of the answer is read: only for a request over Streamable HTTP.
+        /// Whether the body of the response is read: only for a request over Streamable HTTP.
         reads_answer: bool,
     },
     /// GET an event stream.

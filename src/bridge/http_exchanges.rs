@@ -1,23 +1,23 @@
-//! The HTTP exchanges that are under way: what each is for, and when it is cut.
+//! The HTTP exchanges under way: what each is for, when it is cut, and who handles its events.
 
 use std::time::{Duration, Instant};
 
 use crate::bridge::session::{handshake, shutdown};
 use crate::bridge::{
-    Action, Bridge, Content, End, Exchange, ExchangeId, Head, Output, Progress, Refusal, Stage,
-    transport_choice,
+    Action, Bridge, Content, End, Exchange, ExchangeId, Head, HttpRequest, Progress, Refusal,
+    Stage, transport_choice,
 };
 use crate::jsonrpc::{Kind, Malformed, Message, Parsed, RequestId};
 
-/// An exchange that is under way.
+/// An exchange under way.
 #[derive(Debug)]
 pub(crate) struct Running {
     pub(crate) purpose: Purpose,
     pub(crate) since: Instant,
-    /// When it is cut, and why.
+    /// When it is cut, and why./// When it is cut, and why.
     pub(crate) limit: Option<(Instant, Limit)>,
     pub(crate) content: Option<Content>,
-    /// The session it was sent in.
+    /// The session it was sent in./// The session it belongs to.
     pub(crate) generation: u32,
     pub(crate) with_session: bool,
 }
@@ -27,16 +27,16 @@ pub(crate) struct Running {
 pub(crate) enum Purpose {
     /// A client's request.
     Request(RequestId),
-    /// The rest of a broken answer.
+    /// The rest of a broken response./// The rest of a response that broke off.
     Resume(RequestId),
-    /// A client's notification or answer.
+    /// A client's notification or answer./// A notification or response of the client.
     Delivery,
-    /// The standing stream (GET).
-    Standing,
+    /// The GET stream (GET).
+    GetStream,
     /// The stream of HTTP+SSE.
     SseStream,
-    /// `initialize` on the client's behalf, after a lost session.
-    Renewal,
+    /// `initialize` on the client's behalf, after a lost session./// `initialize` on behalf of the client, after the server lost the session.
+    Reinitialize,
     /// `notifications/initialized` after it.
     Reconfirm,
     /// A keep-alive ping.
@@ -50,37 +50,37 @@ pub(crate) enum Purpose {
 pub(crate) enum Limit {
     Headers,
     Silence,
-    /// The answer is there, the stream stays open.
+    /// The response is there, the stream stays open./// The response is complete and the stream is still open.
     Linger,
-    /// A step of our own has taken long enough.
+    /// A step of our own has taken long enough./// An exchange of the bridge itself took too long.
     Own,
 }
 
-/// After its answer a stream may bring more for this long; a server should end it by itself.
-pub(crate) const LINGER: Duration = Duration::from_secs(5);
+/// After its response a stream may bring more for this long; a server should end it by itself./// How long a stream stays open after its response; the server should end it by itself.
+pub(crate) const LINGER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A message that has brought no answer for so long holds others back no longer. Clients give up their first question
-/// after ten seconds.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(8);
+/// A message that has brought no response for so long holds others back no longer. Clients give up their first question
+/// after ten seconds./// How long a message without a response holds others back. Clients give up their first request after ten seconds.
+pub(crate) const MAX_HOLD_BACK: Duration = Duration::from_secs(8);
 
 impl Running {
-    /// Whether the next message has to wait for what this one brings.
+    /// Whether the next message has to wait for what this one brings./// Whether the next message waits for what this one shows about the server.
     pub(crate) fn holds_back(&self, now: Instant) -> bool {
-        self.content.is_none() && now < self.since + PATIENCE
+        self.content.is_none() && now < self.since + MAX_HOLD_BACK
     }
 }
 
 impl Bridge {
-    /// When the next message that waits for the answer to another waits no longer.
-    pub(crate) fn held_back_until(&self) -> Option<Instant> {
+    /// When the next message that waits for the response to another waits no longer./// When deferred messages no longer wait for this exchange.
+    pub(crate) fn hold_back_until(&self) -> Option<Instant> {
         let running = self.exchanges.values();
         let holds = running.filter(|running| running.holds_back(self.now));
-        let until = holds.map(|running| running.since + PATIENCE).min();
-        until.filter(|_| !self.waiting.is_empty())
+        let until = holds.map(|running| running.since + MAX_HOLD_BACK).min();
+        until.filter(|_| !self.deferred.is_empty())
     }
 
-    /// Bytes came: a silence limit starts anew.
-    pub(crate) fn heard(&mut self, id: ExchangeId) {
+    /// Bytes came: a silence limit starts anew./// Bytes came: the silence limit starts again.
+    pub(crate) fn reset_silence_limit(&mut self, id: ExchangeId) {
         let Some(running) = self.exchanges.get_mut(&id) else {
             return;
         };
@@ -90,11 +90,11 @@ impl Bridge {
     }
 
     /// Starts an exchange.
-    pub(crate) fn open(&mut self, purpose: Purpose, action: Action) -> ExchangeId {
+    pub(crate) fn open(&mut self, purpose: Purpose, action: HttpRequest) -> ExchangeId {
         self.opened += 1;
         let id = ExchangeId(self.opened);
         let fresh = match &purpose {
-            Purpose::Renewal => true,
+            Purpose::Reinitialize => true,
             Purpose::Request(request) => self.session.is_initialize(request),
             _ => false,
         };
@@ -108,7 +108,7 @@ impl Bridge {
             Purpose::EndSession => Some((self.now + shutdown::END_SESSION_LIMIT, Limit::Own)),
             Purpose::SseStream => Some((self.now + transport_choice::ENDPOINT_LIMIT, Limit::Own)),
             Purpose::Reconfirm => Some((self.now + handshake::CONFIRM_LIMIT, Limit::Own)),
-            Purpose::Renewal | Purpose::Ping => {
+            Purpose::Reinitialize | Purpose::Ping => {
                 Some((self.now + handshake::INITIALIZE_LIMIT, Limit::Own))
             }
             _ => self
@@ -126,7 +126,7 @@ impl Bridge {
         };
         self.exchanges.insert(id, running);
         let metadata = self.metadata(&action);
-        self.out.push_back(Output::Open(
+        self.out.push_back(Action::Open(
             id,
             Exchange {
                 action,
@@ -138,10 +138,10 @@ impl Bridge {
         id
     }
 
-    /// Cuts an exchange; what still comes of it is dropped.
+    /// Cuts an exchange; what still comes of it is dropped./// Cuts an exchange; its further events are ignored.
     pub(crate) fn cut(&mut self, id: ExchangeId) {
         if self.exchanges.remove(&id).is_some() {
-            self.out.push_back(Output::Close(id));
+            self.out.push_back(Action::Close(id));
         }
     }
 }
@@ -152,11 +152,11 @@ impl Bridge {
             return;
         };
         self.keep_alive.touched(self.now);
-        // A failure is no sign that an answer is still coming.
+        // A failure is no sign that a response is still coming.
         if !matches!(progress, Progress::Refused(_) | Progress::Ended(_))
-            && let Some(closing) = &mut self.closing
+            && let Some(shutdown) = &mut self.shutdown
         {
-            closing.touched(self.now);
+            shutdown.touched(self.now);
         }
         let purpose = running.purpose.clone();
         match progress {
@@ -168,14 +168,14 @@ impl Bridge {
                 }
                 self.opened(&purpose, head);
             }
-            Progress::Alive => self.heard(id),
+            Progress::Alive => self.reset_silence_limit(id),
             Progress::Event { id: event, parsed } => {
-                self.heard(id);
+                self.reset_silence_limit(id);
                 self.note_event(id, &purpose, event);
                 self.server_messages(id, parsed);
             }
             Progress::EventId(event) => {
-                self.heard(id);
+                self.reset_silence_limit(id);
                 self.note_event(id, &purpose, Some(event));
             }
             Progress::Retry(retry) => self.note_retry(&purpose, retry),
@@ -196,35 +196,35 @@ impl Bridge {
     pub(crate) fn opened(&mut self, purpose: &Purpose, head: Head) {
         match purpose {
             Purpose::Request(id) => {
-                self.settle();
-                self.standing.server_is_back(self.now);
-                self.standing_after_answer();
+                self.http_is_confirmed();
+                self.get_stream.server_is_back(self.now);
+                self.get_stream_after_response();
                 if self.session.is_initialize(id) {
                     self.session.id = head.session;
                 }
                 self.era_accepted(id);
             }
-            Purpose::Renewal => self.session.id = head.session,
+            Purpose::Reinitialize => self.session.id = head.session,
             Purpose::Resume(id) => {
                 if let Some(open) = self.requests.find(id) {
                     open.stream.away_since = None;
                 }
             }
-            Purpose::Standing => {
-                if self.standing.opened(self.now) {
+            Purpose::GetStream => {
+                if self.get_stream.opened(self.now) {
                     self.adapter_missed();
                 }
-                self.standing_is_decided();
+                self.get_stream_is_decided();
             }
-            Purpose::Delivery => self.settle(),
+            Purpose::Delivery => self.http_is_confirmed(),
             Purpose::SseStream | Purpose::Reconfirm | Purpose::Ping | Purpose::EndSession => {}
         }
     }
 
-    /// Whether the request an exchange was for is answered already; its id may be in use again.
+    /// Whether the request an exchange was for is answered already; its id may be in use again./// Whether the request of an exchange has its response already; another request may have its id.
     fn is_late(&self, exchange: ExchangeId, purpose: &Purpose) -> bool {
         match purpose {
-            Purpose::Request(id) | Purpose::Resume(id) => !self.requests.runs_on(id, exchange),
+            Purpose::Request(id) | Purpose::Resume(id) => !self.requests.is_served_by(id, exchange),
             _ => false,
         }
     }
@@ -237,10 +237,10 @@ impl Bridge {
             Purpose::Request(request) => self.request_refused(&request, &running, refusal),
             Purpose::Resume(request) => self.resume_refused(&request, &running, refusal),
             Purpose::Delivery => self.delivery_refused(id, &running, &refusal),
-            Purpose::Standing => self.standing_refused(&refusal),
+            Purpose::GetStream => self.get_stream_refused(&refusal),
             Purpose::SseStream => self.sse_stream_refused(refusal),
-            Purpose::Renewal => self.renewal_refused(refusal),
-            Purpose::Reconfirm => self.renewed(),
+            Purpose::Reinitialize => self.reinitialize_refused(refusal),
+            Purpose::Reconfirm => self.reinitialized(),
             Purpose::Ping => {}
             Purpose::EndSession => self.session_ended(),
         }
@@ -254,10 +254,10 @@ impl Bridge {
             Purpose::Request(request) => self.request_ended(&request, &running, end),
             Purpose::Resume(request) => self.resume_ended(&request, end),
             Purpose::Delivery => self.delivery_ended(id, end),
-            Purpose::Standing => self.standing_ended(&end),
+            Purpose::GetStream => self.get_stream_ended(&end),
             Purpose::SseStream => self.sse_stream_ended(end),
-            Purpose::Renewal => self.renewal_ended(end),
-            Purpose::Reconfirm => self.renewed(),
+            Purpose::Reinitialize => self.reinitialize_ended(end),
+            Purpose::Reconfirm => self.reinitialized(),
             Purpose::Ping => {}
             Purpose::EndSession => {
                 if let End::Broken(error, _) = end {
@@ -289,7 +289,7 @@ impl Bridge {
                 let (id, failed) = (id.clone(), *failed);
                 self.server_response(exchange, &id, failed, message);
             }
-            Kind::Request { .. } | Kind::Notification { .. } => self.server_says(exchange, message),
+            Kind::Request { .. } | Kind::Notification { .. } => self.server_sent(exchange, message),
         }
     }
 
@@ -315,7 +315,7 @@ impl Bridge {
             let Some(running) = self.exchanges.remove(&id) else {
                 continue;
             };
-            self.out.push_back(Output::Close(id));
+            self.out.push_back(Action::Close(id));
             if limit != Limit::Linger {
                 let error = self.settings.time_out(limit);
                 self.ended(id, running, End::Broken(error, Stage::Answering));
@@ -326,7 +326,7 @@ impl Bridge {
         self.session_is_due();
         self.sign_in_is_due();
         self.deliveries_are_due();
-        self.standing_is_due();
+        self.get_stream_is_due();
         self.keep_alive_is_due();
     }
 }

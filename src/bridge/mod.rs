@@ -1,21 +1,21 @@
-//! `Bridge`: the pure state machine that decides what happens to every message.
+//! `Bridge`: the pure state machine that decides what happens to each message.
 //!
-//! It is told what happened ([`Input`]) and what time it is, and asks for actions ([`Output`]). It owns no socket,
-//! no thread and no clock, so that every schedule of client, server, faults and time can be tested.
+//! It is given events ([`Event`]) and the time, and returns actions ([`Action`]). It owns no socket, thread or clock, so that
+//! tests can run any schedule of client, server, faults and time.
 //!
 //! ```text
-//!  client ─▶ waiting ──gate──▶ in flight ──▶ exchanges ─▶ server
-//!             (handshake,        (one answer     │
-//!              transport)         per id)  ◀─────┘ answers, events
+//!  client ─▶ deferred ──gate──▶ open requests ──▶ exchanges ─▶ server
+//!             (handshake,        (one response      │
+//!              transport)         per id)  ◀────────┘ responses, events
 //! ```
 //!
-//! - `strategy` picks the transport, `session` keeps the handshake's order and renews a lost session,
-//!   `sign_in` holds back while a person signs in, `requests` follows each open request, `deliveries` carries notifications and the client's own answers,
-//!   `resume` heals broken streams, `closing` leads out.
-//! - Client and server may speak different eras of the protocol: `era` finds that out, and then an adapter stands between
-//!   the client and all of the above.
-//! - The client's own first message is the probe: nothing is sent before it.
-//! - Late news of an exchange that was closed is dropped; a cut stream can look like a clean end.
+//! - `transport_choice` picks the transport. `session` runs the handshake, opens a lost session anew, defers messages during a
+//!   sign-in, and shuts down. `request` follows each open request. `notifications` sends what gets no response.
+//! - `http_exchanges` knows what each exchange is for and hands its events to the right place.
+//! - Client and server may speak different eras of the protocol: `era` detects that and puts an adapter between the client and
+//!   everything above.
+//! - The first message of the client detects transport and era: the bridge sends nothing before it.
+//! - Events of an exchange that was closed are ignored: a cut stream can look like a clean end.
 //!
 //! Spec: MCP 2026-07-28 basic/versioning; 2025-11-25 basic/lifecycle and basic/transports; 2025-03-26; 2024-11-05 basic/transports.
 
@@ -37,10 +37,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub use event::{
-    Action, Content, End, EventId, Exchange, ExchangeId, Head, Input, Output, Progress, Refusal,
-    SessionId, Stage, Transport,
+    Action, Content, End, Event, EventId, Exchange, ExchangeId, Head, HttpRequest, Progress,
+    Refusal, SessionId, Stage, Transport,
 };
-use http_exchanges::{LINGER, Limit, Purpose, Running};
+use http_exchanges::{LINGER_TIMEOUT, Limit, Purpose, Running};
 pub use request::cancellation::cancelled;
 pub use settings::Settings;
 
@@ -49,16 +49,16 @@ use crate::jsonrpc::{Kind, Message, Parsed, RequestId};
 use crate::log::Level;
 use backoff::Backoff;
 use era::Eras;
-use era::adapter::{Adapter, News};
+use era::adapter::{Adapter, AdapterEvent};
 use notifications::Delivery;
-use request::table::InFlight;
-use session::get_stream::Standing;
+use request::table::RequestTable;
+use session::get_stream::GetStream;
 use session::handshake::Session;
 use session::keep_alive::KeepAlive;
-use session::shutdown::Closing;
+use session::shutdown::Shutdown;
 use session::sign_in::SignIn;
 use tools::filter::ToolFilter;
-use tools::headers::{Refresh, ToolNotes};
+use tools::headers::{KnownTools, ListRefresh};
 use transport_choice::Link;
 
 /// The state machine.
@@ -67,36 +67,36 @@ pub struct Bridge {
     settings: Settings,
     filter: ToolFilter,
     backoff: Backoff,
-    out: VecDeque<Output>,
+    out: VecDeque<Action>,
     opened: u64,
     own_ids: u64,
     exchanges: BTreeMap<ExchangeId, Running>,
-    requests: InFlight,
-    waiting: VecDeque<Waiting>,
+    requests: RequestTable,
+    deferred: VecDeque<Deferred>,
     deliveries: Vec<Delivery>,
     link: Link,
     session: Session,
     sign_in: SignIn,
-    standing: Standing,
+    get_stream: GetStream,
     keep_alive: KeepAlive,
-    closing: Option<Closing>,
+    shutdown: Option<Shutdown>,
     eras: Eras,
     adapter: Option<Box<dyn Adapter>>,
-    /// What the adapter has not been told yet.
-    news: VecDeque<News>,
-    tools: ToolNotes,
-    refreshes: Vec<Refresh>,
-    /// When the last event happened.
+    /// What the adapter has not been told yet./// Events the adapter has not been given yet.
+    adapter_events: VecDeque<AdapterEvent>,
+    tools: KnownTools,
+    refreshes: Vec<ListRefresh>,
+    /// When the last event happened./// The time of the last event.
     now: Instant,
 }
 
-/// A message from the client that waits for its turn, in the client's order.
+/// A message of the client that waits for handshake, transport or sign-in, in the order of the client.
 #[derive(Debug)]
-enum Waiting {
-    /// With its serial number: the id may be in use again by now.
+enum Deferred {
+    /// With its serial number: the id may be in use again by now./// With its serial number: a later request may have the same id.
     Request(RequestId, u64),
-    /// With the time since when it waits.
-    Note(Arc<Message>, Instant),
+    /// With the time since when it waits./// With the time it arrived.
+    Notification(Arc<Message>, Instant),
 }
 
 impl Bridge {
@@ -109,72 +109,72 @@ impl Bridge {
             opened: 0,
             own_ids: 0,
             exchanges: BTreeMap::new(),
-            requests: InFlight::default(),
-            waiting: VecDeque::new(),
+            requests: RequestTable::default(),
+            deferred: VecDeque::new(),
             deliveries: Vec::new(),
             link: Link::first(settings.strategy, settings.remembered),
             session: Session::default(),
             sign_in: SignIn::default(),
-            standing: Standing::default(),
+            get_stream: GetStream::default(),
             keep_alive: KeepAlive::new(settings.ping_interval, now),
-            closing: None,
+            shutdown: None,
             eras: Eras::new(settings.remembered_era),
             adapter: None,
-            news: VecDeque::new(),
-            tools: ToolNotes::default(),
+            adapter_events: VecDeque::new(),
+            tools: KnownTools::default(),
             refreshes: Vec::new(),
             now,
             settings,
         }
     }
 
-    /// Takes note of what happened; the consequences are fetched with [`poll`](Bridge::poll).
-    pub fn handle(&mut self, now: Instant, input: Input) {
+    /// Takes note of what happened; the consequences are fetched with [`poll`](Bridge::poll)./// Handles an event; [`poll`](Bridge::poll) returns the actions that follow from it.
+    pub fn handle(&mut self, now: Instant, input: Event) {
         self.now = now;
         match input {
-            Input::Client(Ok(Parsed::One(message))) => self.client_message(message),
-            Input::Client(Ok(Parsed::Batch(parts))) => {
+            Event::Client(Ok(Parsed::One(message))) => self.client_message(message),
+            Event::Client(Ok(Parsed::Batch(parts))) => {
                 for part in parts {
                     match part {
                         Ok(message) => self.client_message(message),
                         Err(malformed) => {
-                            self.out.push_back(Output::Answer(malformed.to_json_rpc()))
+                            self.out.push_back(Action::Respond(malformed.to_json_rpc()))
                         }
                     }
                 }
             }
-            Input::Client(Err(malformed)) => {
-                self.out.push_back(Output::Answer(malformed.to_json_rpc()))
+            Event::Client(Err(malformed)) => {
+                self.out.push_back(Action::Respond(malformed.to_json_rpc()))
             }
-            Input::ClientClosed => self.close(true),
-            Input::OutputClosed => self.close_unheard(),
-            Input::Stop => self.close(false),
-            Input::Progress(id, progress) => {
+            Event::ClientClosed => self.close(true),
+            Event::OutputClosed => self.output_closed(),
+            Event::Stop => self.close(false),
+            Event::Progress(id, progress) => {
                 for progress in progress {
                     self.progress(id, progress);
                 }
             }
-            Input::SignInUrl(url) => self.sign_in_url(url),
-            Input::SignedIn(result) => self.signed_in(result),
-            Input::Time => {}
+            Event::SignInUrl(url) => self.sign_in_url(url),
+            Event::SignedIn(result) => self.signed_in(result),
+            Event::Time => {}
         }
         self.do_what_is_due();
         self.adapter_is_due();
-        self.tell_adapter();
+        self.run_adapter_events();
         self.pump();
-        while self.tell_adapter() {
+        while self.run_adapter_events() {
             self.pump();
         }
-        self.check_closing();
-        self.tell_adapter();
+        self.check_shutdown();
+        self.run_adapter_events();
     }
 
     /// The next action, until there is none.
-    pub fn poll(&mut self) -> Option<Output> {
+    pub fn poll(&mut self) -> Option<Action> {
         self.out.pop_front()
     }
 
-    /// When [`Input::Time`] is wanted, if nothing else happens before.
+    /// When [`Event::Time`] is wanted, if nothing else happens before./// When [`Event::Time`] is due, unless another event comes first.
     pub fn deadline(&self) -> Option<Instant> {
         let limits = self
             .exchanges
@@ -189,11 +189,11 @@ impl Bridge {
             self.session_due(),
             self.sign_in_due(),
             self.deliveries_due(),
-            self.standing.due(),
+            self.get_stream.due(),
             self.keep_alive_due(),
-            self.closing_due(),
+            self.shutdown_due(),
             self.adapter_due(),
-            self.held_back_until(),
+            self.hold_back_until(),
         ]
         .into_iter()
         .flatten()
@@ -203,21 +203,21 @@ impl Bridge {
     fn client_message(&mut self, message: Message) {
         self.keep_alive.touched(self.now);
         if self.is_stopping() {
-            return self.answer_leaving(&message);
+            return self.refuse_while_shutting_down(&message);
         }
         if let Kind::Request { id, .. } = message.kind()
             && is_ours(id)
         {
             let what = format!("request ids that start with \"{OWN_PREFIX}\" are reserved");
             let error = Error::new(ErrorKind::Client, what);
-            self.out.push_back(Output::Answer(error.to_json_rpc(id)));
+            self.out.push_back(Action::Respond(error.to_json_rpc(id)));
             return;
         }
-        self.client_says(message);
+        self.client_sent(message);
     }
 
-    /// A message for the server, of the era it speaks, that the client waits for since then.
-    fn core_message(&mut self, since: Instant, message: Message) {
+    /// A message for the server, of the era it speaks, that the client waits for since then./// Handles a message for the server, in the era of the server. `since`: when the client sent it.
+    fn send_to_server(&mut self, since: Instant, message: Message) {
         match message.kind() {
             // Before anything was sent, nothing can have been asked.
             Kind::Response { .. } if self.speaks_modern() || self.opened == 0 => {
@@ -232,46 +232,46 @@ impl Bridge {
         }
     }
 
-    /// Sends what waits, in the client's order, as far as the handshake and the transport allow.
+    /// Sends what waits, in the client's order, as far as the handshake and the transport allow./// Sends deferred messages in the order of the client, as far as handshake and transport allow.
     fn pump(&mut self) {
-        while let Some(front) = self.waiting.front() {
-            if let Waiting::Request(id, serial) = front
-                && !self.requests.is_held(id, *serial)
+        while let Some(front) = self.deferred.front() {
+            if let Deferred::Request(id, serial) = front
+                && !self.requests.is_deferred(id, *serial)
             {
-                self.waiting.pop_front();
+                self.deferred.pop_front();
                 continue;
             }
             if !self.gate() {
                 break;
             }
-            match self.waiting.pop_front() {
-                Some(Waiting::Request(id, _)) => self.send_request(&id),
-                Some(Waiting::Note(message, _)) => self.deliver_note(message),
+            match self.deferred.pop_front() {
+                Some(Deferred::Request(id, _)) => self.send_request(&id),
+                Some(Deferred::Notification(message, _)) => self.deliver_note(message),
                 None => break,
             }
         }
         self.pump_deliveries();
     }
 
-    /// Lets a request wait for its turn again.
-    fn hold(&mut self, id: &RequestId) {
+    /// Lets a request wait for its turn again./// Defers an open request.
+    fn defer(&mut self, id: &RequestId) {
         if let Some(open) = self.requests.find(id) {
-            open.state = request::table::State::Held;
-            self.waiting
-                .push_back(Waiting::Request(id.clone(), open.serial));
+            open.state = request::table::RequestState::Deferred;
+            self.deferred
+                .push_back(Deferred::Request(id.clone(), open.serial));
         }
     }
 
-    /// The same, before all others.
-    fn hold_first(&mut self, id: &RequestId) {
+    /// The same, before all others./// Defers an open request, before all others.
+    fn defer_first(&mut self, id: &RequestId) {
         if let Some(open) = self.requests.find(id) {
-            open.state = request::table::State::Held;
-            self.waiting
-                .push_front(Waiting::Request(id.clone(), open.serial));
+            open.state = request::table::RequestState::Deferred;
+            self.deferred
+                .push_front(Deferred::Request(id.clone(), open.serial));
         }
     }
 
-    /// Whether the next waiting message may leave. Starts what is missing: the stream, a new session.
+    /// Whether the next waiting message may leave. Starts what is missing: the stream, a new session./// Whether the next deferred message may be sent. Opens the stream or the session that is missing.
     fn gate(&mut self) -> bool {
         !self.is_stopping()
             && self.is_signed_in()
@@ -280,15 +280,15 @@ impl Bridge {
             && self.era_is_ready()
     }
 
-    /// An id for a request of our own. npm reserves the prefix; a client that uses it is refused.
+    /// An id for a request of our own. npm reserves the prefix; a client that uses it is refused./// A new id for a request of the bridge. npm reserves the same prefix; requests of the client with it are refused.
     fn own_id(&mut self, what: &str) -> RequestId {
         self.own_ids += 1;
         RequestId::from_string(&format!("{OWN_PREFIX}{what}-{}", self.own_ids))
     }
 
-    fn post(&self, message: Arc<Message>) -> Action {
+    fn post(&self, message: Arc<Message>) -> HttpRequest {
         let is_request = matches!(message.kind(), Kind::Request { .. });
-        Action::Post {
+        HttpRequest::Post {
             message,
             endpoint: self.link.endpoint(),
             reads_answer: is_request && !self.link.is_sse(),
@@ -296,21 +296,21 @@ impl Bridge {
     }
 
     fn warn(&mut self, text: String) {
-        self.out.push_back(Output::Say(Level::Warn, text));
+        self.out.push_back(Action::Say(Level::Warn, text));
     }
 
-    /// A failure that whoever asked is answered with.
+    /// A failure that whoever asked is answered with./// Logs a failure that the client also gets as an error.
     fn failed(&mut self, level: Level, text: String) {
         let level = if self.settings.says_failures {
             level
         } else {
             Level::Debug
         };
-        self.out.push_back(Output::Say(level, text));
+        self.out.push_back(Action::Say(level, text));
     }
 
     fn debug(&mut self, text: String) {
-        self.out.push_back(Output::Say(Level::Debug, text));
+        self.out.push_back(Action::Say(Level::Debug, text));
     }
 }
 
@@ -319,5 +319,5 @@ fn is_ours(id: &RequestId) -> bool {
     id.starts_with(OWN_PREFIX)
 }
 
-/// String ids that start so are ours.
+/// String ids that start so are ours./// The prefix of the ids of our own requests.
 const OWN_PREFIX: &str = "mcp-remote-";

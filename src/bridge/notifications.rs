@@ -1,71 +1,72 @@
-//! The client's notifications and its answers to the server's requests: delivered, never answered.
+//! The notifications and responses of the client: sent to the server, which sends no response.
 //!
-//! Notifications keep their order, one at a time; answers and cancellations overtake them. What could not leave is
-//! tried again for a while; what was refused or may have arrived is given up with a line in the log. So is what waits for
-//! long, or is too much, while the server is away.
+//! - Notifications keep their order, one at a time. Responses and cancellations overtake them.
+//! - A message that could not be sent is retried for a while. One that was refused, or that may have arrived, is dropped with a
+//!   line in the log; so are messages that wait for too long or are too many while the server is away.
 //!
 //! Spec: JSON-RPC 2.0 section 4.1; MCP 2025-11-25 basic/transports (Sending Messages to the Server, 4).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::bridge::{Bridge, End, ExchangeId, Purpose, Refusal, Running, Stage, Waiting, backoff};
+use crate::bridge::{Bridge, Deferred, End, ExchangeId, Purpose, Refusal, Running, Stage, backoff};
 use crate::jsonrpc::Message;
 
-/// A message on its way that nobody answers.
+/// A message to the server that gets no response.
 #[derive(Debug)]
 pub(crate) struct Delivery {
     message: Arc<Message>,
     since: Instant,
-    state: State,
+    state: DeliveryState,
     failures: u32,
     ordered: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum State {
-    Waiting(Instant),
+enum DeliveryState {
+    Deferred(Instant),
     Running(ExchangeId, Instant),
 }
 
-/// The next notification does not wait longer than this for the one before.
-const TURN: Duration = Duration::from_secs(10);
+/// The next notification does not wait longer than this for the one before./// How long a notification waits for the one before it.
+const MAX_HEAD_OF_LINE_WAIT: Duration = Duration::from_secs(10);
 
-/// More of them do not wait at a time.
-const MOST: usize = 1000;
+/// More of them do not wait at a time./// How many messages may wait.
+const MAX_WAITING: usize = 1000;
 
 impl Bridge {
-    /// A notification waits for its turn.
+    /// A notification waits for its turn./// Defers a notification.
     pub(crate) fn admit_note(&mut self, message: Message) {
-        if self.notes().count() >= MOST {
+        if self.notes().count() >= MAX_WAITING {
             self.not_delivered(&message, "too many wait for the server already");
         } else {
             let message = Arc::new(message);
-            self.waiting.push_back(Waiting::Note(message, self.now));
+            self.deferred
+                .push_back(Deferred::Notification(message, self.now));
         }
     }
 
     fn notes(&self) -> impl Iterator<Item = Instant> {
-        self.waiting.iter().filter_map(|waiting| match waiting {
-            Waiting::Note(_, since) => Some(*since),
-            Waiting::Request(..) => None,
+        self.deferred.iter().filter_map(|waiting| match waiting {
+            Deferred::Notification(_, since) => Some(*since),
+            Deferred::Request(..) => None,
         })
     }
 
-    /// A person has taken long, not the server.
+    /// The user has taken long, not the server./// Restarts the time limit of deferred notifications after a sign-in.
     pub(crate) fn notes_wait_anew(&mut self) {
-        for waiting in &mut self.waiting {
-            if let Waiting::Note(_, since) = waiting {
+        for waiting in &mut self.deferred {
+            if let Deferred::Notification(_, since) = waiting {
                 *since = self.now;
             }
         }
     }
 
     fn drop_stale_notes(&mut self) {
-        while let Some(at) = self.waiting.iter().position(|waiting| {
-            matches!(waiting, Waiting::Note(_, since) if *since + backoff::RESUME_PATIENCE <= self.now)
+        while let Some(at) = self.deferred.iter().position(|waiting| {
+            matches!(waiting, Deferred::Notification(_, since) if *since + backoff::RESUME_LIMIT <= self.now)
         }) {
-            if let Some(Waiting::Note(message, _)) = self.waiting.remove(at) {
+            if let Some(Deferred::Notification(message, _)) = self.deferred.remove(at) {
                 self.not_delivered(&message, "it could not be sent in time");
             }
         }
@@ -76,7 +77,7 @@ impl Bridge {
         self.warn(format!("{what} was not delivered: {why}"));
     }
 
-    /// A notification whose turn has come.
+    /// A notification whose turn has come./// Sends a notification that is no longer deferred.
     pub(crate) fn deliver_note(&mut self, message: Arc<Message>) {
         if message.method() == Some("notifications/initialized") {
             self.confirming();
@@ -85,44 +86,61 @@ impl Bridge {
     }
 
     pub(crate) fn deliver(&mut self, message: Arc<Message>, ordered: bool) {
-        if self.deliveries.len() >= MOST {
+        if self.deliveries.len() >= MAX_WAITING {
             return self.not_delivered(&message, "too many wait for the server already");
         }
         self.deliveries.push(Delivery {
             message,
             since: self.now,
-            state: State::Waiting(self.now),
+            state: DeliveryState::Deferred(self.now),
             failures: 0,
             ordered,
         });
     }
 
-    /// Sends what may leave now.
+    /// Sends what may leave now./// Sends what may be sent now.
     pub(crate) fn pump_deliveries(&mut self) {
         if !self.may_deliver() {
             return;
         }
-        let mut at = 0;
-        while let Some(delivery) = self.deliveries.get(at) {
-            let turn = !delivery.ordered
-                || !self
-                    .deliveries
-                    .iter()
-                    .take(at)
-                    .any(|before| before.ordered && before.blocks(self.now))
-                    && !self.deliveries.iter().any(|other| {
-                        other.ordered
-                            && matches!(other.state, State::Running(_, since) if self.now < since + TURN)
-                    });
-            if turn && matches!(delivery.state, State::Waiting(from) if from <= self.now) {
-                let action = self.post(Arc::clone(&delivery.message));
-                let exchange = self.open(Purpose::Delivery, action);
-                if let Some(delivery) = self.deliveries.get_mut(at) {
-                    delivery.state = State::Running(exchange, self.now);
-                }
+        while let Some(at) = self.next_delivery() {
+            let Some(delivery) = self.deliveries.get(at) else {
+                return;
+            };
+            let action = self.post(Arc::clone(&delivery.message));
+            let exchange = self.open(Purpose::Delivery, action);
+            if let Some(delivery) = self.deliveries.get_mut(at) {
+                delivery.state = DeliveryState::Running(exchange, self.now);
             }
-            at += 1;
         }
+    }
+
+    /// The place of the first delivery that may leave now./// The place of the first delivery that may be sent now.
+    fn next_delivery(&self) -> Option<usize> {
+        let mut waiting = self.waiting_deliveries();
+        waiting.find_map(|(at, from)| (from <= self.now).then_some(at))
+    }
+
+    /// The deliveries that may leave, by their place, and from when on. Notifications leave one at a time, in their order./// The deliveries that may be sent, by place, and from when. Notifications are sent one at a time, in order.
+    fn waiting_deliveries(&self) -> impl Iterator<Item = (usize, Instant)> {
+        let ordered = |delivery: &&Delivery| delivery.ordered;
+        let running = self.deliveries.iter().filter(ordered);
+        let running = running.filter_map(|delivery| match delivery.state {
+            DeliveryState::Deferred(_) => None,
+            DeliveryState::Running(_, since) => Some(since + MAX_HEAD_OF_LINE_WAIT),
+        });
+        let turn = running.max();
+        let first = self.deliveries.iter().position(|delivery| {
+            delivery.ordered && matches!(delivery.state, DeliveryState::Deferred(_))
+        });
+        let deliveries = self.deliveries.iter().enumerate();
+        deliveries.filter_map(move |(at, delivery)| match delivery.state {
+            DeliveryState::Deferred(from) if !delivery.ordered => Some((at, from)),
+            DeliveryState::Deferred(from) if first == Some(at) => {
+                Some((at, turn.map_or(from, |turn| turn.max(from))))
+            }
+            DeliveryState::Deferred(_) | DeliveryState::Running(..) => None,
+        })
     }
 
     pub(crate) fn delivery_refused(
@@ -143,7 +161,7 @@ impl Bridge {
             && !self.is_stopping()
         {
             delivery.failures += 1;
-            delivery.state = State::Waiting(self.now);
+            delivery.state = DeliveryState::Deferred(self.now);
             self.deliveries.insert(0, delivery);
             self.start_sign_in(challenge);
             return;
@@ -159,15 +177,16 @@ impl Bridge {
         match end {
             End::Complete => self.delivered(&delivery),
             End::Broken(_, Stage::NotSent)
-                if self.now < delivery.since + backoff::PATIENCE && !self.is_stopping() =>
+                if self.now < delivery.since + backoff::REQUEST_RETRY_LIMIT
+                    && !self.is_stopping() =>
             {
                 delivery.failures += 1;
                 let pause = self.backoff.pause(
                     delivery.failures,
-                    backoff::FIRST_PAUSE,
-                    backoff::MOST_WHILE_WAITED_FOR,
+                    backoff::MIN_BACKOFF,
+                    backoff::MAX_REQUEST_BACKOFF,
                 );
-                delivery.state = State::Waiting(self.now + pause);
+                delivery.state = DeliveryState::Deferred(self.now + pause);
                 self.deliveries.insert(0, delivery);
             }
             End::Broken(error, _) => {
@@ -185,12 +204,12 @@ impl Bridge {
 
     fn take_delivery(&mut self, id: ExchangeId) -> Option<Delivery> {
         let at = self.deliveries.iter().position(
-            |delivery| matches!(delivery.state, State::Running(exchange, _) if exchange == id),
+            |delivery| matches!(delivery.state, DeliveryState::Running(exchange, _) if exchange == id),
         )?;
         Some(self.deliveries.remove(at))
     }
 
-    /// Gives up what nobody will wait for any more. Sending happens in `pump`.
+    /// Gives up what nobody will wait for any more. Sending happens in `pump`./// Drops what has waited too long. `pump` sends the rest.
     pub(crate) fn deliveries_are_due(&mut self) {
         if self.is_signed_in() {
             self.drop_stale_notes();
@@ -200,29 +219,30 @@ impl Bridge {
         }
         let all = std::mem::take(&mut self.deliveries);
         for delivery in all {
-            match self.stale_at(&delivery).is_some_and(|at| at <= self.now) {
-                true => self.not_delivered(&delivery.message, "it could not be sent in time"),
-                false => self.deliveries.push(delivery),
+            if self.stale_at(&delivery).is_some_and(|at| at <= self.now) {
+                self.not_delivered(&delivery.message, "it could not be sent in time");
+            } else {
+                self.deliveries.push(delivery);
             }
         }
     }
 
-    /// When it is given up, if it cannot be sent. The handshake waits for as long as a sign-in takes.
+    /// When it is given up, if it cannot be sent. The handshake waits for as long as a sign-in takes./// When a delivery is dropped if it cannot be sent. The handshake waits for as long as a sign-in takes.
     fn stale_at(&self, delivery: &Delivery) -> Option<Instant> {
         let may_be_stale = !delivery.ordered || self.is_signed_in();
-        (may_be_stale && matches!(delivery.state, State::Waiting(_)))
-            .then_some(delivery.since + backoff::RESUME_PATIENCE)
+        (may_be_stale && matches!(delivery.state, DeliveryState::Deferred(_)))
+            .then_some(delivery.since + backoff::RESUME_LIMIT)
     }
 
     fn may_deliver(&self) -> bool {
         self.is_signed_in() && (!self.link.is_sse() || self.link.endpoint().is_some())
     }
 
-    /// What waits for something that will not come.
+    /// What waits for something that will not come./// Drops what waits for a sign-in that failed.
     pub(crate) fn drop_deliveries(&mut self, why: &str) {
         let (waiting, running) = std::mem::take(&mut self.deliveries)
             .into_iter()
-            .partition(|delivery| matches!(delivery.state, State::Waiting(_)));
+            .partition(|delivery| matches!(delivery.state, DeliveryState::Deferred(_)));
         self.deliveries = running;
         let waiting: Vec<Delivery> = waiting;
         for delivery in waiting {
@@ -232,48 +252,13 @@ impl Bridge {
 
     pub(crate) fn deliveries_due(&self) -> Option<Instant> {
         let notes = self.notes().filter(|_| self.is_signed_in()).min();
-        let notes = notes.map(|since| since + backoff::RESUME_PATIENCE);
-        [notes, self.next_delivery()].into_iter().flatten().min()
-    }
-
-    fn next_delivery(&self) -> Option<Instant> {
-        if !self.may_deliver() {
-            return self
-                .deliveries
-                .iter()
-                .filter_map(|delivery| self.stale_at(delivery))
-                .min();
-        }
-        let ordered = || self.deliveries.iter().filter(|delivery| delivery.ordered);
-        let turn = ordered().filter_map(Delivery::runs_since).max();
-        let turn = turn.map(|since| since + TURN);
-        let next = ordered().find_map(Delivery::waits_until);
-        let next = next.map(|from| turn.map_or(from, |turn| turn.max(from)));
-        let others = self.deliveries.iter().filter(|delivery| !delivery.ordered);
-        let others = others.filter_map(Delivery::waits_until).min();
-        [next, others].into_iter().flatten().min()
-    }
-}
-
-impl Delivery {
-    fn waits_until(&self) -> Option<Instant> {
-        match self.state {
-            State::Waiting(from) => Some(from),
-            State::Running(..) => None,
-        }
-    }
-
-    fn runs_since(&self) -> Option<Instant> {
-        match self.state {
-            State::Waiting(_) => None,
-            State::Running(_, since) => Some(since),
-        }
-    }
-
-    fn blocks(&self, now: Instant) -> bool {
-        match self.state {
-            State::Waiting(_) => true,
-            State::Running(_, since) => now < since + TURN,
-        }
+        let notes = notes.map(|since| since + backoff::RESUME_LIMIT);
+        let deliveries = if self.may_deliver() {
+            self.waiting_deliveries().map(|(_, from)| from).min()
+        } else {
+            let stale = |delivery| self.stale_at(delivery);
+            self.deliveries.iter().filter_map(stale).min()
+        };
+        [notes, deliveries].into_iter().flatten().min()
     }
 }

@@ -1,9 +1,9 @@
 //! The bridge with a simulated client, server, person and clock.
 
 mod client;
+mod detecting;
 mod eras;
 mod found;
-mod probing;
 mod server;
 mod simulation;
 

@@ -1,13 +1,13 @@
-//! Which transport to use, given what the last one answered.
+//! Which transport to use, decided by what the server responded.
 //!
-//! - `http-first` (the default): the client's first message is POSTed. A status in [`is_fallback`] leads to a GET; if
-//!   that opens an event stream that names an endpoint, the server speaks HTTP+SSE, else the first refusal stands.
+//! - `http-first` (the default): the first message of the client is POSTed. A status in [`is_fallback`] leads to a GET. If that
+//!   opens an event stream that names an endpoint, the server speaks HTTP+SSE; otherwise the client gets the first refusal.
 //! - `sse-first`: the GET first; if it is refused or names no endpoint, Streamable HTTP.
 //! - `http-only`, `sse-only`: no second attempt.
-//! - Decided by status and by what a GET answers, never by words in a body. The result is remembered.
+//! - Only the status and the response to the GET decide, never the text of a body. The result is stored.
 //!
-//! The stream of HTTP+SSE is the session: when it dies, open requests get an error, it is opened again with growing
-//! pauses, and `initialize` is replayed.
+//! The stream of HTTP+SSE is the session: when it ends, open requests get an error, the stream is reopened with growing pauses,
+//! and `initialize` is sent again.
 //!
 //! Flags: `--transport`.
 //! Spec: MCP 2025-11-25 basic/transports (Backwards Compatibility); 2024-11-05 basic/transports (HTTP with SSE).
@@ -17,9 +17,9 @@ use std::time::{Duration, Instant};
 
 use url::Url;
 
-use crate::bridge::request::table::State;
+use crate::bridge::request::table::RequestState;
 use crate::bridge::{
-    Action, Bridge, End, ExchangeId, Output, Purpose, Refusal, Stage, Transport, backoff,
+    Action, Bridge, End, ExchangeId, HttpRequest, Purpose, Refusal, Stage, Transport, backoff,
 };
 use crate::config::Strategy;
 use crate::error::{Error, Kind, Result};
@@ -31,8 +31,11 @@ pub(crate) const ENDPOINT_LIMIT: Duration = Duration::from_secs(10);
 /// The transport in use.
 #[derive(Debug)]
 pub(crate) enum Link {
-    /// Streamable HTTP; settled once an answer shows that the server speaks it.
-    Http { settled: bool, may_fall_back: bool },
+    /// Streamable HTTP; confirmed once a response shows that the server speaks it.
+    Http {
+        is_confirmed: bool,
+        may_fall_back: bool,
+    },
     /// HTTP+SSE.
     Sse(SseLink),
 }
@@ -40,7 +43,7 @@ pub(crate) enum Link {
 /// The stream of HTTP+SSE.
 #[derive(Debug, Default)]
 pub(crate) struct SseLink {
-    settled: bool,
+    is_confirmed: bool,
     endpoint: Option<Url>,
     exchange: Option<ExchangeId>,
     reopen_at: Option<Instant>,
@@ -72,7 +75,7 @@ impl Link {
         };
         match (strategy, remembered) {
             (Strategy::HttpOnly, _) => Link::Http {
-                settled: false,
+                is_confirmed: false,
                 may_fall_back: false,
             },
             (Strategy::SseOnly, _) => sse(Then::Fail),
@@ -80,7 +83,7 @@ impl Link {
             | (Strategy::SseFirst, None) => sse(Then::Http),
             (Strategy::HttpFirst | Strategy::SseFirst, Some(Transport::StreamableHttp))
             | (Strategy::HttpFirst, None) => Link::Http {
-                settled: false,
+                is_confirmed: false,
                 may_fall_back: true,
             },
         }
@@ -107,15 +110,20 @@ impl Bridge {
     /// Whether the transport can take a message. Opens the stream of HTTP+SSE if there is none.
     pub(crate) fn link_is_ready(&mut self) -> bool {
         match &self.link {
-            Link::Http { settled: true, .. } => true,
+            Link::Http {
+                is_confirmed: true, ..
+            } => true,
             // One message at a time, until one shows which transport it is.
-            Link::Http { settled: false, .. } => {
+            Link::Http {
+                is_confirmed: false,
+                ..
+            } => {
                 !self.exchanges.values().any(|running| {
                     matches!(running.purpose, Purpose::Request(_) | Purpose::Delivery)
                         && running.holds_back(self.now)
                 }) && !self
                     .requests
-                    .any(|open| matches!(open.state, State::Paused(_)))
+                    .any(|open| matches!(open.state, RequestState::Paused(_)))
             }
             Link::Sse(SseLink {
                 endpoint: Some(_), ..
@@ -135,7 +143,7 @@ impl Bridge {
     fn open_sse_stream(&mut self) {
         let exchange = self.open(
             Purpose::SseStream,
-            Action::Listen {
+            HttpRequest::Listen {
                 after: None,
                 http_sse: true,
             },
@@ -147,29 +155,30 @@ impl Bridge {
     }
 
     /// Streamable HTTP has answered in its own way.
-    pub(crate) fn settle(&mut self) {
-        if let Link::Http { settled, .. } = &mut self.link
-            && !*settled
+    pub(crate) fn http_is_confirmed(&mut self) {
+        if let Link::Http { is_confirmed, .. } = &mut self.link
+            && !*is_confirmed
         {
-            *settled = true;
-            self.settled(Transport::StreamableHttp);
+            *is_confirmed = true;
+            self.is_confirmed(Transport::StreamableHttp);
         }
     }
 
-    fn settled(&mut self, transport: Transport) {
+    fn is_confirmed(&mut self, transport: Transport) {
         let expected = match self.settings.strategy {
             Strategy::HttpFirst | Strategy::HttpOnly => Transport::StreamableHttp,
             Strategy::SseFirst | Strategy::SseOnly => Transport::HttpSse,
         };
         let is_news = self.settings.remembered.unwrap_or(expected) != transport;
-        self.out.push_back(Output::Settled { transport, is_news });
+        self.out
+            .push_back(Action::TransportKnown { transport, is_news });
     }
 
     pub(crate) fn may_fall_back(&self, status: u16) -> bool {
         matches!(
             self.link,
             Link::Http {
-                settled: false,
+                is_confirmed: false,
                 may_fall_back: true
             }
         ) && is_fallback(status)
@@ -187,7 +196,7 @@ impl Bridge {
             ..SseLink::default()
         });
         // The request that was refused goes first again.
-        self.hold_first(id);
+        self.defer_first(id);
         if self.session.is_initialize(id) {
             self.session.reset();
         }
@@ -209,18 +218,18 @@ impl Bridge {
         link.endpoint = Some(endpoint);
         link.failures = 0;
         link.then = Then::Fail;
-        let first = !link.settled;
-        link.settled = true;
+        let first = !link.is_confirmed;
+        link.is_confirmed = true;
         if let Some(running) = self.exchanges.get_mut(&id) {
             running.limit = self
                 .settings
                 .silence_limit(self.now, crate::bridge::Content::Stream);
         }
         if first {
-            self.settled(Transport::HttpSse);
+            self.is_confirmed(Transport::HttpSse);
             self.era_of_sse();
         }
-        self.renew_if_lost();
+        self.reinitialize_if_lost();
     }
 
     pub(crate) fn note_sse_retry(&mut self, retry: Duration) {
@@ -236,8 +245,8 @@ impl Bridge {
             link.reopen_at = None;
             // The session went with its stream; the next message opens both again.
             self.lose_session_with_stream();
-            if !self.park_all(challenge) {
-                self.fail_all_held(&refusal.error);
+            if !self.all_wait_for_sign_in(challenge) {
+                self.fail_all_deferred(&refusal.error);
             }
             return;
         }
@@ -252,7 +261,7 @@ impl Bridge {
                 Error::new(Kind::Network, format!("{server} ended the event stream")),
                 true,
             ),
-            // An answer that is no event stream, or a stream that names no endpoint, is a clear no.
+            // A response that is no event stream, or a stream that names no endpoint, is a clear no.
             End::Broken(error, stage) => {
                 (error, matches!(stage, Stage::Hopeless | Stage::Answering))
             }
@@ -267,41 +276,41 @@ impl Bridge {
         };
         link.exchange = None;
         link.endpoint = None;
-        // A server that refused the POST is there: whatever its GET does, it has given its answer.
+        // A server that refused the POST is there: whatever its GET does, it has given its response.
         let is_final = is_final || matches!(link.then, Then::Refuse(..));
-        if !link.settled && is_final {
+        if !link.is_confirmed && is_final {
             match std::mem::take(&mut link.then) {
                 Then::Refuse(id, refusal) => {
                     self.link = Link::Http {
-                        settled: false,
+                        is_confirmed: false,
                         may_fall_back: true,
                     };
-                    self.answer_refused(&id, *refusal);
+                    self.respond_refused(&id, *refusal);
                 }
                 Then::Http => {
                     self.link = Link::Http {
-                        settled: false,
+                        is_confirmed: false,
                         may_fall_back: false,
                     };
                     self.era_of_http();
                 }
-                Then::Fail => self.fail_all_held(&error),
+                Then::Fail => self.fail_all_deferred(&error),
             }
             return;
         }
         link.failures += 1;
-        let (failures, first, settled) = (
+        let (failures, first, is_confirmed) = (
             link.failures,
-            link.retry.unwrap_or(backoff::FIRST_PAUSE),
-            link.settled,
+            link.retry.unwrap_or(backoff::MIN_BACKOFF),
+            link.is_confirmed,
         );
-        let most = if settled {
-            backoff::MOST_FOR_STREAMS
+        let most = if is_confirmed {
+            backoff::MAX_STREAM_BACKOFF
         } else {
-            backoff::MOST_WHILE_WAITED_FOR
+            backoff::MAX_REQUEST_BACKOFF
         };
         let pause = self.backoff.pause(failures, first, most.max(first));
-        if settled {
+        if is_confirmed {
             self.fail_all_sent(&error);
             self.lose_session_with_stream();
         }
@@ -314,9 +323,12 @@ impl Bridge {
         }
     }
 
-    /// Requests that were sent will get no answer: it would have come on the stream.
+    /// Requests that were sent will get no response: it would have come on the stream.
     fn fail_all_sent(&mut self, error: &Error) {
-        for id in self.requests.ids_where(|open| open.state != State::Held) {
+        for id in self
+            .requests
+            .ids_where(|open| open.state != RequestState::Deferred)
+        {
             self.fail(&id, error.again());
         }
     }
@@ -327,7 +339,11 @@ impl Bridge {
         };
         if link.reopen_at.is_some_and(|at| at <= self.now) {
             // A server that never was there is asked again only while somebody waits for it.
-            if link.settled || self.requests.any(|open| open.state == State::Held) {
+            if link.is_confirmed
+                || self
+                    .requests
+                    .any(|open| open.state == RequestState::Deferred)
+            {
                 self.open_sse_stream();
             } else {
                 link.reopen_at = None;
@@ -349,7 +365,8 @@ impl Bridge {
         };
         let why = why.again();
         for id in self.requests.ids_where(|open| {
-            open.state == State::Held && open.since + backoff::PATIENCE <= self.now
+            open.state == RequestState::Deferred
+                && open.since + backoff::REQUEST_RETRY_LIMIT <= self.now
         }) {
             self.fail(&id, why.again());
         }
@@ -361,8 +378,8 @@ impl Bridge {
         };
         let impatient = if link.endpoint.is_none() && link.failures > 0 {
             self.requests
-                .oldest_held()
-                .map(|since| since + backoff::PATIENCE)
+                .oldest_deferred()
+                .map(|since| since + backoff::REQUEST_RETRY_LIMIT)
         } else {
             None
         };

@@ -74,7 +74,7 @@ pub fn member_at<'a>(object: &'a str, path: &[&str]) -> Option<&'a str> {
         .try_fold(object, |object, name| member(object, name))
 }
 
-/// The members of a JSON object, in order; none if it is no object.
+/// The members of a JSON object, in order; none if it is not an object.
 pub fn members(object: &str) -> Vec<(String, &str)> {
     let mut found = Vec::new();
     let read = for_each_member(object, |name, value| found.push((name.to_owned(), value)));
@@ -117,9 +117,9 @@ pub fn without_member(text: &str, name: &str) -> String {
     out
 }
 
-/// The string a JSON text holds; `None` if it is no string.
+/// The string a JSON text holds; `None` if it is not a string.
 pub fn string(text: &str) -> Option<String> {
-    // What is no string is told by its first byte: an error in words would cost more than all the rest.
+    // What is not a string is told by its first byte: an error in words would cost more than all the rest.
     let quoted = text.trim_ascii_start().starts_with('"');
     quoted.then(|| serde_json::from_str(text).ok()).flatten()
 }
@@ -128,7 +128,7 @@ pub fn string(text: &str) -> Option<String> {
 pub fn replace_member(text: &str, name: &str, value: &str) -> String {
     let mut out = String::with_capacity(text.len() + value.len() + name.len() + 4);
     let mut copied = 0;
-    // A text that is no object has no members, and is given back with one added.
+    // A text that is not an object has no members, and is given back with one added.
     for_each_member(text, |key, old| {
         if key == name {
             // Holds because `old` is a slice of `text`: its place is the distance of the two addresses.

@@ -1,8 +1,8 @@
-//! JSON-RPC messages as they are: the envelope is parsed, the text is kept.
+//! A JSON-RPC message: its envelope is parsed, its text is kept.
 //!
-//! A [`Message`] holds the one line of JSON it came as. Only the members that routing needs (`id`, `method`,
-//! whether there is a `result` or an `error`) are read; everything else passes byte for byte: number spelling,
-//! key order, escapes, duplicate keys, unknown members. Newlines between tokens become spaces.
+//! A [`Message`] holds the one line of JSON it came as. Only the members that routing needs (`id`, `method`, and whether there is a
+//! `result` or an `error`) are read. Everything else passes byte for byte: spelling of numbers, order of keys, escapes, duplicate
+//! keys, unknown members. Newlines between tokens become spaces.
 //!
 //! Spec: JSON-RPC 2.0 sections 4 to 6; MCP 2025-03-26 basic/index (batching).
 //! Not done here: no value tree is built for a message that is not rewritten.
@@ -186,7 +186,7 @@ impl Message {
     /// A message made here, of a text that is known to be well formed.
     ///
     /// # Errors
-    /// If the text is no message after all; that is a bug here.
+    /// If the text is not a valid message after all; that is a bug here.
     #[doc(hidden)]
     pub fn made(text: String) -> Result<Message, Error> {
         Message::parse(&text).map_err(|e| {
@@ -271,7 +271,7 @@ impl Message {
 pub enum Parsed {
     /// One message.
     One(Message),
-    /// A batch, taken apart; a part that is no message is reported for itself.
+    /// A batch, taken apart; a part that is not a valid message is reported for itself.
     Batch(Vec<Result<Message, Malformed>>),
 }
 
@@ -290,13 +290,13 @@ impl Parsed {
     }
 }
 
-/// A line that is no message.
+/// A line that is not a valid message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Malformed {
-    /// The id, if one could be read: the sender may be waiting for an answer to it.
+    /// The id, if one could be read: the sender may be waiting for a response to it.
     pub id: Option<RequestId>,
-    /// `-32700` if it is not JSON, `-32600` if it is no JSON-RPC message.
+    /// `-32700` if it is not JSON, `-32600` if it is not JSON-RPC message.
     pub code: i32,
     /// What is wrong, in words.
     pub reason: String,

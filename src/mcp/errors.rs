@@ -1,4 +1,4 @@
-//! The JSON-RPC error codes that tell the eras apart, read from an answer.
+//! The JSON-RPC error codes that tell the eras apart, read from a response.
 //!
 //! Spec: MCP 2026-07-28 basic/index (Error Codes), basic/versioning (Backward Compatibility).
 
@@ -25,7 +25,7 @@ pub const RESOURCE_NOT_FOUND: i64 = -32002;
 /// URL elicitation required, 2025-11-25 only.
 pub const URL_ELICITATION: i64 = -32042;
 
-/// The code of an error answer.
+/// The code of an error response.
 pub fn code(answer: &Message) -> Option<i64> {
     jsonrpc::member(answer.member("error")?, "code")?
         .parse()
@@ -56,7 +56,7 @@ pub fn missing(error: &str, capabilities: &str) -> String {
     jsonrpc::replace_member(&error, "data", &data)
 }
 
-/// The words of an error answer.
+/// The words of an error response.
 pub fn words(answer: &Message) -> String {
     answer
         .member("error")

@@ -1,11 +1,13 @@
-//! What both protocol eras say, as data: versions, `_meta` keys, headers, error codes. Pure, and knows no connection.
+//! What the protocol eras say, as data: versions, `_meta` keys, headers, capabilities, error codes. Pure.
 //!
 //! - [`version`]: the revisions, and which era each belongs to.
-//! - [`meta`]: the per-request `_meta` of 2026-07-28: stamped, read, stripped.
+//! - [`meta`]: the per-request `_meta` of 2026-07-28, and the log levels.
+//! - [`capabilities`]: what a client can be asked for.
 //! - [`headers`]: the headers that mirror a request, and how values are encoded in them.
 //! - [`param_headers`]: `x-mcp-header` annotations of tools, which become `Mcp-Param-*`.
-//! - [`results`]: what a result carries in one era and not in the other.
-//! - [`errors`]: the error codes that tell the eras apart.
+//! - [`results`]: how results differ between the eras.
+//! - [`subscriptions`]: the filter of `subscriptions/listen` and its notifications.
+//! - [`errors`]: the error codes.
 //!
 //! Spec: MCP 2026-07-28 basic/index (Error Codes), basic/versioning.
 

@@ -46,7 +46,7 @@ pub fn values(annotations: &[Annotation], arguments: &str) -> Vec<(String, Strin
     annotations.iter().filter_map(value).collect()
 }
 
-/// A primitive value as text; none for null, for numbers JavaScript cannot hold exactly, and for what is no primitive.
+/// A primitive value as text; none for null, for numbers JavaScript cannot hold exactly, and for anything that is not a primitive.
 fn plain(text: &str) -> Option<String> {
     match serde_json::from_str(text).ok()? {
         Value::String(text) => Some(text),
@@ -133,7 +133,7 @@ fn annotation(
 ) -> Result<Annotation, String> {
     let at = path.join(".");
     let Some(name) = name.as_str().filter(|name| !name.is_empty()) else {
-        return Err(format!("{KEY} of \"{at}\" is no name"));
+        return Err(format!("{KEY} of \"{at}\" is not a name"));
     };
     if !reachable || path.is_empty() {
         return Err(format!(
@@ -141,14 +141,14 @@ fn annotation(
         ));
     }
     if HeaderName::try_from(name).is_err() {
-        return Err(format!("{KEY} of \"{at}\" is no HTTP header name"));
+        return Err(format!("{KEY} of \"{at}\" is not a valid HTTP header name"));
     }
     if !matches!(
         kind.and_then(Value::as_str),
         Some("string" | "integer" | "boolean")
     ) {
         return Err(format!(
-            "{KEY} \"{name}\" is on a property that is no string, integer or boolean"
+            "{KEY} \"{name}\" is on a property that is not a string, integer or boolean"
         ));
     }
     let header = format!("{}{}", headers::PARAM, name);

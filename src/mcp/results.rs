@@ -24,7 +24,7 @@ pub enum ResultType {
     Other(String),
 }
 
-/// The `resultType` of an answer.
+/// The `resultType` of a response.
 pub fn result_type(answer: &Message) -> ResultType {
     let said = jsonrpc::member_at(answer.text(), &["result", "resultType"]);
     let Some(said) = said else {
@@ -88,9 +88,12 @@ fn without_odd_output_schemas(result: &str) -> String {
         Ok(tools) if tools.iter().any(&is_odd) => {
             let tools: Vec<String> = tools
                 .iter()
-                .map(|tool| match is_odd(tool) {
-                    true => jsonrpc::without_member(tool.get(), "outputSchema"),
-                    false => tool.get().to_owned(),
+                .map(|tool| {
+                    if is_odd(tool) {
+                        jsonrpc::without_member(tool.get(), "outputSchema")
+                    } else {
+                        tool.get().to_owned()
+                    }
                 })
                 .collect();
             jsonrpc::replace_member(result, "tools", &format!("[{}]", tools.join(",")))

@@ -15,7 +15,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use crate::bridge::Input;
+use crate::bridge::Event;
 use crate::error::{Error, Kind, Result};
 use crate::log::{Level, Log};
 use crate::transport::Driver;
@@ -27,7 +27,7 @@ pub(crate) struct EventLoop {
 }
 
 struct State {
-    events: VecDeque<Input>,
+    events: VecDeque<Event>,
     bridge: BridgeSlot,
     /// When the main thread wakes by itself.
     alarm: Option<Instant>,
@@ -71,7 +71,7 @@ impl EventLoop {
     }
 
     /// Adds an event. The caller may run the bridge, so it must hold no lock. Returns false when the session is over.
-    pub(crate) fn push(&self, event: Input) -> bool {
+    pub(crate) fn push(&self, event: Event) -> bool {
         let mut state = self.state();
         let goes_on = state.add(event);
         if let Some(bridge) = state.take() {
@@ -82,7 +82,7 @@ impl EventLoop {
     }
 
     /// Adds an event that the main thread handles.
-    pub(crate) fn push_to_main(&self, event: Input) {
+    pub(crate) fn push_to_main(&self, event: Event) {
         if self.state().add(event) {
             self.wake(Wake::Look);
         }
@@ -119,7 +119,7 @@ impl EventLoop {
             Err(RecvTimeoutError::Timeout) => {
                 let mut state = self.state();
                 state.alarm = None;
-                state.add(Input::Time);
+                state.add(Event::Time);
                 Wake::Look
             }
             Err(RecvTimeoutError::Disconnected) => Wake::Leave,
@@ -181,7 +181,7 @@ impl EventLoop {
 
 impl State {
     /// Queues an event; returns false when the session is over.
-    fn add(&mut self, event: Input) -> bool {
+    fn add(&mut self, event: Event) -> bool {
         let goes_on = !matches!(self.bridge, BridgeSlot::Gone);
         if goes_on {
             self.events.push_back(event);
@@ -207,7 +207,7 @@ pub(crate) fn watch_signals(event_loop: Arc<EventLoop>, log: &Log) {
     let mut first = true;
     let set = ctrlc::set_handler(move || {
         if first {
-            event_loop.push_to_main(Input::Stop);
+            event_loop.push_to_main(Event::Stop);
         } else {
             event_loop.leave();
         }
@@ -257,8 +257,8 @@ mod tests {
     use crate::transport::tests::driver;
 
     /// An event that is answered at once: an object with only an id is not a valid message.
-    fn malformed(id: &str) -> Input {
-        Input::Client(Message::read(format!(r#"{{"id":"{id}"}}"#)))
+    fn malformed(id: &str) -> Event {
+        Event::Client(Message::read(format!(r#"{{"id":"{id}"}}"#)))
     }
 
     /// The ids that were answered.
@@ -290,7 +290,7 @@ mod tests {
         let last = Arc::clone(&event_loop);
         let waiter = std::thread::spawn(move || {
             tellers.drain(..).for_each(|teller| teller.join().unwrap());
-            last.push_to_main(Input::Stop);
+            last.push_to_main(Event::Stop);
         });
         assert!(matches!(event_loop.serve(driver, &wakes), Wake::Over(_)));
         waiter.join().unwrap();

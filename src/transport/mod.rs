@@ -25,7 +25,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::bridge::{Bridge, Input, Output, Progress, Settings, Transport};
+use crate::bridge::{Action, Bridge, Event, Progress, Settings, Transport};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result, plain};
 use crate::log::{Level, Log};
@@ -150,10 +150,10 @@ pub(crate) fn prepare(config: Config, log: Arc<Log>, ends: Ends) -> Result<impl 
         let budget = Budget::new(limit.saturating_mul(2));
         let input = BufReader::with_capacity(64 * 1024, ends.input);
         let read = || stdio::read_lines(input, limit, &budget, |news| to_reader.push(news));
-        or_on_panic(read, || to_reader.push_to_main(Input::ClientClosed));
+        or_on_panic(read, || to_reader.push_to_main(Event::ClientClosed));
     })?;
     spawn("writer", move || {
-        let closed = || to_writer.push_to_main(Input::OutputClosed);
+        let closed = || to_writer.push_to_main(Event::OutputClosed);
         let write = || {
             let Err(error) = stdio::write_lines(ends.output, &lines) else {
                 return;
@@ -203,7 +203,7 @@ fn run_until_over(event_loop: &EventLoop, driver: Box<Driver>, wakes: &Receiver<
         }
         Wake::Panicked(mut driver, panic) => {
             // Shutdown sends an error for each open request. If it panics as well, the process ends without.
-            let stop = AssertUnwindSafe(|| driver.handle(Input::Stop));
+            let stop = AssertUnwindSafe(|| driver.handle(Event::Stop));
             catch_unwind(stop).ok();
             driver.flush();
             resume_unwind(panic);
@@ -214,9 +214,9 @@ fn run_until_over(event_loop: &EventLoop, driver: Box<Driver>, wakes: &Receiver<
 
 impl Driver {
     /// Handles one event; returns false when the session is over.
-    fn handle(&mut self, input: Input) -> bool {
+    fn handle(&mut self, input: Event) -> bool {
         let over = match &input {
-            Input::Progress(id, news) => {
+            Event::Progress(id, news) => {
                 let is_last =
                     |news: &Progress| matches!(news, Progress::Refused(_) | Progress::Ended(_));
                 news.last().is_some_and(is_last).then_some(*id)
@@ -228,7 +228,7 @@ impl Driver {
             self.workers.finished(id);
         }
         while let Some(output) = self.bridge.poll() {
-            if matches!(output, Output::Exit) {
+            if matches!(output, Action::Exit) {
                 return false;
             }
             self.carry_out(output);
@@ -236,15 +236,15 @@ impl Driver {
         true
     }
 
-    fn carry_out(&mut self, output: Output) {
+    fn carry_out(&mut self, output: Action) {
         match output {
             // The writer is gone only after it reported that stdout is closed.
-            Output::Client(message) => drop(self.writer.send(Line::Message(message))),
-            Output::Answer(text) => drop(self.writer.send(Line::Answer(text))),
-            Output::Open(id, exchange) => self.workers.open(id, exchange),
-            Output::Close(id) => self.workers.close(id),
-            Output::Say(level, text) => self.log.say(level, &text),
-            Output::Settled { transport, is_news } => {
+            Action::Client(message) => drop(self.writer.send(Line::Message(message))),
+            Action::Respond(text) => drop(self.writer.send(Line::Answer(text))),
+            Action::Open(id, exchange) => self.workers.open(id, exchange),
+            Action::Close(id) => self.workers.close(id),
+            Action::Say(level, text) => self.log.say(level, &text),
+            Action::TransportKnown { transport, is_news } => {
                 // The receiver may be gone by now.
                 self.settled
                     .as_ref()
@@ -258,11 +258,11 @@ impl Driver {
                         .update_notes(|notes| notes.transport = Some(name.to_owned()));
                 }
             }
-            Output::SignIn(challenge) => self.sign_in(challenge),
-            Output::Learned(era) => self
+            Action::SignIn(challenge) => self.sign_in(challenge),
+            Action::Learned(era) => self
                 .store
                 .update_notes(|notes| notes.era = Some(era.name().to_owned())),
-            Output::Exit => {}
+            Action::Exit => {}
         }
     }
 
@@ -273,7 +273,7 @@ impl Driver {
         let event_loop = Arc::clone(&self.to_sign_in);
         // Success was reported by the environment already.
         let report = move |error| {
-            event_loop.push_to_main(Input::SignedIn(Err(error)));
+            event_loop.push_to_main(Event::SignedIn(Err(error)));
         };
         let on_failure = report.clone();
         let started = spawn("sign-in", move || {
@@ -384,8 +384,8 @@ mod tests {
     fn a_panic_of_the_bridge_answers_open_requests_and_ends_the_process() {
         let (event_loop, wakes) = EventLoop::new();
         let (driver, lines) = driver(&event_loop);
-        let line = |text: &str| Input::Client(Message::read(text.to_owned()));
-        let progress = |news| Input::Progress(ExchangeId(1), vec![news]);
+        let line = |text: &str| Event::Client(Message::read(text.to_owned()));
+        let progress = |news| Event::Progress(ExchangeId(1), vec![news]);
         for input in [
             line(r#"{"id":1,"method":"a"}"#),
             line(r#"[{"id":"1","method":"b"},{"id":2,"method":"c"},{"method":"n"}]"#),

@@ -17,7 +17,7 @@ use ureq::http::{Request, Response, header};
 use ureq::{Agent, Body};
 use url::Url;
 
-use crate::bridge::{Input, Stage};
+use crate::bridge::{Event, Stage};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::log::{Level, Log};
@@ -151,13 +151,13 @@ impl Environment for HttpEnvironment {
     fn show_url(&self, url: &Url, text: &str) {
         self.say(Level::Info, text);
         if let Some(event_loop) = &self.event_loop {
-            event_loop.push_to_main(Input::SignInUrl(url.to_string()));
+            event_loop.push_to_main(Event::SignInUrl(url.to_string()));
         }
     }
 
     fn signed_in(&self) {
         if let Some(event_loop) = &self.event_loop {
-            event_loop.push_to_main(Input::SignedIn(Ok(())));
+            event_loop.push_to_main(Event::SignedIn(Ok(())));
         }
     }
 

@@ -10,7 +10,7 @@ use std::io::{BufRead, BufWriter, Write};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 
-use crate::bridge::Input;
+use crate::bridge::Event;
 use crate::jsonrpc::{Malformed, Message, Parsed, RequestId};
 use crate::transport::backpressure::Budget;
 
@@ -29,7 +29,7 @@ pub(crate) fn read_lines(
     mut input: impl BufRead,
     limit: usize,
     budget: &Arc<Budget>,
-    tell: impl Fn(Input) -> bool,
+    tell: impl Fn(Event) -> bool,
 ) {
     let mut first = true;
     // A read error is treated as the end of the input.
@@ -52,11 +52,11 @@ pub(crate) fn read_lines(
                 ),
             )),
         };
-        if !tell(Input::Client(parsed)) {
+        if !tell(Event::Client(parsed)) {
             return;
         }
     }
-    tell(Input::ClientClosed);
+    tell(Event::ClientClosed);
 }
 
 /// Writes lines until the channel is closed; flushes when no line is waiting.
@@ -178,10 +178,10 @@ mod tests {
         let out = RefCell::new(Vec::new());
         let tell = |input| {
             match input {
-                Input::Client(Ok(Parsed::One(message))) => {
+                Event::Client(Ok(Parsed::One(message))) => {
                     out.borrow_mut().push(Ok(message.text().to_owned()))
                 }
-                Input::Client(Err(malformed)) => {
+                Event::Client(Err(malformed)) => {
                     out.borrow_mut().push(Err((malformed.id, malformed.code)))
                 }
                 _ => {}

@@ -1,4 +1,4 @@
-//! What the two adapters ask of the bridge, and the messages they make.
+//! The adapters between client and server of different eras: the trait, its events and its actions.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,19 +15,19 @@ pub(crate) trait Adapter: std::fmt::Debug + Send {
     /// The era of the server.
     fn server_era(&self) -> Era;
     /// The client sent a message.
-    fn client_says(&mut self, now: Instant, message: Message) -> Vec<Step>;
+    fn client_sent(&mut self, now: Instant, message: Message) -> Vec<AdapterAction>;
     /// The server sent a message.
-    fn hear(&mut self, now: Instant, news: News) -> Vec<Step>;
+    fn handle_event(&mut self, now: Instant, news: AdapterEvent) -> Vec<AdapterAction>;
     /// When [`is_due`](Adapter::is_due) is to be called.
     fn due(&self) -> Option<Instant>;
     /// Does what is due by now.
-    fn is_due(&mut self, now: Instant) -> Vec<Step>;
+    fn is_due(&mut self, now: Instant) -> Vec<AdapterAction>;
     /// A lost session was opened again.
-    fn renewed(&mut self) -> Vec<Step> {
+    fn reinitialized(&mut self) -> Vec<AdapterAction> {
         Vec::new()
     }
     /// Notifications of the server may have been missed.
-    fn missed(&mut self) -> Vec<Step> {
+    fn missed(&mut self) -> Vec<AdapterAction> {
         Vec::new()
     }
     /// Whether the client waits for the response to this request at the server.
@@ -39,57 +39,57 @@ pub(crate) trait Adapter: std::fmt::Debug + Send {
         false
     }
     /// Ends what the client has open here and not at the server; `why` goes into the errors.
-    fn end(&mut self, why: &str) -> Vec<Step>;
+    fn end(&mut self, why: &str) -> Vec<AdapterAction>;
 }
 
 /// What an adapter asks for.
 #[derive(Debug)]
-pub(crate) enum Step {
-    /// The client waits since then for what the following messages are for: they have no limit of their own.
+pub(crate) enum AdapterAction {
+    /// The client waits since then for what the following messages are for: they have no limit of their own./// The following messages are for a request that the client sent at this time.
     Since(Instant),
     /// A message for the server, as if its client had sent it.
     Server(Arc<Message>),
     /// A message for the client.
     Client(Message),
-    /// The request with this id on the way to the server is not wanted any more.
+    /// The request with this id on the way to the server is not wanted any more./// Cancel the request with this id at the server.
     Cancel(RequestId),
-    /// A line for the person.
+    /// A line for the user./// A warning for the user.
     Warn(String),
-    /// The server has answered the handshake of this era.
-    Settled(Era),
-    /// It has not: what waits needs another way, or this answer.
+    /// The server has answered the handshake of this era./// The server accepted the handshake of this era.
+    EraKnown(Era),
+    /// It has not: what waits needs another way, or this response./// The server refused it: the waiting messages are routed another way, or fail with `why`.
     GiveUp {
         /// The client's messages, in their order, and when they came.
         waiting: Vec<(Instant, Message)>,
         /// How the handshake failed.
         why: Message,
-        /// Whose word that is.
-        word: Word,
+        /// Where that failure comes from.
+        source: FailureSource,
     },
 }
 
-/// Steps, as they are collected.
+/// AdapterActions, as they are collected.
 #[derive(Debug, Default)]
-pub(crate) struct Steps(pub(crate) Vec<Step>);
+pub(crate) struct AdapterActions(pub(crate) Vec<AdapterAction>);
 
-impl Steps {
+impl AdapterActions {
     /// A message made here for the server.
     pub(crate) fn server(&mut self, text: String) {
         match Message::made(text) {
-            Ok(message) => self.0.push(Step::Server(Arc::new(message))),
-            Err(error) => self.0.push(Step::Warn(error.to_string())),
+            Ok(message) => self.0.push(AdapterAction::Server(Arc::new(message))),
+            Err(error) => self.0.push(AdapterAction::Warn(error.to_string())),
         }
     }
 
     /// A message made here for the client.
     pub(crate) fn client(&mut self, text: String) {
         match Message::made(text) {
-            Ok(message) => self.0.push(Step::Client(message)),
-            Err(error) => self.0.push(Step::Warn(error.to_string())),
+            Ok(message) => self.0.push(AdapterAction::Client(message)),
+            Err(error) => self.0.push(AdapterAction::Warn(error.to_string())),
         }
     }
 
-    /// The answer to a request of the client.
+    /// The response to a request of the client.
     pub(crate) fn result(&mut self, id: &RequestId, result: &str) {
         self.client(response(id, result));
     }
@@ -121,12 +121,12 @@ impl Steps {
 }
 
 /// A message that waits for the handshake. One that cancels a request which waits too takes it back: that was never sent, and
-/// nothing more is said of it.
+/// nothing more is said of it./// Keeps a message until the handshake is done. A cancellation of a kept request removes that request.
 pub(crate) fn wait(
     waiting: &mut Vec<(Instant, Message)>,
     now: Instant,
     message: Message,
-    steps: &mut Steps,
+    actions: &mut AdapterActions,
 ) {
     let before = waiting.len();
     if message.method() == Some("notifications/cancelled") {
@@ -141,41 +141,41 @@ pub(crate) fn wait(
     if before != waiting.len() {
         return;
     }
-    if before < MOST_WAITING {
+    if before < MAX_WAITING {
         return waiting.push((now, message));
     }
     let what = "too many messages before the handshake";
     match message.kind() {
-        Kind::Request { id, .. } => steps.error(id, errors::INTERNAL_ERROR, what),
+        Kind::Request { id, .. } => actions.error(id, errors::INTERNAL_ERROR, what),
         Kind::Notification { .. } | Kind::Response { .. } => {
-            steps.0.push(Step::Warn(what.to_owned()))
+            actions.0.push(AdapterAction::Warn(what.to_owned()))
         }
     }
 }
 
-/// Messages that may wait for the handshake.
-const MOST_WAITING: usize = 10_000;
+/// Messages that may wait for the handshake./// How many messages may wait for the handshake.
+const MAX_WAITING: usize = 10_000;
 
-/// Whose word a failure is.
+/// Where a failure comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Word {
-    /// The server's: it refused.
+pub(crate) enum FailureSource {
+    /// The server's: it refused./// The server refused.
     Server,
-    /// Nobody's: the server said nothing in time, or something that is about other things.
-    Nobody,
-    /// The network's, or that of a sign-in: the server was not asked.
-    Other,
+    /// Nobody's: the server said nothing in time, or something that is about other things./// The server did not respond in time, or what it said is not about the request.
+    NoResponse,
+    /// The network's, or that of a sign-in: the server was not asked./// The network, or a sign-in: the request did not reach the server.
+    Local,
 }
 
 /// What the bridge tells an adapter.
 #[derive(Debug)]
-pub(crate) enum News {
+pub(crate) enum AdapterEvent {
     /// A request that went to the server is answered.
-    Answer {
-        /// The answer.
+    Response {
+        /// The response.
         message: Message,
-        /// For a failure: whose word it is.
-        word: Word,
+        /// For a failure: where it comes from.
+        source: FailureSource,
     },
     /// The server sent a notification or a request.
     Message {

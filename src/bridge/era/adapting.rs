@@ -1,16 +1,18 @@
-//! How the bridge talks to its adapter: what it is told, when it is due, what it leaves behind.
+//! How the bridge runs its adapter: which events it gets, when it is due, and how its actions are carried out.
 //!
-//! - Answers and messages of the server are told in their order, after the event that brought them was dealt with.
-//! - Subscriptions are ended in order when this process leaves: a result, and the notification that on stdio stands for the
-//!   end of their stream. They are not waited for; nor is what only an adapter wants.
+//! - The adapter gets responses and messages of the server in their order, after the bridge handled the event that brought them.
+//! - At shutdown, subscriptions end in order: a result, and the notification that stands for the end of their stream on stdio.
+//!   Draining does not wait for them, nor for requests that only the adapter made.
 //!
 //! Spec: MCP 2026-07-28 basic/patterns/subscriptions (Graceful Closure), basic/patterns/cancellation.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::bridge::era::adapter::{Adapter, News, Step, Steps, Word};
-use crate::bridge::{Bridge, ExchangeId, Output, Purpose, era::classify};
+use crate::bridge::era::adapter::{
+    Adapter, AdapterAction, AdapterActions, AdapterEvent, FailureSource,
+};
+use crate::bridge::{Action, Bridge, ExchangeId, Purpose, era::classify};
 use crate::error::{Error, Kind as ErrorKind};
 use crate::jsonrpc::{Kind, Message, RequestId};
 use crate::mcp::subscriptions::LISTEN;
@@ -18,20 +20,21 @@ use crate::mcp::version::Era;
 
 impl Bridge {
     /// A message of the adapter for the server.
-    fn core_message_of_ours(&mut self, since: Instant, message: Arc<Message>) {
+    fn send_adapter_message(&mut self, since: Instant, message: Arc<Message>) {
         match message.kind() {
             Kind::Request { id, .. } => self.admit_request(since, id.clone(), message),
             Kind::Notification { .. } | Kind::Response { .. } => {
-                self.core_message(since, Arc::unwrap_or_clone(message))
+                self.send_to_server(since, Arc::unwrap_or_clone(message))
             }
         }
     }
 
     /// A request or notification of the server, on its way to the client.
-    pub(crate) fn server_says(&mut self, exchange: ExchangeId, message: Message) {
-        let messages = match self.speaks_modern() {
-            true => self.hear_modern(exchange, message),
-            false => vec![message],
+    pub(crate) fn server_sent(&mut self, exchange: ExchangeId, message: Message) {
+        let messages = if self.speaks_modern() {
+            self.filter_modern_message(exchange, message)
+        } else {
+            vec![message]
         };
         let on = match self
             .exchanges
@@ -44,9 +47,10 @@ impl Bridge {
         for message in messages {
             if self.is_adapting() {
                 let on = on.clone();
-                self.news.push_back(News::Message { message, on });
+                self.adapter_events
+                    .push_back(AdapterEvent::Message { message, on });
             } else {
-                self.out.push_back(Output::Client(message));
+                self.out.push_back(Action::Client(message));
             }
         }
     }
@@ -62,63 +66,71 @@ impl Bridge {
     }
 
     /// Has the adapter do something, and carries out what it asks for.
-    fn adapter_acts(&mut self, act: impl FnOnce(&mut dyn Adapter) -> Vec<Step>) {
+    fn adapter_acts(&mut self, act: impl FnOnce(&mut dyn Adapter) -> Vec<AdapterAction>) {
         if let Some(adapter) = &mut self.adapter {
-            let steps = act(adapter.as_mut());
-            self.take(self.now, steps);
+            let actions = act(adapter.as_mut());
+            self.carry_out(self.now, actions);
         }
     }
 
-    /// An answer leaves: to the client, or to the adapter, if the request came from it. Requests that were on their way when
+    /// A response leaves: to the client, or to the adapter, if the request came from it. Requests that were on their way when
     /// the adapter came are the client's own.
-    pub(crate) fn answer(&mut self, message: Message, word: Word, adapted: bool) {
+    pub(crate) fn answer(&mut self, message: Message, source: FailureSource, adapted: bool) {
         if adapted && self.is_adapting() {
-            self.news.push_back(News::Answer { message, word });
+            self.adapter_events
+                .push_back(AdapterEvent::Response { message, source });
         } else {
-            self.out.push_back(Output::Client(message));
+            self.out.push_back(Action::Client(message));
         }
     }
 
-    pub(crate) fn answer_error(&mut self, id: &RequestId, error: &Error, adapted: bool) {
-        let word = match error.kind() {
+    pub(crate) fn respond_error(&mut self, id: &RequestId, error: &Error, adapted: bool) {
+        let source = match error.kind() {
             ErrorKind::Http(status) if classify::may_be_modern(status) || status == 500 => {
-                Word::Server
+                FailureSource::Server
             }
-            ErrorKind::PeerMisbehaved => Word::Server,
-            ErrorKind::Http(_) | ErrorKind::Timeout => Word::Nobody,
-            _ => Word::Other,
+            ErrorKind::PeerMisbehaved => FailureSource::Server,
+            ErrorKind::Http(_) | ErrorKind::Timeout => FailureSource::NoResponse,
+            _ => FailureSource::Local,
         };
         let text = error.to_json_rpc(id);
         match Message::made(text.clone()) {
-            Ok(answer) if adapted && self.is_adapting() => self.answer(answer, word, true),
-            Ok(_) | Err(_) => self.out.push_back(Output::Answer(text)),
+            Ok(answer) if adapted && self.is_adapting() => self.answer(answer, source, true),
+            Ok(_) | Err(_) => self.out.push_back(Action::Respond(text)),
         }
     }
 
     /// Carries out what an adapter asks for, for what the client waits for since then.
-    pub(crate) fn take(&mut self, mut since: Instant, steps: Vec<Step>) {
-        for step in steps {
-            match step {
-                Step::Since(came) => since = came,
-                Step::Server(message) => self.core_message_of_ours(since, message),
-                Step::Client(message) => self.out.push_back(Output::Client(message)),
-                Step::Cancel(id) => match self.speaks_modern() {
-                    true => self.cancel_modern(&id),
-                    false => self.cancel_ours(&id),
-                },
-                Step::Warn(text) => self.warn(text),
-                Step::Settled(era) => self.server_is(era),
-                Step::GiveUp { waiting, why, word } => self.give_up(waiting, why, word),
+    pub(crate) fn carry_out(&mut self, mut since: Instant, actions: Vec<AdapterAction>) {
+        for action in actions {
+            match action {
+                AdapterAction::Since(came) => since = came,
+                AdapterAction::Server(message) => self.send_adapter_message(since, message),
+                AdapterAction::Client(message) => self.out.push_back(Action::Client(message)),
+                AdapterAction::Cancel(id) => {
+                    if self.speaks_modern() {
+                        self.cancel_modern(&id)
+                    } else {
+                        self.cancel_adapted(&id)
+                    }
+                }
+                AdapterAction::Warn(text) => self.warn(text),
+                AdapterAction::EraKnown(era) => self.server_era_is(era),
+                AdapterAction::GiveUp {
+                    waiting,
+                    why,
+                    source,
+                } => self.give_up(waiting, why, source),
             }
         }
     }
 
     /// Tells the adapter what it was not told yet; whether there was something.
-    pub(crate) fn tell_adapter(&mut self) -> bool {
+    pub(crate) fn run_adapter_events(&mut self) -> bool {
         let (mut told, now) = (false, self.now);
-        while let Some(news) = self.news.pop_front() {
+        while let Some(news) = self.adapter_events.pop_front() {
             told = true;
-            self.adapter_acts(|adapter| adapter.hear(now, news));
+            self.adapter_acts(|adapter| adapter.handle_event(now, news));
         }
         told
     }
@@ -134,9 +146,9 @@ impl Bridge {
         }
     }
 
-    /// A lost session was renewed.
-    pub(crate) fn adapter_renewed(&mut self) {
-        self.adapter_acts(|adapter| adapter.renewed());
+    /// A lost session was opened anew.
+    pub(crate) fn adapter_reinitialized(&mut self) {
+        self.adapter_acts(|adapter| adapter.reinitialized());
     }
 
     /// Nobody listened to the server for a while.
@@ -144,7 +156,7 @@ impl Bridge {
         self.adapter_acts(|adapter| adapter.missed());
     }
 
-    /// Whether somebody waits for an answer.
+    /// Whether somebody waits for a response.
     pub(crate) fn is_awaited(&self) -> bool {
         let waits_for = |id: &RequestId| match &self.adapter {
             Some(adapter) => adapter.is_awaited(id) || self.session.is_initialize(id),
@@ -161,15 +173,15 @@ impl Bridge {
         if self.is_adapting() {
             return self.adapter_acts(|adapter| adapter.end(why));
         }
-        // One that was not acknowledged is a request without an answer, like any other.
+        // One that was not acknowledged is a request without a response, like any other.
         let ids = self
             .requests
             .ids_where(|open| open.acknowledged && !open.is_own);
-        let mut steps = Steps::default();
+        let mut actions = AdapterActions::default();
         for id in ids {
             self.cancel_modern(&id);
-            steps.end_subscription(&id);
+            actions.end_subscription(&id);
         }
-        self.take(self.now, steps.0);
+        self.carry_out(self.now, actions.0);
     }
 }

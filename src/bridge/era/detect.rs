@@ -1,9 +1,8 @@
-//! How long the answer that shows the server's era is waited for.
+//! Time limits of the era detection.
 //!
-//! - Nothing else leaves while the first request of a modern client brings nothing, but not for ever.
-//! - A server that does not answer `server/discover` is taken for one that does not know it. Another request that does no
-//!   harm twice and brings nothing is tried with the older handshake; if that is refused, the server was only slow, and is
-//!   asked again without a limit.
+//! - Nothing else is sent while the first request of a modern client has no response, up to a limit.
+//! - A server that does not respond to `server/discover` is taken for one that does not support it. Another safe request without
+//!   a response is tried with the legacy handshake; if that is refused, the server was only slow, and is asked again without limit.
 //!
 //! Spec: MCP 2026-07-28 basic/versioning (Compatibility Matrix: a legacy server may stay silent), basic/transports/stdio
 //! (Backward Compatibility).
@@ -11,8 +10,8 @@
 use std::time::Duration;
 
 use crate::bridge::era::Why;
-use crate::bridge::http_exchanges::{PATIENCE, Running};
-use crate::bridge::request::table::{Open, State};
+use crate::bridge::http_exchanges::{MAX_HOLD_BACK, Running};
+use crate::bridge::request::table::{OpenRequest, RequestState};
 use crate::bridge::{Bridge, backoff};
 use crate::error::Error;
 use crate::jsonrpc::{Message, RequestId};
@@ -25,16 +24,16 @@ const ASK_LIMIT: Duration = Duration::from_secs(10);
 impl Bridge {
     /// Whether the next message may leave: the first one of a modern client is the probe.
     pub(crate) fn era_is_ready(&self) -> bool {
-        let probing =
+        let detecting =
             self.is_undecided() && self.eras.client == Some(Era::Modern) && !self.eras.accepts;
         let holds_back = |exchange| {
             let running: Option<&Running> = self.exchanges.get(&exchange);
-            running.is_some_and(|running| self.now < running.since + PATIENCE)
+            running.is_some_and(|running| self.now < running.since + MAX_HOLD_BACK)
         };
-        !probing
+        !detecting
             || !self.requests.any(|open| match open.state {
-                State::Held => false,
-                State::Running(exchange) => holds_back(exchange),
+                RequestState::Deferred => false,
+                RequestState::Running(exchange) => holds_back(exchange),
                 _ => true,
             })
     }
@@ -47,15 +46,15 @@ impl Bridge {
     }
 
     /// Whether the server's era is not known, and may turn out to be modern.
-    pub(crate) fn is_probing(&self) -> bool {
+    pub(crate) fn is_detecting_era(&self) -> bool {
         self.is_undecided() && !self.link.is_sse()
     }
 
     /// A server that does not answer the probe may know nothing of it, and the client does not wait for ever.
-    pub(crate) fn limit_probe(&mut self, id: &RequestId) {
+    pub(crate) fn limit_detection(&mut self, id: &RequestId) {
         let request_timeout = self.settings.request_timeout;
         let limit = match (self.decides(id), &self.adapter) {
-            (Some((Era::Modern, method)), _) if backoff::is_safe(&method) => PATIENCE,
+            (Some((Era::Modern, method)), _) if backoff::is_safe(&method) => MAX_HOLD_BACK,
             (None, Some(adapter)) if adapter.asks() => match request_timeout {
                 Some(limit) => ASK_LIMIT.min(limit / 2),
                 None => ASK_LIMIT,
@@ -68,7 +67,7 @@ impl Bridge {
     }
 
     /// The server took a request and said nothing more; whether it is dealt with here.
-    pub(crate) fn era_silent(&mut self, id: &RequestId, why: &Error) -> bool {
+    pub(crate) fn era_no_response(&mut self, id: &RequestId, why: &Error) -> bool {
         match (self.decides(id), Message::made(why.to_json_rpc(id))) {
             (Some((Era::Modern, method)), Ok(answer)) if method == "server/discover" => {
                 self.translate(id, Era::Modern, Why::Answered(answer));
@@ -80,9 +79,9 @@ impl Bridge {
 
     /// The server has brought nothing for a request that does no harm twice; whether it is dealt with here. One that is
     /// only slow gets all the time it needs.
-    pub(crate) fn era_slow(&mut self, id: &RequestId) -> bool {
-        let is_silent = |open: &mut Open| match open.state {
-            State::Running(exchange) => self
+    pub(crate) fn era_slow_response(&mut self, id: &RequestId) -> bool {
+        let is_silent = |open: &mut OpenRequest| match open.state {
+            RequestState::Running(exchange) => self
                 .exchanges
                 .get(&exchange)
                 .is_some_and(|running| running.content.is_none()),

@@ -1,12 +1,13 @@
-//! Which era client and server speak, and which adapter stands between them.
+//! Which era client and server speak, and which adapter translates between them.
 //!
-//! - The client's first message decides its era; each `initialize` decides it anew. A server that refused both handshakes is
-//!   asked again when the client asks again.
-//! - Forward first, translate on refusal: the client's own first request is the probe of the server. Only what a server
-//!   of the other era refuses in its own way leads to a handshake of ours; if that is refused too, the first refusal stands.
-//! - `--protocol auto` asks before a legacy client's `initialize`: a server that does not say that it is modern is given it.
-//! - HTTP+SSE is legacy. What was learned by translating after a refusal is remembered, and forgotten when it proves wrong.
-//! - How long an answer is waited for is in `probing`.
+//! - The first message of the client decides its era, and so does each `initialize`. A server that refused both handshakes is
+//!   tried again when the client tries again.
+//! - The first request of the client is sent as it is. Only a refusal that is typical of a server of the other era leads to a
+//!   handshake by the bridge; if that is refused too, the client gets the first refusal.
+//! - `--protocol auto` sends `server/discover` before a legacy client's `initialize`; a server that does not say that it is
+//!   modern gets the `initialize`.
+//! - HTTP+SSE is legacy. The era found by translating after a refusal is stored, and removed when it proves wrong.
+//! - `detect` holds the time limits of the detection.
 //!
 //! Flags: `--protocol`.
 //! Spec: MCP 2026-07-28 basic/versioning (Backward Compatibility), basic/transports/streamable-http (Backward
@@ -16,19 +17,19 @@ pub(crate) mod adapter;
 mod adapting;
 mod classify;
 mod detect;
+mod handshake_failed;
 pub(crate) mod legacy_client;
 pub(crate) mod modern_client;
 pub(crate) mod modern_server;
-mod turning_back;
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::bridge::era::classify::Verdict;
+use crate::bridge::era::classify::Classification;
 use crate::bridge::era::legacy_client::LegacyToModern;
-use crate::bridge::era::modern_client::translate::ModernToLegacy;
-use crate::bridge::request::table::{Open, State};
-use crate::bridge::{Bridge, LINGER, Limit, Output, Refusal, Waiting, backoff, cancelled};
+use crate::bridge::era::modern_client::ModernToLegacy;
+use crate::bridge::request::table::{OpenRequest, RequestState};
+use crate::bridge::{Action, Bridge, Deferred, LINGER_TIMEOUT, Limit, Refusal, backoff, cancelled};
 use crate::config::Protocol;
 use crate::jsonrpc::{Kind, Message, RequestId};
 use crate::mcp::version::Era;
@@ -79,22 +80,22 @@ impl Eras {
 
 impl Bridge {
     /// A message from the client, on its way to the adapter that suits it.
-    pub(crate) fn client_says(&mut self, message: Message) {
+    pub(crate) fn client_sent(&mut self, message: Message) {
         if let Kind::Request { method, .. } = message.kind() {
             if method == "initialize" {
-                self.client_is(Era::Legacy);
+                self.client_era_is(Era::Legacy);
             } else if method == "server/discover"
                 && (self.eras.client.is_none() || self.eras.hopeless)
                 || self.eras.client.is_none() && meta::version(&message).is_some()
             {
-                self.client_is(Era::Modern);
+                self.client_era_is(Era::Modern);
             }
         }
-        self.pass_on(self.now, message);
+        self.route(self.now, message);
     }
 
     /// The client waits since then: a message that goes another way has no more time for that.
-    fn pass_on(&mut self, since: Instant, message: Message) {
+    fn route(&mut self, since: Instant, message: Message) {
         // A request that left before the adapter stood here is none of the adapter's.
         if self.is_adapting()
             && let Some(id) = cancelled(&message)
@@ -102,15 +103,15 @@ impl Bridge {
         {
             return self.cancel_modern(&id);
         }
-        let steps = match &mut self.adapter {
-            Some(adapter) => adapter.client_says(since, message),
-            None => return self.core_message(since, message),
+        let actions = match &mut self.adapter {
+            Some(adapter) => adapter.client_sent(since, message),
+            None => return self.send_to_server(since, message),
         };
-        self.take(since, steps);
+        self.carry_out(since, actions);
     }
 
-    fn client_is(&mut self, client: Era) {
-        self.leave_adapter();
+    fn client_era_is(&mut self, client: Era) {
+        self.remove_adapter();
         self.eras.client = Some(client);
         self.eras.hopeless = false;
         let server = match self.settings.protocol {
@@ -137,7 +138,7 @@ impl Bridge {
         self.adapter = Some(Box::new(ModernToLegacy::new(self.settings.seed)));
     }
 
-    pub(crate) fn server_is(&mut self, era: Era) {
+    pub(crate) fn server_era_is(&mut self, era: Era) {
         if self.eras.server == Some(era) {
             return;
         }
@@ -149,7 +150,7 @@ impl Bridge {
         self.eras.remembered = Some(era);
         let stored = self.settings.remembered_era;
         if stored.map_or(shown, |stored| stored != era) {
-            self.out.push_back(Output::Learned(era));
+            self.out.push_back(Action::Learned(era));
         }
     }
 
@@ -161,7 +162,7 @@ impl Bridge {
     }
 
     /// Whether a refusal shows that the server speaks Streamable HTTP. One of a guess shows nothing.
-    pub(crate) fn refusal_settles(&self) -> bool {
+    pub(crate) fn refusal_confirms_http(&self) -> bool {
         self.adapts_to() != Some(Era::Modern) || self.eras.server.is_some()
     }
 
@@ -180,30 +181,30 @@ impl Bridge {
         (client == Era::Modern || method == "initialize").then_some((client, method))
     }
 
-    /// An answer came that may show the server's era; whether it is dealt with here.
-    pub(crate) fn era_answered(&mut self, id: &RequestId, answer: &Message) -> bool {
+    /// A response came that may show the server's era; whether it is dealt with here.
+    pub(crate) fn era_response(&mut self, id: &RequestId, answer: &Message) -> bool {
         let Some((client, method)) = self.decides(id) else {
-            return self.came_too_early(id).is_some_and(|method| {
-                classify::of_answer(Era::Modern, &method, answer) == Verdict::Refuses
-                    && self.say_again(id)
+            return self.method_before_adapter(id).is_some_and(|method| {
+                classify::response(Era::Modern, &method, answer) == Classification::Refuses
+                    && self.reroute(id)
             });
         };
-        match classify::of_answer(client, &method, answer) {
-            Verdict::Undecided => false,
-            Verdict::Is(era) => {
-                self.server_is(era);
+        match classify::response(client, &method, answer) {
+            Classification::Undecided => false,
+            Classification::Is(era) => {
+                self.server_era_is(era);
                 if client == Era::Modern && era == Era::Legacy {
-                    // It took a modern request for one of its own: this answer is good, the next needs a handshake.
+                    // It took a modern request for one of its own: this response is good, the next needs a handshake.
                     let full = results::for_modern_client(&method, answer, None);
                     self.requests.remove(id);
-                    self.out.push_back(Output::Client(full));
+                    self.out.push_back(Action::Client(full));
                     self.adapt_to_legacy();
                     self.replay_waiting();
                     return true;
                 }
                 false
             }
-            Verdict::Refuses => {
+            Classification::Refuses => {
                 let why = Why::Answered(answer.clone());
                 self.translate(id, client, why);
                 true
@@ -214,19 +215,19 @@ impl Bridge {
     /// A refusal came that may show the server's era; whether it is dealt with here.
     pub(crate) fn era_refused(&mut self, id: &RequestId, refusal: &Refusal) -> bool {
         let Some((client, method)) = self.decides(id) else {
-            return self.came_too_early(id).is_some_and(|method| {
-                classify::of_refusal(Era::Modern, &method, refusal, false) == Verdict::Refuses
-                    && self.say_again(id)
+            return self.method_before_adapter(id).is_some_and(|method| {
+                classify::refusal(Era::Modern, &method, refusal, false) == Classification::Refuses
+                    && self.reroute(id)
             });
         };
         let falls_back = self.may_fall_back(refusal.status);
-        match classify::of_refusal(client, &method, refusal, falls_back) {
-            Verdict::Undecided => false,
-            Verdict::Is(era) => {
-                self.server_is(era);
+        match classify::refusal(client, &method, refusal, falls_back) {
+            Classification::Undecided => false,
+            Classification::Is(era) => {
+                self.server_era_is(era);
                 false
             }
-            Verdict::Refuses => {
+            Classification::Refuses => {
                 self.translate(id, client, Why::Refused(refusal.clone()));
                 true
             }
@@ -234,7 +235,7 @@ impl Bridge {
     }
 
     /// The method of a request that a modern client sent before its server was known to be legacy.
-    fn came_too_early(&mut self, id: &RequestId) -> Option<String> {
+    fn method_before_adapter(&mut self, id: &RequestId) -> Option<String> {
         let waits = self.adapts_to() == Some(Era::Legacy);
         let open = self.requests.find(id).filter(|_| waits)?;
         let is_early = !open.adapted && !open.is_own;
@@ -242,14 +243,14 @@ impl Bridge {
     }
 
     /// Sends it anew through the adapter.
-    fn say_again(&mut self, id: &RequestId) -> bool {
+    fn reroute(&mut self, id: &RequestId) -> bool {
         let Some(open) = self.requests.remove(id) else {
             return false;
         };
-        if let State::Running(exchange) = open.state {
+        if let RequestState::Running(exchange) = open.state {
             self.cut(exchange);
         }
-        self.pass_on(open.since, Arc::unwrap_or_clone(open.message));
+        self.route(open.since, Arc::unwrap_or_clone(open.message));
         true
     }
 
@@ -258,10 +259,10 @@ impl Bridge {
         let Some(open) = self.requests.remove(id) else {
             return;
         };
-        if let State::Running(exchange) = open.state
+        if let RequestState::Running(exchange) = open.state
             && let Some(running) = self.exchanges.get_mut(&exchange)
         {
-            running.limit = Some((self.now + LINGER, Limit::Linger));
+            running.limit = Some((self.now + LINGER_TIMEOUT, Limit::Linger));
         }
         self.eras.first = Some(First {
             id: id.clone(),
@@ -279,19 +280,19 @@ impl Bridge {
             self.settings.server,
             client.name()
         ));
-        self.pass_on(open.since, Arc::unwrap_or_clone(open.message));
+        self.route(open.since, Arc::unwrap_or_clone(open.message));
         if client == Era::Modern {
-            let is_free = |open: &Open| match open.state {
-                State::Running(_) => open.message.method().is_some_and(backoff::is_safe),
+            let is_free = |open: &OpenRequest| match open.state {
+                RequestState::Running(_) => open.message.method().is_some_and(backoff::is_safe),
                 // It is not at the server.
-                State::Paused(_) => true,
+                RequestState::Paused(_) => true,
                 _ => false,
             };
             for id in self
                 .requests
                 .ids_where(|open| is_free(open) && !open.adapted && !open.is_own)
             {
-                self.say_again(&id);
+                self.reroute(&id);
             }
         }
         self.replay_waiting();
@@ -299,18 +300,20 @@ impl Bridge {
 
     /// What waits to be sent goes through the adapter after all.
     fn replay_waiting(&mut self) {
-        for waiting in std::mem::take(&mut self.waiting) {
+        for waiting in std::mem::take(&mut self.deferred) {
             match waiting {
-                Waiting::Note(message, since) => self.pass_on(since, Arc::unwrap_or_clone(message)),
-                Waiting::Request(id, serial) => match self.requests.find(&id) {
+                Deferred::Notification(message, since) => {
+                    self.route(since, Arc::unwrap_or_clone(message))
+                }
+                Deferred::Request(id, serial) => match self.requests.find(&id) {
                     // Another one has the id by now.
                     Some(open) if open.serial != serial => {}
                     Some(open) if open.is_own => {
-                        self.waiting.push_back(Waiting::Request(id, serial))
+                        self.deferred.push_back(Deferred::Request(id, serial))
                     }
                     Some(_) => {
                         if let Some(open) = self.requests.remove(&id) {
-                            self.pass_on(open.since, Arc::unwrap_or_clone(open.message));
+                            self.route(open.since, Arc::unwrap_or_clone(open.message));
                         }
                     }
                     None => {}
@@ -333,7 +336,7 @@ impl Bridge {
     /// There is no HTTP+SSE, with which a modern server was ruled out: it is asked after all.
     pub(crate) fn era_of_http(&mut self) {
         if self.eras.client == Some(Era::Legacy) && self.settings.protocol == Protocol::Auto {
-            self.client_is(Era::Legacy);
+            self.client_era_is(Era::Legacy);
             self.replay_waiting();
         }
     }

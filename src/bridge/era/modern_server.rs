@@ -1,18 +1,18 @@
-//! What is different in talking to a modern server, whichever era the client is of.
+//! What differs when the server is modern, whichever era the client is of.
 //!
-//! - Every POST carries the headers that mirror it. There is no session, no GET, no DELETE, no `Last-Event-ID`.
-//! - Answers to the server are never sent, and it may not ask; cancelling closes the stream of the request.
-//! - A stream that broke loses its request. One that does no harm twice is issued again with a new id, once; others
-//!   get an error. `subscriptions/listen` is opened again for as long as the client wants it, and the client sees
-//!   one subscription; what it may have missed is told as if it had changed.
+//! - Every POST carries the headers that mirror its body. There is no session, no GET, no DELETE and no `Last-Event-ID`.
+//! - The server sends no requests and gets no responses. Cancelling closes the stream of the request.
+//! - When a stream breaks, its request is lost. A safe request is sent again with a new id, once; others get an error.
+//!   `subscriptions/listen` is reopened for as long as the client wants it. The client sees one subscription, and is notified of
+//!   every change it may have missed.
 //!
 //! Spec: MCP 2026-07-28 basic/transports/streamable-http, basic/patterns/cancellation, basic/patterns/subscriptions,
 //! changelog (9).
 
 use std::time::Duration;
 
-use crate::bridge::request::table::State;
-use crate::bridge::{Action, Bridge, End, ExchangeId, Purpose, Stage, backoff};
+use crate::bridge::request::table::RequestState;
+use crate::bridge::{Bridge, End, ExchangeId, HttpRequest, Purpose, Stage, backoff};
 use crate::error::{Error, Kind};
 use crate::jsonrpc::{self, Message, RequestId};
 use crate::mcp::subscriptions::{self, ACKNOWLEDGED, LISTEN};
@@ -29,31 +29,33 @@ impl Bridge {
     }
 
     /// The headers that mirror a message.
-    pub(crate) fn metadata(&self, action: &Action) -> Vec<(String, String)> {
+    pub(crate) fn metadata(&self, action: &HttpRequest) -> Vec<(String, String)> {
         match action {
-            Action::Post { message, .. } if self.speaks_modern() => {
+            HttpRequest::Post { message, .. } if self.speaks_modern() => {
                 let mut metadata = headers::of_message(message, Some(MODERN));
                 metadata.extend(self.tools.headers(message));
                 metadata
             }
             // The probe names its method for whatever routes modern requests; legacy servers ignore it.
-            Action::Post { message, .. }
-                if message.method() == Some("initialize") && self.is_probing() =>
+            HttpRequest::Post { message, .. }
+                if message.method() == Some("initialize") && self.is_detecting_era() =>
             {
                 vec![headers::method("initialize")]
             }
-            Action::Post { .. } | Action::Listen { .. } | Action::EndSession => Vec::new(),
+            HttpRequest::Post { .. } | HttpRequest::Listen { .. } | HttpRequest::EndSession => {
+                Vec::new()
+            }
         }
     }
 
     /// Sends an open request again, as a new one.
-    pub(crate) fn reissue(&mut self, id: &RequestId) {
-        self.rename(id);
+    pub(crate) fn send_again(&mut self, id: &RequestId) {
+        self.new_wire_id(id);
         self.send_request(id);
     }
 
     /// The next attempt of a request has an id of its own.
-    fn rename(&mut self, id: &RequestId) {
+    fn new_wire_id(&mut self, id: &RequestId) {
         let wire = self.own_id("again");
         if let Some(open) = self.requests.find(id) {
             open.wire = Some(wire);
@@ -72,15 +74,15 @@ impl Bridge {
         let method = open.message.method().unwrap_or_default().to_owned();
         let was_sent = !matches!(end, End::Broken(_, Stage::NotSent));
         if method == LISTEN && open.acknowledged {
-            let lived = std::mem::take(&mut open.heard);
+            let lived = std::mem::take(&mut open.reset_silence_limit);
             open.failures = if lived { 1 } else { open.failures + 1 };
             let failures = open.failures;
             let pause = self
                 .backoff
-                .pause(failures, LISTEN_PAUSE, backoff::MOST_FOR_STREAMS);
-            self.rename(id);
+                .pause(failures, LISTEN_PAUSE, backoff::MAX_STREAM_BACKOFF);
+            self.new_wire_id(id);
             if let Some(open) = self.requests.find(id) {
-                open.state = State::Paused(self.now + pause);
+                open.state = RequestState::Paused(self.now + pause);
             }
             return None;
         }
@@ -92,9 +94,9 @@ impl Bridge {
         if first && (backoff::is_safe(&method) || self.tools.may_repeat(&call)) {
             if let Some(open) = self.requests.find(id) {
                 open.failures = 1;
-                open.state = State::Paused(self.now);
+                open.state = RequestState::Paused(self.now);
             }
-            self.rename(id);
+            self.new_wire_id(id);
             return None;
         }
         let End::Broken(error, _) = end else {
@@ -104,7 +106,7 @@ impl Bridge {
             // It hangs up on what every modern server knows.
             let what = format!("\"{method}\" was not answered: {}", error.what());
             let error = Error::new(Kind::PeerMisbehaved, what);
-            if !self.era_silent(id, &error) {
+            if !self.era_no_response(id, &error) {
                 self.fail(id, error);
             }
             return None;
@@ -122,13 +124,17 @@ impl Bridge {
         let Some(open) = self.requests.remove(id) else {
             return;
         };
-        if let State::Running(exchange) = open.state {
+        if let RequestState::Running(exchange) = open.state {
             self.cut(exchange);
         }
     }
 
     /// A notification or request of a modern server, as the client is to see it.
-    pub(crate) fn hear_modern(&mut self, exchange: ExchangeId, message: Message) -> Vec<Message> {
+    pub(crate) fn filter_modern_message(
+        &mut self,
+        exchange: ExchangeId,
+        message: Message,
+    ) -> Vec<Message> {
         if matches!(message.kind(), jsonrpc::Kind::Request { .. }) {
             let method = crate::log::clean(message.method().unwrap_or_default(), 80);
             self.warn(format!(
@@ -151,7 +157,7 @@ impl Bridge {
         if open.message.method() != Some(LISTEN) {
             return vec![message];
         }
-        open.heard = true;
+        open.reset_silence_limit = true;
         let again = open.wire.is_some();
         let acknowledges = message.method() == Some(ACKNOWLEDGED);
         if acknowledges && std::mem::replace(&mut open.acknowledged, true) {
@@ -161,7 +167,7 @@ impl Bridge {
         }
         if acknowledges {
             // No other says so.
-            self.server_is(Era::Modern);
+            self.server_era_is(Era::Modern);
         }
         if again {
             vec![meta::with(

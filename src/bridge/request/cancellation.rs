@@ -1,7 +1,7 @@
-//! `notifications/cancelled`: passes slow calls, and ends the wait of a request that was not sent yet.
+//! `notifications/cancelled`: overtakes other messages, and ends a request that was not sent yet.
 //!
-//! The client wants no answer to a request it cancelled, so none is made here; the server's own is passed on if
-//! it comes after all, and soon: a server need not answer, and may leave the stream of the request open for ever.
+//! The client expects no response to a request it cancelled, so the bridge makes none. A response of the server is passed on if it
+//! comes within [`CANCELLED_TIMEOUT`]: a server need not respond, and may leave the stream open for ever.
 //!
 //! Spec: MCP 2025-11-25 basic/utilities/cancellation, basic/transports (Sending Messages to the Server).
 
@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::bridge::Bridge;
-use crate::bridge::request::table::State;
+use crate::bridge::request::table::RequestState;
 use crate::jsonrpc::{self, Message, RequestId};
 
 /// The stream of a cancelled request is closed after this.
-const LATE: Duration = Duration::from_secs(10);
+const CANCELLED_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The id of the request that a `notifications/cancelled` is about.
 pub fn cancelled(message: &Message) -> Option<RequestId> {
@@ -36,28 +36,30 @@ impl Bridge {
             return;
         };
         let Some(open) = self.requests.find(&id) else {
-            // Its answer may have crossed the cancellation; the server ignores what it does not know.
+            // Its response may have crossed the cancellation; the server ignores what it does not know.
             self.deliver(Arc::new(message), false);
             return;
         };
         open.cancelled = true;
         match open.state {
-            State::Held | State::Paused(_) | State::AwaitsSignIn { resumes: false } => {
+            RequestState::Deferred
+            | RequestState::Paused(_)
+            | RequestState::AwaitsSignIn { resumes: false } => {
                 self.requests.remove(&id);
-                self.session_answer_failed(&id);
+                self.session_response_failed(&id);
             }
-            State::Running(_)
-            | State::Accepted
-            | State::Resuming(_)
-            | State::AwaitsSignIn { resumes: true } => {
-                open.limit(self.now + LATE);
+            RequestState::Running(_)
+            | RequestState::Accepted
+            | RequestState::Resuming(_)
+            | RequestState::AwaitsSignIn { resumes: true } => {
+                open.limit(self.now + CANCELLED_TIMEOUT);
                 self.deliver(Arc::new(message), false);
             }
         }
     }
 
     /// The same for a request whose id at the server only the adapter knows.
-    pub(crate) fn cancel_ours(&mut self, id: &RequestId) {
+    pub(crate) fn cancel_adapted(&mut self, id: &RequestId) {
         let params = format!("{{\"requestId\":{id}}}");
         let text = jsonrpc::notification("notifications/cancelled", &params);
         if let Ok(message) = Message::made(text) {
@@ -65,7 +67,7 @@ impl Bridge {
         }
     }
 
-    /// Tells the server that nobody waits for this answer any more.
+    /// Tells the server that nobody waits for this response any more.
     pub(crate) fn tell_cancelled(&mut self, id: &RequestId, reason: &str) {
         let reason = jsonrpc::quoted(reason);
         let params = format!("{{\"requestId\":{id},\"reason\":{reason}}}");

@@ -1,9 +1,9 @@
-//! The way of one request of the client, from its line to its one answer.
+//! The life of one open request, from its arrival to its one response.
 //!
-//! - A request leaves when the handshake and the transport allow it, and then runs beside all others.
-//! - Its answer is the server's response with its id; a number the server spelled differently, or an error
-//!   without an id on the request's own exchange, is its answer too. Other ids are not trusted.
-//! - Whatever else happens to its exchange becomes another attempt (see `retry`, `resume`, `session`) or one error.
+//! - A request is sent when handshake and transport allow it, and then runs beside all others.
+//! - Its response is the one with its id. A number that the server spelled differently, or an error without an id on the
+//!   exchange of the request, counts too. Other ids are not trusted.
+//! - Whatever else happens to the exchange leads to a retry (see `backoff`, `resumption`, `reinitialize`) or to one error.
 //!
 //! Flags: `--request-timeout`.
 //! Spec: JSON-RPC 2.0 section 5; MCP 2025-11-25 basic/transports (Sending Messages to the Server).
@@ -11,12 +11,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::bridge::era::adapter::Word;
-use crate::bridge::request::table::State;
+use crate::bridge::era::adapter::FailureSource;
+use crate::bridge::request::table::RequestState;
 use crate::bridge::session::handshake::INITIALIZE_LIMIT;
 use crate::bridge::{
-    Bridge, Content, End, ExchangeId, LINGER, Limit, Purpose, Refusal, Running, Stage, Waiting,
-    backoff,
+    Bridge, Content, Deferred, End, ExchangeId, LINGER_TIMEOUT, Limit, Purpose, Refusal, Running,
+    Stage, backoff,
 };
 use crate::error::{Error, Kind};
 use crate::jsonrpc::{Message, RequestId};
@@ -24,7 +24,7 @@ use crate::log::Level;
 use crate::mcp::subscriptions::LISTEN;
 
 impl Bridge {
-    /// A request of the client or of its adapter, for which the client waits since then.
+    /// A request of the client or of its adapter, for which the client waits since then./// Enters a request of the client or its adapter into the table and defers it. `since`: when the client sent it.
     pub(crate) fn admit_request(&mut self, since: Instant, id: RequestId, message: Arc<Message>) {
         let refusal = if self.requests.contains(&id) {
             Some(Error::new(
@@ -35,21 +35,21 @@ impl Bridge {
             self.filter.refuse(&message)
         };
         if let Some(error) = refusal {
-            self.answer_error(&id, &error, self.is_adapting());
+            self.respond_error(&id, &error, self.is_adapting());
             return;
         }
         let serial = self.accept_request(since, id.clone(), message);
-        self.waiting.push_back(Waiting::Request(id, serial));
+        self.deferred.push_back(Deferred::Request(id, serial));
     }
 
-    /// Enters a request into the table; whoever asks for it sends it.
+    /// Enters a request into the table; whoever asks for it sends it./// Enters a request into the table; the caller sends it.
     pub(crate) fn accept_request(
         &mut self,
         since: Instant,
         id: RequestId,
         message: Arc<Message>,
     ) -> u64 {
-        // A subscription has no answer to wait for.
+        // A subscription has no response to wait for.
         let limit = self.settings.request_timeout;
         let limit = limit.filter(|_| message.method() != Some(LISTEN));
         let deadline = limit.map(|limit| since + limit);
@@ -57,7 +57,7 @@ impl Bridge {
         self.requests.insert(id, message, since, deadline, adapted)
     }
 
-    /// Sends an open request, for the first time or again.
+    /// Sends an open request, for the first time or again./// Sends an open request, for the first time or again.
     pub(crate) fn send_request(&mut self, id: &RequestId) {
         let Some(open) = self.requests.find(id) else {
             return;
@@ -69,14 +69,14 @@ impl Bridge {
         if matches!(message.method(), Some("initialize" | "server/discover")) {
             open.deadline = open.deadline.or(Some(self.now + INITIALIZE_LIMIT));
         }
-        self.limit_probe(id);
+        self.limit_detection(id);
         if message.method() == Some("initialize") {
             self.session.begin(id.clone(), Arc::clone(&message));
         }
         let action = self.post(message);
         let exchange = self.open(Purpose::Request(id.clone()), action);
         if let Some(open) = self.requests.find(id) {
-            open.state = State::Running(exchange);
+            open.state = RequestState::Running(exchange);
         }
     }
 
@@ -92,19 +92,19 @@ impl Bridge {
         }
         for id in self
             .requests
-            .ids_where(|open| matches!(open.state, State::Paused(at) if at <= self.now))
+            .ids_where(|open| matches!(open.state, RequestState::Paused(at) if at <= self.now))
         {
             // A message that was on its way may overtake those that still wait: it came before them.
-            let may_leave = self.session_is_settled() && self.is_signed_in();
+            let may_leave = self.session_is_idle() && self.is_signed_in();
             if may_leave || self.session.is_initialize(&id) {
                 self.send_request(&id);
             } else {
-                self.hold(&id);
+                self.defer(&id);
             }
         }
         for id in self
             .requests
-            .ids_where(|open| matches!(open.state, State::Resuming(at) if at <= self.now))
+            .ids_where(|open| matches!(open.state, RequestState::Resuming(at) if at <= self.now))
         {
             self.resume_request(&id);
         }
@@ -116,7 +116,7 @@ impl Bridge {
         };
         let method = open.message.method().unwrap_or_default().to_owned();
         let (state, since) = (open.state, open.since);
-        let sent = state != State::Held;
+        let sent = state != RequestState::Deferred;
         let waited = open
             .deadline
             .map_or(0.0, |at| at.saturating_duration_since(since).as_secs_f64());
@@ -130,17 +130,17 @@ impl Bridge {
         let request_timeout = self.settings.request_timeout;
         let is_up = request_timeout.is_some_and(|limit| self.now >= since + limit);
         if sent && !is_up && !matches!(method.as_str(), "initialize" | "server/discover") {
-            if !self.era_slow(id)
+            if !self.era_slow_response(id)
                 && let Some(open) = self.requests.find(id)
             {
                 open.deadline = request_timeout.map(|limit| since + limit);
             }
             return;
         }
-        if let State::Running(exchange) = state {
+        if let RequestState::Running(exchange) = state {
             self.cut(exchange);
         }
-        if sent && !is_up && self.era_silent(id, &error) {
+        if sent && !is_up && self.era_no_response(id, &error) {
             return;
         }
         self.fail(id, error);
@@ -157,10 +157,10 @@ impl Bridge {
             return;
         };
         let method = open.message.method().unwrap_or_default().to_owned();
-        let (since, renewed) = (open.since, open.renewed);
+        let (since, reinitialized) = (open.since, open.reinitialized);
         if let Some(challenge) = &refusal.needs_sign_in {
-            if !self.park(id, challenge) {
-                self.answer_refused(id, refusal);
+            if !self.wait_for_sign_in(id, challenge) {
+                self.respond_refused(id, refusal);
             }
             return;
         }
@@ -173,45 +173,44 @@ impl Bridge {
             self.fall_back_to_sse(id, refusal);
             return;
         }
-        if self.is_lost_session(running, id, &refusal) && !renewed {
+        if self.is_lost_session(running, id, &refusal) && !reinitialized {
             if let Some(open) = self.requests.find(id) {
-                open.renewed = true;
+                open.reinitialized = true;
             }
             self.lose_session(running.generation);
-            self.hold(id);
+            self.defer(id);
             return;
         }
-        if renewed && refusal.status == 400 {
-            self.session.renewed_in_vain = Some(self.now);
+        if reinitialized && refusal.status == 400 {
+            self.session.reinitialized_in_vain = Some(self.now);
         }
         if backoff::may_repeat(refusal.status, &method, refusal.retry_after.is_some()) {
             let pause = match refusal.retry_after {
                 Some(pause) => pause,
-                None => self.backoff.pause(
-                    failures,
-                    backoff::FIRST_PAUSE,
-                    backoff::MOST_WHILE_WAITED_FOR,
-                ),
+                None => {
+                    self.backoff
+                        .pause(failures, backoff::MIN_BACKOFF, backoff::MAX_REQUEST_BACKOFF)
+                }
             };
-            if self.now + pause <= since + backoff::PATIENCE {
+            if self.now + pause <= since + backoff::REQUEST_RETRY_LIMIT {
                 self.pause_request(id, self.now + pause);
                 return;
             }
         }
-        if self.refusal_settles() {
-            self.settle();
+        if self.refusal_confirms_http() {
+            self.http_is_confirmed();
         }
-        self.answer_refused(id, refusal);
+        self.respond_refused(id, refusal);
     }
 
     fn pause_request(&mut self, id: &RequestId, until: Instant) {
         if let Some(open) = self.requests.find(id) {
-            open.state = State::Paused(until);
+            open.state = RequestState::Paused(until);
         }
     }
 
     /// Answers with the server's own error where it sent one, else with the refusal in words.
-    pub(crate) fn answer_refused(&mut self, id: &RequestId, refusal: Refusal) {
+    pub(crate) fn respond_refused(&mut self, id: &RequestId, refusal: Refusal) {
         if self.era_after_fallback(id, &refusal) {
             return;
         }
@@ -231,7 +230,7 @@ impl Bridge {
         let server = &self.settings.server;
         let method = open.message.method().unwrap_or_default();
         match end {
-            End::Complete if self.link.is_sse() => open.state = State::Accepted,
+            End::Complete if self.link.is_sse() => open.state = RequestState::Accepted,
             End::Complete if open.stream.last_event.is_some() => self.resume_later(id),
             End::Complete => {
                 let what = match running.content {
@@ -239,14 +238,14 @@ impl Bridge {
                         format!("{server} ended the stream of \"{method}\" without an answer")
                     }
                     Some(Content::Json) => format!(
-                        "{server} answered \"{method}\" with something that is no answer to it"
+                        "{server} answered \"{method}\" with something that is not a response to it"
                     ),
                     Some(Content::Nothing) | None => {
                         format!("{server} accepted \"{method}\" without ever answering it")
                     }
                 };
                 let error = Error::new(Kind::PeerMisbehaved, what);
-                if !self.era_silent(id, &error) {
+                if !self.era_no_response(id, &error) {
                     self.fail(id, error);
                 }
             }
@@ -275,12 +274,10 @@ impl Bridge {
             return;
         };
         open.failures += 1;
-        let (failures, until) = (open.failures, open.since + backoff::PATIENCE);
-        let pause = self.backoff.pause(
-            failures,
-            backoff::FIRST_PAUSE,
-            backoff::MOST_WHILE_WAITED_FOR,
-        );
+        let (failures, until) = (open.failures, open.since + backoff::REQUEST_RETRY_LIMIT);
+        let pause =
+            self.backoff
+                .pause(failures, backoff::MIN_BACKOFF, backoff::MAX_REQUEST_BACKOFF);
         if self.now + pause > until || self.is_stopping() {
             self.fail(id, error);
             return;
@@ -298,7 +295,7 @@ impl Bridge {
         failed: bool,
         message: Message,
     ) {
-        if self.own_answer(id, failed, &message) {
+        if self.own_response(id, failed, &message) {
             return;
         }
         if self.requests.contains(id) {
@@ -313,8 +310,8 @@ impl Bridge {
             Some(Purpose::Request(asked) | Purpose::Resume(asked)) => Some(asked.clone()),
             _ => None,
         };
-        if let Some(asked) = asked.filter(|asked| self.requests.runs_on(asked, exchange))
-            && (id.is_respelled(&asked) || failed || self.requests.is_wire(&asked, id))
+        if let Some(asked) = asked.filter(|asked| self.requests.is_served_by(asked, exchange))
+            && (id.is_respelled(&asked) || failed || self.requests.has_wire_id(&asked, id))
         {
             self.complete(&asked, message, failed);
             return;
@@ -324,7 +321,7 @@ impl Bridge {
         ));
     }
 
-    /// The answer to an open request has come.
+    /// The response to an open request has come./// The response to an open request has come.
     pub(crate) fn complete(&mut self, id: &RequestId, message: Message, failed: bool) {
         let message = if message.kind()
             == &(crate::jsonrpc::Kind::Response {
@@ -335,7 +332,7 @@ impl Bridge {
         } else {
             message.with_id(id)
         };
-        if self.era_answered(id, &message) || failed && self.refresh_for(id, &message) {
+        if self.era_response(id, &message) || failed && self.refresh_for(id, &message) {
             return;
         }
         let Some(open) = self.requests.remove(id) else {
@@ -344,37 +341,37 @@ impl Bridge {
         let message = match open.message.method() {
             Some("tools/list") => {
                 let message = self.filter.filter(message);
-                self.learn_tools(message)
+                self.note_tools(message)
             }
             _ => message,
         };
-        self.session_answer(id, failed, &message);
-        if let State::Running(exchange) = open.state
+        self.session_response(id, failed, &message);
+        if let RequestState::Running(exchange) = open.state
             && let Some(running) = self.exchanges.get_mut(&exchange)
         {
-            running.limit = Some((self.now + LINGER, Limit::Linger));
+            running.limit = Some((self.now + LINGER_TIMEOUT, Limit::Linger));
         }
         if !self.refreshed(id, Some(&message)) {
-            self.answer(message, Word::Server, open.adapted);
+            self.answer(message, FailureSource::Server, open.adapted);
         }
     }
 
-    /// The request gets an error made here.
+    /// The request gets an error made here./// Fails an open request with an error of the bridge.
     pub(crate) fn fail(&mut self, id: &RequestId, error: Error) {
         let Some(open) = self.requests.remove(id) else {
             return;
         };
-        if let State::Running(exchange) = open.state {
+        if let RequestState::Running(exchange) = open.state {
             self.cut(exchange);
         }
-        self.session_answer_failed(id);
+        self.session_response_failed(id);
         if self.refreshed(id, None) {
             return;
         }
         if !open.cancelled {
             let method = open.message.method().unwrap_or_default();
             self.failed(Level::Warn, format!("\"{method}\" failed: {error}"));
-            self.answer_error(id, &error, open.adapted);
+            self.respond_error(id, &error, open.adapted);
         }
     }
 }

@@ -1,18 +1,16 @@
-//! Broken streams: `Last-Event-ID`, `retry`, growing pauses.
+//! Resumption of response streams: `Last-Event-ID`, `retry`, growing pauses.
 //!
-//! - The stream of an answer that broke, or that the server ended on purpose (SEP-1699), after an event with an id is
-//!   resumed with GET and `Last-Event-ID`, after the server's `retry`.
-//! - The standing stream is opened after `notifications/initialized` was accepted, and again for as long as the process
-//!   lives; at once when another answer shows that the server is back. 405 and its like mean that there is none.
+//! A response stream that broke, or that the server ended on purpose (SEP-1699), after an event with an id is resumed with GET
+//! and `Last-Event-ID`, after the server's `retry` time.
 //!
 //! Spec: MCP 2025-11-25 basic/transports (Listening for Messages, Resumability and Redelivery); WHATWG HTML 9.2.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::bridge::request::table::State;
+use crate::bridge::request::table::RequestState;
 use crate::bridge::{
-    Action, Bridge, End, EventId, ExchangeId, Purpose, Refusal, Running, Stage, backoff,
+    Bridge, End, EventId, ExchangeId, HttpRequest, Purpose, Refusal, Running, Stage, backoff,
 };
 use crate::error::{Error, Kind};
 use crate::jsonrpc::RequestId;
@@ -20,7 +18,7 @@ use crate::jsonrpc::RequestId;
 /// The pause before a stream is opened again, where the server named none.
 pub(crate) const DEFAULT_RETRY: Duration = Duration::from_secs(1);
 /// A server that asks for less would have us spin.
-pub(crate) const LEAST_RETRY: Duration = Duration::from_millis(50);
+pub(crate) const MIN_RETRY: Duration = Duration::from_millis(50);
 
 impl Bridge {
     pub(crate) fn note_event(
@@ -34,13 +32,15 @@ impl Bridge {
             return;
         };
         match purpose {
-            Purpose::Request(id) | Purpose::Resume(id) if self.requests.runs_on(id, exchange) => {
+            Purpose::Request(id) | Purpose::Resume(id)
+                if self.requests.is_served_by(id, exchange) =>
+            {
                 if let Some(open) = self.requests.find(id) {
                     open.stream.last_event = Some(event);
                     open.stream.failures = 0;
                 }
             }
-            Purpose::Standing => self.standing.note_event(event),
+            Purpose::GetStream => self.get_stream.note_event(event),
             _ => {}
         }
     }
@@ -52,27 +52,27 @@ impl Bridge {
                     open.stream.retry = Some(retry);
                 }
             }
-            Purpose::Standing => self.standing.note_retry(retry),
+            Purpose::GetStream => self.get_stream.note_retry(retry),
             Purpose::SseStream => self.note_sse_retry(retry),
             _ => {}
         }
     }
 
-    /// The stream of an answer is over before the answer: it is resumed after the server's `retry`.
+    /// The stream of a response is over before the response: it is resumed after the server's `retry`.
     pub(crate) fn resume_later(&mut self, id: &RequestId) {
         let Some(open) = self.requests.find(id) else {
             return;
         };
-        let first = open.stream.retry.unwrap_or(DEFAULT_RETRY).max(LEAST_RETRY);
+        let first = open.stream.retry.unwrap_or(DEFAULT_RETRY).max(MIN_RETRY);
         let pause = match open.stream.failures {
             0 => first,
             failures => {
                 self.backoff
-                    .pause(failures + 1, first, backoff::MOST_FOR_STREAMS.max(first))
+                    .pause(failures + 1, first, backoff::MAX_STREAM_BACKOFF.max(first))
             }
         };
         open.stream.failures += 1;
-        open.state = State::Resuming(self.now + pause);
+        open.state = RequestState::Resuming(self.now + pause);
     }
 
     pub(crate) fn resume_request(&mut self, id: &RequestId) {
@@ -82,13 +82,13 @@ impl Bridge {
         let after = open.stream.last_event.clone();
         let exchange = self.open(
             Purpose::Resume(id.clone()),
-            Action::Listen {
+            HttpRequest::Listen {
                 after,
                 http_sse: false,
             },
         );
         if let Some(open) = self.requests.find(id) {
-            open.state = State::Running(exchange);
+            open.state = RequestState::Running(exchange);
         }
     }
 
@@ -98,7 +98,7 @@ impl Bridge {
             return;
         }
         if let Some(challenge) = &refusal.needs_sign_in
-            && self.park_stream(id, challenge)
+            && self.resume_after_sign_in(id, challenge)
         {
             return;
         }
@@ -125,7 +125,7 @@ impl Bridge {
             return;
         };
         let since = *open.stream.away_since.get_or_insert(self.now);
-        if self.now >= since + backoff::RESUME_PATIENCE || self.is_stopping() {
+        if self.now >= since + backoff::RESUME_LIMIT || self.is_stopping() {
             let what = format!(
                 "the answer broke off and could not be resumed: {}",
                 error.what()

@@ -1,7 +1,6 @@
-//! The one table of the client's open requests.
+//! The table of open requests.
 //!
-//! Every request read from the client enters it once and leaves it once, with its answer. What is still in it when
-//! the process leaves is answered with an error.
+//! Every request of the client enters it once and leaves it once, with its response. What is still in it at shutdown gets an error.
 //!
 //! Spec: JSON-RPC 2.0 section 5 (every request is answered, with its own id).
 
@@ -12,44 +11,44 @@ use std::time::{Duration, Instant};
 use crate::bridge::event::{EventId, ExchangeId};
 use crate::jsonrpc::{Message, RequestId};
 
-/// A request that is not answered yet.
+/// A request without a response yet.
 #[derive(Debug)]
-pub struct Open {
-    /// Tells it from an earlier one with the same id.
+pub struct OpenRequest {
+    /// Tells it from an earlier one with the same id./// Distinguishes it from an earlier request with the same id.
     pub serial: u64,
     /// The request.
     pub message: Arc<Message>,
-    /// Where it is.
-    pub state: State,
-    /// When it came.
+    /// Where it is./// Where it is.
+    pub state: RequestState,
+    /// When it came./// When it arrived; re-routing does not extend its deadline.
     pub since: Instant,
-    /// When the client is told that it takes too long.
+    /// When the client is told that it takes too long./// When it times out.
     pub deadline: Option<Instant>,
-    /// The client does not want the answer any more, and is given none made here.
+    /// The client does not want the response any more, and is given none made here./// The client cancelled it; it gets no error of the bridge.
     pub cancelled: bool,
-    /// How often it failed without leaving, in a row.
+    /// How often it failed without leaving, in a row./// How many attempts in a row failed.
     pub failures: u32,
-    /// It was already sent again after a lost session.
-    pub renewed: bool,
+    /// It was already sent again after a lost session./// It was sent again after a lost session.
+    pub reinitialized: bool,
     /// How many sign-ins it has waited for.
     pub sign_ins: u32,
-    /// The stream of its answer, for resumption.
+    /// The stream of its response, for resumption./// The state of its response stream, for resumption.
     pub stream: Resumable,
-    /// It was made here, not by the client.
+    /// It was made here, not by the client./// The bridge made it, not the client.
     pub is_own: bool,
-    /// It came through the adapter, which is to have the answer.
+    /// It came through the adapter, which is to have the response./// It came through the adapter, which gets the response.
     pub adapted: bool,
-    /// The id it has at the server, where that is not its own: it was issued again.
+    /// The id it has at the server, where that is not its own: it was issued again./// Its id at the server, if it was sent again with a new one.
     pub wire: Option<RequestId>,
-    /// The tool list was read anew for it.
+    /// The tool list was read anew for it./// The tool list was read again for it.
     pub refreshed: bool,
-    /// A subscription: it was acknowledged, and something came since it was last opened.
+    /// A subscription: it was acknowledged, and something came since it was last opened./// The server acknowledged this subscription.
     pub acknowledged: bool,
-    pub heard: bool,
+    pub reset_silence_limit: bool,
 }
 
-impl Open {
-    /// It takes no longer than until then.
+impl OpenRequest {
+    /// It takes no longer than until then./// Sets a deadline, unless there is an earlier one.
     pub fn limit(&mut self, at: Instant) {
         self.deadline = Some(self.deadline.map_or(at, |before| before.min(at)));
     }
@@ -57,18 +56,18 @@ impl Open {
 
 /// Where an open request is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
-    /// It waits for the handshake or the transport.
-    Held,
-    /// An exchange works on it.
+pub enum RequestState {
+    /// It waits for the handshake or the transport./// It waits for handshake, transport or sign-in.
+    Deferred,
+    /// An exchange works on it./// This exchange serves it.
     Running(ExchangeId),
-    /// HTTP+SSE: it was accepted, the answer comes on the stream.
+    /// HTTP+SSE: it was accepted, the response comes on the stream./// HTTP+SSE: it was accepted; the response comes on the stream.
     Accepted,
-    /// It is sent again at this time.
+    /// It is sent again at this time./// It is sent again at this time.
     Paused(Instant),
-    /// The stream of its answer is resumed at this time.
+    /// The stream of its response is resumed at this time./// Its response stream is resumed at this time.
     Resuming(Instant),
-    /// It was refused and waits for a sign-in, while others pass; then it is sent again, or the stream of its answer resumed.
+    /// It was refused and waits for a sign-in, while others pass; then it is sent again, or the stream of its response resumed./// It was refused and waits for a sign-in, while others pass. Then it is sent again, or its stream is resumed.
     AwaitsSignIn {
         /// Whether the server has it, and only its stream is to be resumed.
         resumes: bool,
@@ -90,13 +89,13 @@ pub struct Resumable {
 
 /// The table.
 #[derive(Debug, Default)]
-pub struct InFlight {
+pub struct RequestTable {
     came: u64,
     /// Ordered, so that what happens can be repeated.
-    open: BTreeMap<RequestId, Open>,
+    open: BTreeMap<RequestId, OpenRequest>,
 }
 
-impl InFlight {
+impl RequestTable {
     /// Whether a request with this id is open.
     pub fn contains(&self, id: &RequestId) -> bool {
         self.open.contains_key(id)
@@ -112,15 +111,15 @@ impl InFlight {
         adapted: bool,
     ) -> u64 {
         self.came += 1;
-        let open = Open {
+        let open = OpenRequest {
             serial: self.came,
             message,
-            state: State::Held,
+            state: RequestState::Deferred,
             since: now,
             deadline,
             cancelled: false,
             failures: 0,
-            renewed: false,
+            reinitialized: false,
             sign_ins: 0,
             stream: Resumable::default(),
             adapted,
@@ -130,46 +129,46 @@ impl InFlight {
             wire: None,
             refreshed: false,
             acknowledged: false,
-            heard: false,
+            reset_silence_limit: false,
         };
         self.open.insert(id, open);
         self.came
     }
 
     /// The open request of this id.
-    pub fn find(&mut self, id: &RequestId) -> Option<&mut Open> {
+    pub fn find(&mut self, id: &RequestId) -> Option<&mut OpenRequest> {
         self.open.get_mut(id)
     }
 
-    /// Whether this exchange works on the request. An id can be used again after its answer, while the exchange that
-    /// brought it has not ended yet.
-    pub fn runs_on(&self, id: &RequestId, exchange: ExchangeId) -> bool {
+    /// Whether this exchange works on the request. An id can be used again after its response, while the exchange that
+    /// brought it has not ended yet./// Whether this exchange serves the request. An id can be used again before the exchange of its first response has ended.
+    pub fn is_served_by(&self, id: &RequestId, exchange: ExchangeId) -> bool {
         self.open
             .get(id)
-            .is_some_and(|open| open.state == State::Running(exchange))
+            .is_some_and(|open| open.state == RequestState::Running(exchange))
     }
 
-    /// Whether this very request waits for its turn.
-    pub fn is_held(&self, id: &RequestId, serial: u64) -> bool {
+    /// Whether this very request waits for its turn./// Whether this very request is deferred.
+    pub fn is_deferred(&self, id: &RequestId, serial: u64) -> bool {
         self.open
             .get(id)
-            .is_some_and(|open| open.serial == serial && open.state == State::Held)
+            .is_some_and(|open| open.serial == serial && open.state == RequestState::Deferred)
     }
 
     /// Whether the request has this id at the server.
-    pub fn is_wire(&self, id: &RequestId, wire: &RequestId) -> bool {
+    pub fn has_wire_id(&self, id: &RequestId, wire: &RequestId) -> bool {
         self.open
             .get(id)
             .is_some_and(|open| open.wire.as_ref() == Some(wire))
     }
 
-    /// The request is answered, or nobody waits for it any more.
-    pub fn remove(&mut self, id: &RequestId) -> Option<Open> {
+    /// The request is answered, or nobody waits for it any more./// Removes a request.
+    pub fn remove(&mut self, id: &RequestId) -> Option<OpenRequest> {
         self.open.remove(id)
     }
 
     /// The requests for which this holds.
-    pub fn ids_where(&self, holds: impl Fn(&Open) -> bool) -> Vec<RequestId> {
+    pub fn ids_where(&self, holds: impl Fn(&OpenRequest) -> bool) -> Vec<RequestId> {
         self.open
             .iter()
             .filter(|(_, open)| holds(open))
@@ -178,24 +177,27 @@ impl InFlight {
     }
 
     /// Whether this holds for some request.
-    pub fn any(&self, holds: impl Fn(&Open) -> bool) -> bool {
+    pub fn any(&self, holds: impl Fn(&OpenRequest) -> bool) -> bool {
         self.open.values().any(holds)
     }
 
     /// When the oldest request that is held back came.
-    pub fn oldest_held(&self) -> Option<Instant> {
+    pub fn oldest_deferred(&self) -> Option<Instant> {
         self.open
             .values()
-            .filter(|open| open.state == State::Held)
+            .filter(|open| open.state == RequestState::Deferred)
             .map(|open| open.since)
             .min()
     }
 
     /// The earliest time at which something is due.
     pub fn next_due(&self) -> Option<Instant> {
-        let due = |open: &Open| match open.state {
-            State::Paused(at) | State::Resuming(at) => Some(at),
-            State::Held | State::Running(_) | State::Accepted | State::AwaitsSignIn { .. } => None,
+        let due = |open: &OpenRequest| match open.state {
+            RequestState::Paused(at) | RequestState::Resuming(at) => Some(at),
+            RequestState::Deferred
+            | RequestState::Running(_)
+            | RequestState::Accepted
+            | RequestState::AwaitsSignIn { .. } => None,
         };
         self.open
             .values()

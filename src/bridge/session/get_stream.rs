@@ -1,28 +1,28 @@
 //! The GET stream of a session, on which the server sends what belongs to no request.
 //!
-//! - It is opened after `notifications/initialized` was accepted, and again for as long as the process lives; at once when
-//!   another response shows that the server is back. 405 and its like mean that there is none.
+//! - It is opened after `notifications/initialized` was accepted, and reopened for as long as the process lives; at once when
+//!   another response shows that the server is back. 405 and similar statuses mean that the server offers none.
 //!
 //! Spec: MCP 2025-11-25 basic/transports (Listening for Messages from the Server); WHATWG HTML 9.2.
 
 use std::time::{Duration, Instant};
 
-use crate::bridge::request::resumption::{DEFAULT_RETRY, LEAST_RETRY};
+use crate::bridge::request::resumption::{DEFAULT_RETRY, MIN_RETRY};
 use crate::bridge::{
-    Action, Bridge, End, EventId, ExchangeId, Link, Purpose, Refusal, Stage, backoff,
+    Bridge, End, EventId, ExchangeId, HttpRequest, Link, Purpose, Refusal, Stage, backoff,
 };
 
 /// A stream that needs a sign-in is not tried more often than this without one.
 const SIGN_IN_RETRY: Duration = Duration::from_secs(30);
 /// A server that asks for more is tried again nevertheless: it may have been somebody else's answer.
-const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+const MAX_PAUSE: Duration = Duration::from_secs(3600);
 /// A stream that lived this long was no failure.
-const LIVED: Duration = Duration::from_secs(5);
+const MIN_LIFETIME: Duration = Duration::from_secs(5);
 
-/// The standing stream.
+/// The GET stream.
 #[derive(Debug, Default)]
-pub(crate) struct Standing {
-    state: StandingState,
+pub(crate) struct GetStream {
+    state: StreamState,
     last_event: Option<EventId>,
     retry: Option<Duration>,
     failures: u32,
@@ -35,7 +35,7 @@ pub(crate) struct Standing {
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
-enum StandingState {
+enum StreamState {
     /// Not wanted yet, or the server has none.
     #[default]
     Off,
@@ -43,11 +43,11 @@ enum StandingState {
     Paused(Instant),
 }
 
-impl Standing {
+impl GetStream {
     pub(crate) fn due(&self) -> Option<Instant> {
         match self.state {
-            StandingState::Paused(at) => Some(at),
-            StandingState::Off | StandingState::Running(..) => None,
+            StreamState::Paused(at) => Some(at),
+            StreamState::Off | StreamState::Running(..) => None,
         }
     }
 
@@ -71,7 +71,7 @@ impl Standing {
 
     /// Another exchange succeeded: a server that was away is back. At most once a second.
     pub(crate) fn server_is_back(&mut self, now: Instant) {
-        if let StandingState::Paused(at) = &mut self.state
+        if let StreamState::Paused(at) = &mut self.state
             && self.failures > 1
         {
             self.failures = 1;
@@ -81,120 +81,121 @@ impl Standing {
 }
 
 impl Bridge {
-    /// Opens the standing stream for a new session; tells whether there is one to wait for.
-    pub(crate) fn start_standing(&mut self) -> bool {
-        if matches!(self.link, Link::Sse(_)) || self.standing.state != StandingState::Off {
+    /// Opens the GET stream for a new session; tells whether there is one to wait for.
+    pub(crate) fn start_get_stream(&mut self) -> bool {
+        if matches!(self.link, Link::Sse(_)) || self.get_stream.state != StreamState::Off {
             return false;
         }
-        self.standing = Standing::default();
-        self.open_standing();
+        self.get_stream = GetStream::default();
+        self.open_get_stream();
         true
     }
 
-    fn open_standing(&mut self) {
-        let after = self.standing.last_event.clone();
+    fn open_get_stream(&mut self) {
+        let after = self.get_stream.last_event.clone();
         let exchange = self.open(
-            Purpose::Standing,
-            Action::Listen {
+            Purpose::GetStream,
+            HttpRequest::Listen {
                 after,
                 http_sse: false,
             },
         );
-        self.standing.state = StandingState::Running(exchange, self.now);
+        self.get_stream.state = StreamState::Running(exchange, self.now);
     }
 
     /// The session it belonged to is gone.
-    pub(crate) fn stop_standing(&mut self) {
-        if let StandingState::Running(exchange, _) = self.standing.state {
+    pub(crate) fn stop_get_stream(&mut self) {
+        if let StreamState::Running(exchange, _) = self.get_stream.state {
             self.cut(exchange);
         }
-        self.standing = Standing::default();
+        self.get_stream = GetStream::default();
     }
 
-    pub(crate) fn standing_is_due(&mut self) {
-        if self.standing.due().is_some_and(|at| at <= self.now) {
+    pub(crate) fn get_stream_is_due(&mut self) {
+        if self.get_stream.due().is_some_and(|at| at <= self.now) {
             if self.session_is_open() {
-                self.open_standing()
+                self.open_get_stream()
             } else {
-                self.standing.state = StandingState::Off
+                self.get_stream.state = StreamState::Off
             }
         }
     }
 
     /// Tokens are new: the stream that waited for them is opened.
-    pub(crate) fn standing_after_sign_in(&mut self) {
-        if self.standing.needs_sign_in.take().is_some() && self.session_is_open() {
-            self.open_standing();
+    pub(crate) fn get_stream_after_sign_in(&mut self) {
+        if self.get_stream.needs_sign_in.take().is_some() && self.session_is_open() {
+            self.open_get_stream();
         }
     }
 
     /// A request was accepted: another instance may have signed in.
-    pub(crate) fn standing_after_answer(&mut self) {
-        let since = self.standing.needs_sign_in;
+    pub(crate) fn get_stream_after_response(&mut self) {
+        let since = self.get_stream.needs_sign_in;
         if since.is_some_and(|since| self.now >= since + SIGN_IN_RETRY) {
-            self.standing_after_sign_in();
+            self.get_stream_after_sign_in();
         }
     }
 
-    pub(crate) fn standing_refused(&mut self, refusal: &Refusal) {
-        let was_open = self.standing.opened_at.is_some();
-        self.standing_is_decided();
-        self.standing.state = StandingState::Off;
+    pub(crate) fn get_stream_refused(&mut self, refusal: &Refusal) {
+        let was_open = self.get_stream.opened_at.is_some();
+        self.get_stream_is_decided();
+        self.get_stream.state = StreamState::Off;
         if refusal.needs_sign_in.is_some() {
-            self.standing.needs_sign_in = Some(self.now);
+            self.get_stream.needs_sign_in = Some(self.now);
             return;
         }
         match refusal.status {
             404 if was_open => {
                 let generation = self.session.generation;
                 self.lose_session(generation);
-                // Notifications would be missed until the next request: renew at once.
-                self.renew_if_lost();
+                // Notifications would be missed until the next request: open a new session at once.
+                self.reinitialize_if_lost();
             }
-            429 | 500 | 502 | 503 | 504 => self.standing_failed(refusal.retry_after),
+            429 | 500 | 502 | 503 | 504 => self.get_stream_failed(refusal.retry_after),
             _ => self.debug(format!(
-                "{} has no standing stream (GET answered {})",
+                "{} has no GET stream (GET answered {})",
                 self.settings.server, refusal.status
             )),
         }
     }
 
-    pub(crate) fn standing_ended(&mut self, end: &End) {
-        self.standing_is_decided();
+    pub(crate) fn get_stream_ended(&mut self, end: &End) {
+        self.get_stream_is_decided();
         let lived = self
-            .standing
+            .get_stream
             .opened_at
-            .is_some_and(|at| self.now >= at + LIVED);
+            .is_some_and(|at| self.now >= at + MIN_LIFETIME);
         if lived {
-            self.standing.failures = 0;
-            self.standing.was_lost = true;
+            self.get_stream.failures = 0;
+            self.get_stream.was_lost = true;
         }
         let hopeless = matches!(end, End::Broken(_, Stage::Hopeless))
-            || matches!(end, End::Broken(_, Stage::Answering)) && self.standing.opened_at.is_none();
+            || matches!(end, End::Broken(_, Stage::Answering))
+                && self.get_stream.opened_at.is_none();
         if let End::Broken(error, _) = end {
-            self.debug(format!("the standing stream broke: {}", error.what()));
+            self.debug(format!("the GET stream broke: {}", error.what()));
         }
-        self.standing.state = StandingState::Off;
+        self.get_stream.state = StreamState::Off;
         if !hopeless {
-            self.standing_failed(None);
+            self.get_stream_failed(None);
         }
     }
 
-    fn standing_failed(&mut self, retry_after: Option<Duration>) {
+    fn get_stream_failed(&mut self, retry_after: Option<Duration>) {
         let first = self
-            .standing
+            .get_stream
             .retry
             .unwrap_or(DEFAULT_RETRY)
-            .max(LEAST_RETRY);
-        self.standing.failures += 1;
-        let pause = match self.standing.failures {
+            .max(MIN_RETRY);
+        self.get_stream.failures += 1;
+        let pause = match self.get_stream.failures {
             // A stream that ended in order, or broke once, is back after the server's own time.
             1 => first,
             failures => self
                 .backoff
-                .pause(failures, first, backoff::MOST_FOR_STREAMS.max(first)),
+                .pause(failures, first, backoff::MAX_STREAM_BACKOFF.max(first)),
         };
-        let pause = retry_after.unwrap_or(pause).min(LONGEST_PAUSE);
-        self.standing.state = StandingState::Paused(self.now + pause);
+        let pause = retry_after.unwrap_or(pause).min(MAX_PAUSE);
+        self.get_stream.state = StreamState::Paused(self.now + pause);
     }
 }

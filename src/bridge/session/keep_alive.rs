@@ -1,6 +1,6 @@
 //! Pings that keep an idle connection open.
 //!
-//! One `ping` for each interval in which nothing was said. Its answer is swallowed; a failure is nobody's loss.
+//! One `ping` for each interval without traffic. Its response is dropped; failures are ignored.
 //!
 //! Flags: `--keep-alive`, `--ping-interval`.
 //! Spec: MCP 2025-11-25 basic/utilities/ping.
@@ -42,7 +42,7 @@ impl KeepAlive {
 impl Bridge {
     pub(crate) fn keep_alive_due(&self) -> Option<Instant> {
         let interval = self.keep_alive.interval?;
-        (self.session_is_open() && self.closing.is_none())
+        (self.session_is_open() && self.shutdown.is_none())
             .then(|| self.keep_alive.last_traffic + interval)
     }
 

@@ -1,31 +1,31 @@
-//! The renewal of a session the server has lost.
+//! Opens a new session after the server lost the old one.
 //!
-//! It is lost with a 404; or with a 400 without an answer to our id, as some servers send. It is renewed once for all
-//! requests that met it, with the client's own `initialize`; then they are sent again. If that fails, each gets one error,
-//! and the next request tries afresh.
+//! A session is lost with a 404, or with a 400 that is not a response to our id, as some servers send. It is opened once for all
+//! requests that met the loss, with the client's own `initialize`; then they are sent again. If that fails, each gets one error,
+//! and the next request tries again.
 //!
 //! Spec: MCP 2025-11-25 basic/transports (Session Management, 3 and 4).
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::bridge::request::table::State;
-use crate::bridge::session::handshake::{Phase, Renewing, negotiated_version};
+use crate::bridge::request::table::RequestState;
+use crate::bridge::session::handshake::{Reinitializing, SessionState, negotiated_version};
 use crate::bridge::session::keep_alive;
-use crate::bridge::{Bridge, End, Output, Purpose, Refusal, Running, Stage, Waiting, backoff};
+use crate::bridge::{Action, Bridge, Deferred, End, Purpose, Refusal, Running, Stage, backoff};
 use crate::error::{Error, Kind};
 use crate::jsonrpc::{self, Message, RequestId};
 use crate::log::Level;
 use crate::mcp::errors;
 
-/// How long a 400 is believed after a renewal did not help against it.
-const VAIN: Duration = Duration::from_secs(30);
+/// How long a 400 is believed after a new session did not help.
+const BAD_REQUEST_PAUSE: Duration = Duration::from_secs(30);
 
 impl Bridge {
     /// Whether a refusal means that the server has lost the session.
     ///
-    /// 404 is the specified way. Servers that answer 400 do it without an answer to our request's id; for those a
-    /// renewal is tried, and after one that did not help not again for [`VAIN`].
+    /// 404 is the specified way. Servers that send 400 do it without a response to our request's id; for those a
+    /// new session is tried; if that did not help, not again for [`BAD_REQUEST_PAUSE`].
     pub(crate) fn is_lost_session(
         &self,
         running: &Running,
@@ -34,8 +34,8 @@ impl Bridge {
     ) -> bool {
         let recently_in_vain = self
             .session
-            .renewed_in_vain
-            .is_some_and(|at| self.now < at + VAIN);
+            .reinitialized_in_vain
+            .is_some_and(|at| self.now < at + BAD_REQUEST_PAUSE);
         running.with_session
             && self.session.initialize.is_some()
             && match refusal.status {
@@ -55,16 +55,19 @@ impl Bridge {
     pub(crate) fn lose_session(&mut self, generation: u32) {
         if generation != self.session.generation
             || !matches!(
-                self.session.phase,
-                Phase::Answered | Phase::Opening(_) | Phase::Ready | Phase::Confirming(_)
+                self.session.state,
+                SessionState::Answered
+                    | SessionState::Opening(_)
+                    | SessionState::Ready
+                    | SessionState::Confirming(_)
             )
         {
             return;
         }
-        self.session.phase = Phase::Lost;
+        self.session.state = SessionState::Lost;
         self.session.id = None;
-        self.stop_standing();
-        self.out.push_back(Output::Say(
+        self.stop_get_stream();
+        self.out.push_back(Action::Say(
             Level::Info,
             format!(
                 "{} has lost the session; opening a new one",
@@ -75,65 +78,61 @@ impl Bridge {
 
     /// HTTP+SSE: the stream broke, and the session with it.
     pub(crate) fn lose_session_with_stream(&mut self) {
-        match self.session.phase {
-            Phase::Answered
-            | Phase::Opening(_)
-            | Phase::Ready
-            | Phase::Confirming(_)
-            | Phase::Renewing(_)
-            | Phase::Reconfirming => self.session.phase = Phase::Lost,
-            Phase::Fresh | Phase::Initializing(_) | Phase::Lost => {}
+        match self.session.state {
+            SessionState::Answered
+            | SessionState::Opening(_)
+            | SessionState::Ready
+            | SessionState::Confirming(_)
+            | SessionState::Reinitializing(_)
+            | SessionState::Reconfirming => self.session.state = SessionState::Lost,
+            SessionState::Fresh | SessionState::Initializing(_) | SessionState::Lost => {}
         }
     }
 
-    /// HTTP+SSE: the stream is back; the session is renewed without waiting for a request.
-    pub(crate) fn renew_if_lost(&mut self) {
-        if matches!(self.session.phase, Phase::Lost) {
-            self.renew();
+    /// HTTP+SSE: the stream is back; the session is opened anew without waiting for a request.
+    pub(crate) fn reinitialize_if_lost(&mut self) {
+        if matches!(self.session.state, SessionState::Lost) {
+            self.reinitialize();
         }
     }
 
-    pub(crate) fn renew(&mut self) {
+    pub(crate) fn reinitialize(&mut self) {
         let id = self.own_id("reinit");
-        self.session.phase = Phase::Renewing(Renewing {
+        self.session.state = SessionState::Reinitializing(Reinitializing {
             id,
             since: self.now,
             failures: 0,
             retry_at: None,
         });
-        self.send_renewal();
+        self.send_initialize();
     }
 
-    pub(crate) fn send_renewal(&mut self) {
-        let (Phase::Renewing(renewing), Some(initialize)) =
-            (&mut self.session.phase, &self.session.initialize)
+    pub(crate) fn send_initialize(&mut self) {
+        let (SessionState::Reinitializing(reinitializing), Some(initialize)) =
+            (&mut self.session.state, &self.session.initialize)
         else {
             return;
         };
-        renewing.retry_at = None;
-        let message = Arc::new(initialize.with_id(&renewing.id));
+        reinitializing.retry_at = None;
+        let message = Arc::new(initialize.with_id(&reinitializing.id));
         self.session.id = None;
         self.session.version = None;
         let action = self.post(message);
-        self.open(Purpose::Renewal, action);
+        self.open(Purpose::Reinitialize, action);
     }
 
     /// Whether a response belongs to a request of ours; takes note of it.
-    pub(crate) fn own_answer(&mut self, id: &RequestId, failed: bool, answer: &Message) -> bool {
+    pub(crate) fn own_response(&mut self, id: &RequestId, failed: bool, answer: &Message) -> bool {
         if keep_alive::is_ping(id) {
             return true;
         }
-        match &self.session.phase {
-            Phase::Renewing(renewing) if &renewing.id == id => {}
+        match &self.session.state {
+            SessionState::Reinitializing(reinitializing) if &reinitializing.id == id => {}
             _ => return false,
         }
         if failed {
-            let message = answer
-                .member("error")
-                .and_then(|error| jsonrpc::member(error, "message"))
-                .and_then(jsonrpc::string);
-            let message = crate::log::clean(&message.unwrap_or_default(), 200);
-            self.renewal_failed(Error::new(
+            let message = crate::log::clean(&errors::words(answer), 200);
+            self.reinitialize_failed(Error::new(
                 Kind::PeerMisbehaved,
                 format!("{} refused a new session: {message}", self.settings.server),
             ));
@@ -141,7 +140,7 @@ impl Bridge {
         }
         self.session.version = negotiated_version(answer);
         self.session.generation += 1;
-        self.session.phase = Phase::Reconfirming;
+        self.session.state = SessionState::Reconfirming;
         match Message::made(
             "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/initialized\"}".to_owned(),
         ) {
@@ -149,80 +148,83 @@ impl Bridge {
                 let action = self.post(Arc::new(note));
                 self.open(Purpose::Reconfirm, action);
             }
-            Err(error) => self.renewal_failed(error),
+            Err(error) => self.reinitialize_failed(error),
         }
         true
     }
 
-    pub(crate) fn renewal_ended(&mut self, end: End) {
-        let Phase::Renewing(renewing) = &mut self.session.phase else {
+    pub(crate) fn reinitialize_ended(&mut self, end: End) {
+        let SessionState::Reinitializing(reinitializing) = &mut self.session.state else {
             return;
         };
         match end {
             End::Complete if self.link.is_sse() => {}
             End::Complete => {
                 let what = format!(
-                    "{} did not answer the renewal of the session",
+                    "{} did not respond to the new initialize",
                     self.settings.server
                 );
-                self.renewal_failed(Error::new(Kind::PeerMisbehaved, what));
+                self.reinitialize_failed(Error::new(Kind::PeerMisbehaved, what));
             }
             End::Broken(_, Stage::NotSent | Stage::Unanswered)
-                if self.now < renewing.since + backoff::PATIENCE =>
+                if self.now < reinitializing.since + backoff::REQUEST_RETRY_LIMIT =>
             {
-                renewing.failures += 1;
+                reinitializing.failures += 1;
                 let pause = self.backoff.pause(
-                    renewing.failures,
-                    backoff::FIRST_PAUSE,
-                    backoff::MOST_WHILE_WAITED_FOR,
+                    reinitializing.failures,
+                    backoff::MIN_BACKOFF,
+                    backoff::MAX_REQUEST_BACKOFF,
                 );
-                renewing.retry_at = Some(self.now + pause);
+                reinitializing.retry_at = Some(self.now + pause);
             }
-            End::Broken(error, _) => self.renewal_failed(error),
+            End::Broken(error, _) => self.reinitialize_failed(error),
         }
     }
 
-    pub(crate) fn renewal_refused(&mut self, refusal: Refusal) {
-        self.session.phase = Phase::Lost;
-        let parked = refusal
+    pub(crate) fn reinitialize_refused(&mut self, refusal: Refusal) {
+        self.session.state = SessionState::Lost;
+        let suspended = refusal
             .needs_sign_in
-            .is_some_and(|challenge| self.park_all(&challenge));
-        if !parked {
-            self.renewal_failed(Arc::unwrap_or_clone(refusal.error));
+            .is_some_and(|challenge| self.all_wait_for_sign_in(&challenge));
+        if !suspended {
+            self.reinitialize_failed(Arc::unwrap_or_clone(refusal.error));
         }
     }
 
-    pub(crate) fn renewal_timed_out(&mut self) {
+    pub(crate) fn reinitialize_timed_out(&mut self) {
         let server = &self.settings.server;
-        let what = format!("{server} did not answer the renewal of the session in time");
-        self.renewal_failed(Error::new(Kind::Timeout, what));
+        let what = format!("{server} did not respond to the new initialize in time");
+        self.reinitialize_failed(Error::new(Kind::Timeout, what));
     }
 
-    /// Each request that waits gets one error; the next one tries afresh.
-    pub(crate) fn renewal_failed(&mut self, error: Error) {
-        self.session.phase = Phase::Lost;
+    /// Each request that waits gets one error; the next one tries again.
+    pub(crate) fn reinitialize_failed(&mut self, error: Error) {
+        self.session.state = SessionState::Lost;
         self.session.id = None;
-        self.fail_all_held(&error);
+        self.fail_all_deferred(&error);
     }
 
     /// All that waits is answered with this error; waiting notifications are dropped.
-    pub(crate) fn fail_all_held(&mut self, error: &Error) {
-        for id in self.requests.ids_where(|open| open.state == State::Held) {
+    pub(crate) fn fail_all_deferred(&mut self, error: &Error) {
+        for id in self
+            .requests
+            .ids_where(|open| open.state == RequestState::Deferred)
+        {
             self.fail(&id, error.again());
         }
-        self.waiting
-            .retain(|waiting| !matches!(waiting, Waiting::Note(..)));
+        self.deferred
+            .retain(|waiting| !matches!(waiting, Deferred::Notification(..)));
     }
 
-    pub(crate) fn renewed(&mut self) {
-        if matches!(self.session.phase, Phase::Reconfirming) {
+    pub(crate) fn reinitialized(&mut self) {
+        if matches!(self.session.state, SessionState::Reconfirming) {
             self.begin_traffic();
-            self.adapter_renewed();
+            self.adapter_reinitialized();
         }
     }
 }
 
-/// Whether an error is the answer to this request: it has its id, or says that what was sent is no JSON.
+/// Whether an error is the response to this request: it has its id, or says that what was sent is not JSON.
 fn is_about(answer: &Message, id: &RequestId) -> bool {
     errors::code(answer) == Some(errors::PARSE_ERROR)
         || matches!(answer.kind(), jsonrpc::Kind::Response { id: answered, .. } if answered == id)

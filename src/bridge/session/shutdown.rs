@@ -1,15 +1,15 @@
-//! The way out.
+//! Shutdown.
 //!
-//! - stdin ended: what is open is finished, as long as news keeps coming and within a bound; then DELETE; then exit.
-//! - A signal: no draining; DELETE; exit.
-//! - stdout closed: nobody hears an answer; DELETE; exit.
-//! - Whatever is still open then is answered with an error.
+//! - stdin ended: open requests are drained, as long as events keep coming and within a limit; then DELETE; then exit.
+//! - A signal: DELETE and exit, without draining.
+//! - stdout closed: the same; nobody can read a response.
+//! - Requests that are still open get an error.
 //!
 //! Spec: MCP 2025-11-25 basic/lifecycle (Shutdown), basic/transports (Session Management, 5).
 
 use std::time::{Duration, Instant};
 
-use crate::bridge::{Action, Bridge, Output, Purpose};
+use crate::bridge::{Action, Bridge, HttpRequest, Purpose};
 use crate::error::{Error, Kind};
 use crate::jsonrpc::{self, Message};
 
@@ -17,21 +17,21 @@ use crate::jsonrpc::{self, Message};
 pub(crate) const END_SESSION_LIMIT: Duration = Duration::from_millis(800);
 /// Answers in flight are waited for as long as something is heard this often (the official SDK sends SIGTERM two seconds
 /// after it closed stdin)...
-const SILENCE: Duration = Duration::from_millis(1500);
+const SILENCE_TIMEOUT: Duration = Duration::from_millis(1500);
 /// ... and no longer than this.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 
-const LEAVING: &str = "mcp-remote is leaving: the answer did not come in time";
+const SHUTTING_DOWN: &str = "shutting down before the server responded";
 
 #[derive(Debug)]
-pub(crate) struct Closing {
-    stage: Stage,
+pub(crate) struct Shutdown {
+    stage: ShutdownStage,
     silent_at: Instant,
     limit: Instant,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Stage {
+enum ShutdownStage {
     /// Open requests are finished.
     Draining,
     /// Nothing is waited for.
@@ -41,29 +41,29 @@ enum Stage {
     Gone,
 }
 
-impl Closing {
+impl Shutdown {
     pub(crate) fn touched(&mut self, now: Instant) {
-        self.silent_at = now + SILENCE;
+        self.silent_at = now + SILENCE_TIMEOUT;
     }
 }
 
 impl Bridge {
     /// stdin ended, or a signal came.
     pub(crate) fn close(&mut self, drain: bool) {
-        match &mut self.closing {
-            Some(closing) if !drain && closing.stage == Stage::Draining => {
-                closing.stage = Stage::Leaving
+        match &mut self.shutdown {
+            Some(shutdown) if !drain && shutdown.stage == ShutdownStage::Draining => {
+                shutdown.stage = ShutdownStage::Leaving
             }
             Some(_) => {}
             None => {
                 let stage = if drain {
-                    Stage::Draining
+                    ShutdownStage::Draining
                 } else {
-                    Stage::Leaving
+                    ShutdownStage::Leaving
                 };
-                self.closing = Some(Closing {
+                self.shutdown = Some(Shutdown {
                     stage,
-                    silent_at: self.now + SILENCE,
+                    silent_at: self.now + SILENCE_TIMEOUT,
                     limit: self.now + DRAIN_LIMIT,
                 });
             }
@@ -71,7 +71,7 @@ impl Bridge {
     }
 
     /// stdout is closed: answers have nowhere to go.
-    pub(crate) fn close_unheard(&mut self) {
+    pub(crate) fn output_closed(&mut self) {
         for id in self.requests.ids_where(|_| true) {
             self.requests.remove(&id);
         }
@@ -80,62 +80,64 @@ impl Bridge {
 
     /// Whether new attempts are pointless.
     pub(crate) fn is_stopping(&self) -> bool {
-        self.closing
+        self.shutdown
             .as_ref()
-            .is_some_and(|closing| closing.stage != Stage::Draining)
+            .is_some_and(|shutdown| shutdown.stage != ShutdownStage::Draining)
     }
 
-    pub(crate) fn check_closing(&mut self) {
-        if self.closing.is_none() {
+    pub(crate) fn check_shutdown(&mut self) {
+        if self.shutdown.is_none() {
             return;
         }
         let awaited = self.is_awaited();
-        let Some(closing) = &mut self.closing else {
+        let Some(shutdown) = &mut self.shutdown else {
             return;
         };
-        let pending = awaited || !self.deliveries.is_empty() || !self.waiting.is_empty();
-        let drained = !pending || self.now >= closing.silent_at || self.now >= closing.limit;
-        if closing.stage == Stage::Leaving || closing.stage == Stage::Draining && drained {
-            closing.stage = Stage::EndingSession;
-            self.leave();
+        let pending = awaited || !self.deliveries.is_empty() || !self.deferred.is_empty();
+        let drained = !pending || self.now >= shutdown.silent_at || self.now >= shutdown.limit;
+        if shutdown.stage == ShutdownStage::Leaving
+            || shutdown.stage == ShutdownStage::Draining && drained
+        {
+            shutdown.stage = ShutdownStage::EndingSession;
+            self.end_everything();
         }
     }
 
-    fn leave(&mut self) {
-        self.end_subscriptions("mcp-remote is leaving: the client did not answer in time");
+    fn end_everything(&mut self) {
+        self.end_subscriptions("shutting down before the client responded");
         for id in self.requests.ids_where(|_| true) {
-            self.fail(&id, Error::new(Kind::Closing, LEAVING));
+            self.fail(&id, Error::new(Kind::Closing, SHUTTING_DOWN));
         }
-        self.tell_adapter();
-        self.waiting.clear();
+        self.run_adapter_events();
+        self.deferred.clear();
         self.deliveries.clear();
-        self.stop_standing();
+        self.stop_get_stream();
         if self.session.id.is_some() && !self.link.is_sse() {
-            self.open(Purpose::EndSession, Action::EndSession);
+            self.open(Purpose::EndSession, HttpRequest::EndSession);
         } else {
             self.session_ended();
         }
     }
 
     /// A line that came after the decision to leave: a request is answered, the rest has nowhere to go.
-    pub(crate) fn answer_leaving(&mut self, message: &Message) {
+    pub(crate) fn refuse_while_shutting_down(&mut self, message: &Message) {
         if let jsonrpc::Kind::Request { id, .. } = message.kind() {
-            let error = Error::new(Kind::Closing, LEAVING);
-            self.out.push_back(Output::Answer(error.to_json_rpc(id)));
+            let error = Error::new(Kind::Closing, SHUTTING_DOWN);
+            self.out.push_back(Action::Respond(error.to_json_rpc(id)));
         }
     }
 
     pub(crate) fn session_ended(&mut self) {
-        if let Some(closing) = &mut self.closing
-            && closing.stage == Stage::EndingSession
+        if let Some(shutdown) = &mut self.shutdown
+            && shutdown.stage == ShutdownStage::EndingSession
         {
-            closing.stage = Stage::Gone;
-            self.out.push_back(Output::Exit);
+            shutdown.stage = ShutdownStage::Gone;
+            self.out.push_back(Action::Exit);
         }
     }
 
-    pub(crate) fn closing_due(&self) -> Option<Instant> {
-        let closing = self.closing.as_ref()?;
-        (closing.stage == Stage::Draining).then(|| closing.silent_at.min(closing.limit))
+    pub(crate) fn shutdown_due(&self) -> Option<Instant> {
+        let shutdown = self.shutdown.as_ref()?;
+        (shutdown.stage == ShutdownStage::Draining).then(|| shutdown.silent_at.min(shutdown.limit))
     }
 }

@@ -1,9 +1,8 @@
 //! Requests during a sign-in.
 //!
-//! - A request that needs a sign-in waits for it, and everything the client sends after it; nothing is sent meanwhile.
-//! - A request that needs more scope waits alone: the token is good for the others.
-//! - After `--auth-timeout` whoever waits is answered with an error that holds the address to open, and so is whoever comes
-//!   later; the sign-in itself goes on, and the first request after its end simply works.
+//! - A request that needs a sign-in waits for it, and so does everything the client sends after it.
+//! - A request that needs more scope waits alone: the token is valid for the others.
+//! - After `--auth-timeout`, requests get an error with the URL to open. The sign-in goes on; requests after its end work.
 //! - A request that is refused again after two sign-ins gets an error: a step-up may need one, and tokens can be stale.
 //! - A stream that needs a sign-in opens no browser: it waits for the next request.
 //!
@@ -13,8 +12,8 @@
 
 use std::time::Instant;
 
-use crate::bridge::request::table::State;
-use crate::bridge::{Bridge, Output};
+use crate::bridge::request::table::RequestState;
+use crate::bridge::{Action, Bridge};
 use crate::error::{Error, Kind, Result};
 use crate::jsonrpc::RequestId;
 use crate::log::Level;
@@ -23,15 +22,15 @@ use crate::oauth::challenge::Challenge;
 /// The sign-in that is under way.
 #[derive(Debug, Default)]
 pub(crate) struct SignIn {
-    phase: Phase,
+    state: SignInState,
     /// Without it no request can succeed.
     blocks: bool,
-    /// The address a person must open.
+    /// The address the user must open.
     url: Option<String>,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
-enum Phase {
+enum SignInState {
     #[default]
     Idle,
     /// Requests wait for it until then.
@@ -41,7 +40,7 @@ enum Phase {
 }
 
 /// A request is sent again after so many sign-ins.
-const MOST_SIGN_INS: u32 = 2;
+const MAX_SIGN_INS: u32 = 2;
 
 impl Bridge {
     /// Whether messages may leave.
@@ -50,54 +49,57 @@ impl Bridge {
     }
 
     /// Lets a refused request wait for a sign-in; false if it has had its share of them.
-    pub(crate) fn park(&mut self, id: &RequestId, challenge: &Challenge) -> bool {
-        let stopping = self.closing.is_some();
+    pub(crate) fn wait_for_sign_in(&mut self, id: &RequestId, challenge: &Challenge) -> bool {
+        let stopping = self.shutdown.is_some();
         let Some(open) = self.requests.find(id) else {
             return false;
         };
-        if stopping || open.sign_ins >= MOST_SIGN_INS {
+        if stopping || open.sign_ins >= MAX_SIGN_INS {
             return false;
         }
         open.sign_ins += 1;
-        // A person decides how long it takes now.
+        // The user decides how long it takes now.
         open.deadline = None;
         if self.session.is_initialize(id) {
             self.session.reset();
-            self.hold_first(id);
+            self.defer_first(id);
         } else if challenge.is_insufficient_scope() {
-            open.state = State::AwaitsSignIn { resumes: false };
+            open.state = RequestState::AwaitsSignIn { resumes: false };
         } else {
-            self.hold(id);
+            self.defer(id);
         }
         self.start_sign_in(challenge);
         true
     }
 
-    /// The stream of an answer needs a sign-in: it is resumed after it; false if there have been enough of them.
-    pub(crate) fn park_stream(&mut self, id: &RequestId, challenge: &Challenge) -> bool {
-        let parked = self.park(id, challenge);
+    /// The stream of a response needs a sign-in: it is resumed after it; false if there have been enough of them.
+    pub(crate) fn resume_after_sign_in(&mut self, id: &RequestId, challenge: &Challenge) -> bool {
+        let suspended = self.wait_for_sign_in(id, challenge);
         if let Some(open) = self.requests.find(id)
-            && parked
+            && suspended
         {
-            open.state = State::AwaitsSignIn { resumes: true };
+            open.state = RequestState::AwaitsSignIn { resumes: true };
         }
-        parked
+        suspended
     }
 
     /// Something all requests wait for was refused: the stream of HTTP+SSE, a new session.
     /// False if nobody waits, or nobody may wait any longer.
-    pub(crate) fn park_all(&mut self, challenge: &Challenge) -> bool {
+    pub(crate) fn all_wait_for_sign_in(&mut self, challenge: &Challenge) -> bool {
         let mut any = false;
-        for id in self.requests.ids_where(|open| open.state == State::Held) {
+        for id in self
+            .requests
+            .ids_where(|open| open.state == RequestState::Deferred)
+        {
             if let Some(open) = self.requests.find(&id)
-                && open.sign_ins < MOST_SIGN_INS
+                && open.sign_ins < MAX_SIGN_INS
             {
                 open.sign_ins += 1;
                 open.deadline = None;
                 any = true;
             }
         }
-        let may = any && self.closing.is_none();
+        let may = any && self.shutdown.is_none();
         if may {
             self.start_sign_in(challenge);
         }
@@ -105,13 +107,13 @@ impl Bridge {
     }
 
     pub(crate) fn start_sign_in(&mut self, challenge: &Challenge) {
-        if self.sign_in.phase == Phase::Idle {
+        if self.sign_in.state == SignInState::Idle {
             self.sign_in = SignIn {
-                phase: Phase::Waited(self.now + self.settings.auth_timeout),
+                state: SignInState::Waited(self.now + self.settings.auth_timeout),
                 blocks: false,
                 url: None,
             };
-            self.out.push_back(Output::SignIn(challenge.clone()));
+            self.out.push_back(Action::SignIn(challenge.clone()));
         }
         self.sign_in.blocks |= !challenge.is_insufficient_scope();
     }
@@ -133,7 +135,7 @@ impl Bridge {
                 }
                 self.notes_wait_anew();
                 self.send_awaiting();
-                self.standing_after_sign_in();
+                self.get_stream_after_sign_in();
             }
             Err(error) => {
                 let doctor = &self.settings.doctor;
@@ -142,7 +144,7 @@ impl Bridge {
                     None => error.with_hint(format!("to sign in: {doctor}")),
                 };
                 self.failed(Level::Error, format!("not signed in: {error}"));
-                self.fail_all_held(&error);
+                self.fail_all_deferred(&error);
                 self.fail_awaiting(&error);
                 self.drop_deliveries("there is no sign-in");
             }
@@ -151,14 +153,14 @@ impl Bridge {
 
     /// Answers those who have waited long enough.
     pub(crate) fn sign_in_is_due(&mut self) {
-        if matches!(self.sign_in.phase, Phase::Waited(until) if until <= self.now) {
-            self.sign_in.phase = Phase::Background;
+        if matches!(self.sign_in.state, SignInState::Waited(until) if until <= self.now) {
+            self.sign_in.state = SignInState::Background;
         }
-        if self.sign_in.phase == Phase::Background {
+        if self.sign_in.state == SignInState::Background {
             let error = self.sign_in_needed();
             self.fail_awaiting(&error);
             if self.sign_in.blocks {
-                self.fail_all_held(&error);
+                self.fail_all_deferred(&error);
             }
         }
     }
@@ -166,8 +168,8 @@ impl Bridge {
     fn send_awaiting(&mut self) {
         for id in self.awaiting() {
             match self.requests.find(&id).map(|open| open.state) {
-                Some(State::AwaitsSignIn { resumes: true }) => self.resume_request(&id),
-                Some(_) | None => self.hold(&id),
+                Some(RequestState::AwaitsSignIn { resumes: true }) => self.resume_request(&id),
+                Some(_) | None => self.defer(&id),
             }
         }
     }
@@ -179,14 +181,14 @@ impl Bridge {
     }
 
     fn awaiting(&self) -> Vec<RequestId> {
-        let awaits = |state| matches!(state, State::AwaitsSignIn { .. });
+        let awaits = |state| matches!(state, RequestState::AwaitsSignIn { .. });
         self.requests.ids_where(|open| awaits(open.state))
     }
 
     pub(crate) fn sign_in_due(&self) -> Option<Instant> {
-        match self.sign_in.phase {
-            Phase::Waited(until) => Some(until),
-            Phase::Idle | Phase::Background => None,
+        match self.sign_in.state {
+            SignInState::Waited(until) => Some(until),
+            SignInState::Idle | SignInState::Background => None,
         }
     }
 

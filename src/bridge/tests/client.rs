@@ -88,9 +88,10 @@ impl Client {
 
     fn ordinary(&mut self, rng: &mut Rng) -> String {
         if self.modern && rng.chance(12) {
-            return match rng.chance(70) {
-                true => self.listen(rng),
-                false => self.end_listening(rng),
+            return if rng.chance(70) {
+                self.listen(rng)
+            } else {
+                self.end_listening(rng)
             };
         }
         match rng.below(40) {
@@ -126,7 +127,7 @@ impl Client {
             1..4 if !self.done.is_empty() => Some(rng.pick(&self.done)),
             _ => None,
         };
-        // The answer to a second one could not be told from the end of the subscription.
+        // The response to a second one could not be told from the end of the subscription.
         let id = id.filter(|id| !self.listens.contains_key(id));
         self.lines += 1;
         let fresh = match rng.below(3) {
@@ -165,9 +166,10 @@ impl Client {
     /// Cancels one of its subscriptions, if there is one.
     pub(super) fn end_listening(&mut self, rng: &mut Rng) -> String {
         let open: Vec<RequestId> = self.listens.keys().cloned().collect();
-        match open.is_empty() {
-            true => self.cancel(rng),
-            false => cancelled(&rng.pick(&open)),
+        if open.is_empty() {
+            self.cancel(rng)
+        } else {
+            cancelled(&rng.pick(&open))
         }
     }
 
@@ -238,7 +240,7 @@ impl Client {
         self.owed.entry(id).or_default().answers += 1;
     }
 
-    /// An answer came; an error if nobody asked.
+    /// A response came; an error if nobody asked.
     pub(super) fn answered(&mut self, id: &RequestId, failed: bool) -> Result<(), String> {
         if !self.hears {
             return Ok(());

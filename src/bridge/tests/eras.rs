@@ -4,11 +4,13 @@ mod random;
 
 use std::time::{Duration, Instant};
 
-use crate::bridge::era::adapter::{Adapter as _, News, Step, Steps, Word};
+use crate::bridge::era::adapter::{
+    Adapter as _, AdapterAction, AdapterActions, AdapterEvent, FailureSource,
+};
 use crate::bridge::era::legacy_client::LegacyToModern;
-use crate::bridge::era::modern_client::translate::ModernToLegacy;
+use crate::bridge::era::modern_client::ModernToLegacy;
 use crate::bridge::{
-    Action, Bridge, Content, End, ExchangeId, Head, Input, Output, Progress, Settings,
+    Action, Bridge, Content, End, Event, ExchangeId, Head, HttpRequest, Progress, Settings,
 };
 use crate::config::{Protocol, Strategy};
 use crate::jsonrpc::{self, Kind, Message, RequestId};
@@ -19,15 +21,18 @@ fn parse(text: &str) -> Message {
     Message::parse(text).unwrap()
 }
 
-/// What the steps send to the server, and to the client.
-fn sent(steps: &[Step]) -> (Vec<String>, Vec<String>) {
+/// What the actions send to the server, and to the client.
+fn sent(actions: &[AdapterAction]) -> (Vec<String>, Vec<String>) {
     let (mut server, mut client) = (Vec::new(), Vec::new());
-    for step in steps {
-        match step {
-            Step::Server(message) => server.push(message.text().to_owned()),
-            Step::Client(message) => client.push(message.text().to_owned()),
-            Step::Cancel(id) => server.push(format!("cancel {id}")),
-            Step::Since(_) | Step::Warn(_) | Step::Settled(_) | Step::GiveUp { .. } => {}
+    for action in actions {
+        match action {
+            AdapterAction::Server(message) => server.push(message.text().to_owned()),
+            AdapterAction::Client(message) => client.push(message.text().to_owned()),
+            AdapterAction::Cancel(id) => server.push(format!("cancel {id}")),
+            AdapterAction::Since(_)
+            | AdapterAction::Warn(_)
+            | AdapterAction::EraKnown(_)
+            | AdapterAction::GiveUp { .. } => {}
         }
     }
     (server, client)
@@ -48,7 +53,7 @@ impl Pair {
         let now = Instant::now();
         let mut adapter = ModernToLegacy::new(7);
         let discover = format!(r#"{{"id":0,"method":"server/discover","params":{{{META}}}}}"#);
-        let (asked, _) = sent(&adapter.client_says(now, parse(&discover)));
+        let (asked, _) = sent(&adapter.client_sent(now, parse(&discover)));
         let mut pair = Pair { adapter, now };
         let id = jsonrpc::member(&asked[0], "id").unwrap().to_owned();
         let result = format!(r#""result":{{"capabilities":{capabilities}}}"#);
@@ -66,20 +71,28 @@ impl Pair {
     fn client(&mut self, id: u32, more: &str) -> (Vec<String>, Vec<String>) {
         let call =
             format!(r#"{{"id":{id},"method":"tools/call","params":{{"name":"a"{more},{META}}}}}"#);
-        sent(&self.adapter.client_says(self.now, parse(&call)))
+        sent(&self.adapter.client_sent(self.now, parse(&call)))
     }
 
     fn answer(&mut self, id: &str, body: &str) -> (Vec<String>, Vec<String>) {
         let message = parse(&format!(r#"{{"id":{id},{body}}}"#));
-        let word = Word::Other;
-        sent(&self.adapter.hear(self.now, News::Answer { message, word }))
+        let source = FailureSource::Local;
+        sent(
+            &self
+                .adapter
+                .handle_event(self.now, AdapterEvent::Response { message, source }),
+        )
     }
 
     /// The server asks for roots under this id.
     fn ask(&mut self, id: &str, on: Option<&str>) -> (Vec<String>, Vec<String>) {
         let message = parse(&format!(r#"{{"id":"{id}","method":"roots/list"}}"#));
         let on = on.and_then(RequestId::from_text);
-        sent(&self.adapter.hear(self.now, News::Message { message, on }))
+        sent(
+            &self
+                .adapter
+                .handle_event(self.now, AdapterEvent::Message { message, on }),
+        )
     }
 
     fn pass(&mut self, time: Duration) -> (Vec<String>, Vec<String>) {
@@ -131,7 +144,7 @@ fn an_error_that_asks_for_a_visit_becomes_a_round_and_the_request_is_sent_again(
     assert!(client[0].contains("-32021"), "{client:?}");
     let plain = META.replace(r#""url":{}"#, "");
     let call = format!(r#"{{"id":4,"method":"tools/call","params":{{"name":"a",{plain}}}}}"#);
-    let (server, _) = sent(&pair.adapter.client_says(pair.now, parse(&call)));
+    let (server, _) = sent(&pair.adapter.client_sent(pair.now, parse(&call)));
     let wire = jsonrpc::member(&server[0], "id").unwrap().to_owned();
     let (_, client) = pair.answer(&wire, error);
     assert!(client[0].contains("requiredCapabilities"), "{client:?}");
@@ -142,7 +155,7 @@ fn what_does_not_fit_into_the_queue_before_the_handshake_is_answered() {
     let now = Instant::now();
     let mut modern = ModernToLegacy::new(7);
     let mut legacy = LegacyToModern::new("https://a.test".to_owned(), false);
-    legacy.client_says(
+    legacy.client_sent(
         now,
         parse(r#"{"id":"i","method":"initialize","params":{}}"#),
     );
@@ -150,8 +163,8 @@ fn what_does_not_fit_into_the_queue_before_the_handshake_is_answered() {
         let list = parse(&format!(
             r#"{{"id":{id},"method":"tools/list","params":{{{META}}}}}"#
         ));
-        let (_, to_modern) = sent(&modern.client_says(now, list.clone()));
-        let (_, to_legacy) = sent(&legacy.client_says(now, list));
+        let (_, to_modern) = sent(&modern.client_sent(now, list.clone()));
+        let (_, to_legacy) = sent(&legacy.client_sent(now, list));
         for told in [&to_modern, &to_legacy] {
             let is_refused = told.iter().any(|answer| answer.contains("too many"));
             assert!(
@@ -176,11 +189,11 @@ fn an_error_after_a_question_the_client_cannot_be_asked_names_what_it_lacks() {
     let ask = |pair: &mut Pair, wire: &str| {
         let question = r#"{"id":"q","method":"sampling/createMessage","params":{"tools":[]}}"#;
         let on = RequestId::from_text(wire);
-        let news = News::Message {
+        let news = AdapterEvent::Message {
             message: parse(question),
             on,
         };
-        let (server, client) = sent(&pair.adapter.hear(pair.now, news));
+        let (server, client) = sent(&pair.adapter.handle_event(pair.now, news));
         assert!(server[0].contains("-32601"), "{server:?}");
         assert!(client.is_empty(), "{client:?}");
     };
@@ -207,7 +220,7 @@ fn a_log_level_that_does_not_exist_is_an_error() {
         r#""_meta":{"io.modelcontextprotocol/logLevel":"loud","#,
     );
     let call = format!(r#"{{"id":4,"method":"tools/call","params":{{"name":"a",{loud}}}}}"#);
-    let (server, client) = sent(&pair.adapter.client_says(pair.now, parse(&call)));
+    let (server, client) = sent(&pair.adapter.client_sent(pair.now, parse(&call)));
     assert!(server.is_empty(), "{server:?}");
     assert!(client[0].contains("-32602"), "{client:?}");
 }
@@ -222,7 +235,7 @@ fn a_request_without_what_every_modern_one_declares_is_an_error() {
         r#""_meta":{"io.modelcontextprotocol/clientCapabilities":{}}"#,
     ] {
         let list = format!(r#"{{"id":4,"method":"tools/list","params":{{{meta}}}}}"#);
-        let (server, client) = sent(&pair.adapter.client_says(pair.now, parse(&list)));
+        let (server, client) = sent(&pair.adapter.client_sent(pair.now, parse(&list)));
         assert!(server.is_empty(), "{server:?}");
         assert!(client[0].contains("-32602"), "{client:?}");
         assert!(client[0].contains("is missing"), "{client:?}");
@@ -231,18 +244,19 @@ fn a_request_without_what_every_modern_one_declares_is_an_error() {
 
 #[test]
 fn an_update_goes_to_whom_it_concerns() {
-    let mut listeners = crate::bridge::era::modern_client::subscriptions::Listeners::default();
-    let mut steps = Steps::default();
+    let mut subscriptions =
+        crate::bridge::era::modern_client::subscriptions::Subscriptions::default();
+    let mut actions = AdapterActions::default();
     let offers = r#"{"capabilities":{"resources":{"subscribe":true}}}"#;
     for (id, uri) in [("1", "file:///a"), ("2", "file:///ab")] {
         let listen = parse(&format!(
             r#"{{"id":{id},"method":"subscriptions/listen","params":{{"notifications":{{"resourceSubscriptions":["{uri}"]}}}}}}"#
         ));
-        listeners.open(
+        subscriptions.open(
             &RequestId::from_text(id).unwrap(),
             &listen,
             offers,
-            &mut steps,
+            &mut actions,
         );
     }
     for (uri, concerned) in [
@@ -251,13 +265,13 @@ fn an_update_goes_to_whom_it_concerns() {
         ("file:///ab", 1),
         ("file:///abc", 0),
     ] {
-        let mut steps = Steps::default();
+        let mut actions = AdapterActions::default();
         let method = "notifications/resources/updated";
         let updated = parse(&format!(
             r#"{{"method":"{method}","params":{{"uri":"{uri}"}}}}"#
         ));
-        assert!(listeners.message(method, &updated, &mut steps));
-        assert_eq!(steps.0.len(), concerned, "{uri}");
+        assert!(subscriptions.message(method, &updated, &mut actions));
+        assert_eq!(actions.0.len(), concerned, "{uri}");
     }
 }
 
@@ -268,12 +282,12 @@ fn a_resource_is_watched_once_for_all_who_want_it_and_questions_about_it_do_not_
         let listen = format!(
             r#"{{"id":{id},"method":"subscriptions/listen","params":{{"notifications":{{"resourceSubscriptions":["file:///a"]}},{META}}}}}"#
         );
-        sent(&pair.adapter.client_says(pair.now, parse(&listen))).0
+        sent(&pair.adapter.client_sent(pair.now, parse(&listen))).0
     };
     let close = |pair: &mut Pair, id: u32| {
         let cancel =
             format!(r#"{{"method":"notifications/cancelled","params":{{"requestId":{id}}}}}"#);
-        sent(&pair.adapter.client_says(pair.now, parse(&cancel))).0
+        sent(&pair.adapter.client_sent(pair.now, parse(&cancel))).0
     };
     let nothing = Vec::<String>::new();
     let id = |text: &str| jsonrpc::member(text, "id").unwrap().to_owned();
@@ -296,18 +310,18 @@ fn a_resource_the_server_does_not_agree_to_watch_is_named() {
         let mut subscriptions =
             crate::bridge::era::legacy_client::subscriptions::Subscriptions::default();
         subscriptions.offered(r#"{"capabilities":{"resources":{"subscribe":true}}}"#);
-        let mut steps = Steps::default();
+        let mut actions = AdapterActions::default();
         let id = RequestId::from_text("1").unwrap();
-        assert!(subscriptions.set(id.clone(), "file:///a".to_owned(), true, &mut steps));
-        subscriptions.open(Instant::now(), &id, &mut steps);
+        assert!(subscriptions.set(id.clone(), "file:///a".to_owned(), true, &mut actions));
+        subscriptions.open(Instant::now(), &id, &mut actions);
         let acknowledged = parse(&format!(
             r#"{{"method":"notifications/subscriptions/acknowledged","params":{{"notifications":{agreed}}}}}"#
         ));
-        subscriptions.message(&id, &acknowledged, &mut steps);
-        let (_, client) = sent(&steps.0);
+        subscriptions.message(&id, &acknowledged, &mut actions);
+        let (_, client) = sent(&actions.0);
         assert_eq!(client, [r#"{"jsonrpc":"2.0","id":1,"result":{}}"#]);
-        let said = |step: &Step| matches!(step, Step::Warn(text) if text.contains("file:///a"));
-        steps.0.iter().any(said)
+        let said = |action: &AdapterAction| matches!(action, AdapterAction::Warn(text) if text.contains("file:///a"));
+        actions.0.iter().any(said)
     };
     assert!(warned("{}"));
     assert!(warned(r#"{"resourceSubscriptions":["file:///b"]}"#));
@@ -319,12 +333,12 @@ fn a_subscription_too_many_is_refused() {
     let mut subscriptions =
         crate::bridge::era::legacy_client::subscriptions::Subscriptions::default();
     subscriptions.offered(r#"{"capabilities":{"resources":{"subscribe":true}}}"#);
-    let mut steps = Steps::default();
+    let mut actions = AdapterActions::default();
     for number in 0..=10_000 {
         let id = RequestId::from_string(&number.to_string());
-        subscriptions.set(id, format!("file:///{number}"), true, &mut steps);
+        subscriptions.set(id, format!("file:///{number}"), true, &mut actions);
     }
-    let (_, client) = sent(&steps.0);
+    let (_, client) = sent(&actions.0);
     assert_eq!(client.len(), 1, "{client:?}");
     assert!(client[0].contains("more than 10000"), "{client:?}");
 }
@@ -414,9 +428,9 @@ fn drain(bridge: &mut Bridge) -> (Vec<(ExchangeId, String, RequestId)>, Vec<Stri
     let (mut opened, mut lines) = (Vec::new(), Vec::new());
     while let Some(output) = bridge.poll() {
         match output {
-            Output::Open(exchange, open) => {
+            Action::Open(exchange, open) => {
                 let (method, id) = match &open.action {
-                    Action::Post { message, .. } => match message.kind() {
+                    HttpRequest::Post { message, .. } => match message.kind() {
                         Kind::Request { id, method } => (method.clone(), id.clone()),
                         _ => (message.method().unwrap().to_owned(), RequestId::null()),
                     },
@@ -424,8 +438,8 @@ fn drain(bridge: &mut Bridge) -> (Vec<(ExchangeId, String, RequestId)>, Vec<Stri
                 };
                 opened.push((exchange, method, id));
             }
-            Output::Client(message) => lines.push(message.text().to_owned()),
-            Output::Answer(text) => lines.push(text),
+            Action::Client(message) => lines.push(message.text().to_owned()),
+            Action::Respond(text) => lines.push(text),
             _ => {}
         }
     }
@@ -438,12 +452,12 @@ fn a_server_that_never_answers_the_probe_is_tried_with_the_older_handshake() {
     let mut bridge = Bridge::new(settings(), now);
     let discover =
         format!(r#"{{"jsonrpc":"2.0","id":1,"method":"server/discover","params":{{{META}}}}}"#);
-    bridge.handle(now, Input::Client(Message::read(discover)));
+    bridge.handle(now, Event::Client(Message::read(discover)));
     let (opened, _) = drain(&mut bridge);
     assert_eq!(opened[0].1, "server/discover");
     let now = now + Duration::from_secs(8);
     assert!(bridge.deadline().is_some_and(|at| at <= now));
-    bridge.handle(now, Input::Time);
+    bridge.handle(now, Event::Time);
     let (opened, lines) = drain(&mut bridge);
     assert!(lines.is_empty(), "{lines:?}");
     let (exchange, method, id) = &opened[0];
@@ -454,21 +468,21 @@ fn a_server_that_never_answers_the_probe_is_tried_with_the_older_handshake() {
     };
     bridge.handle(
         now,
-        Input::Progress(*exchange, vec![Progress::Opened(head)]),
+        Event::Progress(*exchange, vec![Progress::Opened(head)]),
     );
     let parsed = Message::read(format!(
         r#"{{"jsonrpc":"2.0","id":{id},"result":{{"protocolVersion":"2025-11-25","capabilities":{{}},"serverInfo":{{"name":"s"}}}}}}"#
     ));
     bridge.handle(
         now,
-        Input::Progress(*exchange, vec![Progress::Event { id: None, parsed }]),
+        Event::Progress(*exchange, vec![Progress::Event { id: None, parsed }]),
     );
     let (_, lines) = drain(&mut bridge);
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(lines[0].contains("supportedVersions"));
     // The first request is not waited for any longer, and whatever comes of it is nobody's.
     let late = now + Duration::from_secs(40);
-    bridge.handle(late, Input::Time);
+    bridge.handle(late, Event::Time);
     assert!(drain(&mut bridge).1.is_empty());
 }
 
@@ -481,12 +495,12 @@ fn a_server_that_is_asked_first_and_says_nothing_is_given_initialize_and_may_sti
     };
     let mut bridge = Bridge::new(settings, now);
     let initialize = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}"#.to_owned();
-    bridge.handle(now, Input::Client(Message::read(initialize)));
+    bridge.handle(now, Event::Client(Message::read(initialize)));
     let (opened, _) = drain(&mut bridge);
     assert_eq!(opened[0].1, "server/discover");
     now += Duration::from_secs(10);
     assert_eq!(bridge.deadline(), Some(now));
-    bridge.handle(now, Input::Time);
+    bridge.handle(now, Event::Time);
     let (opened, lines) = drain(&mut bridge);
     assert!(lines.is_empty(), "{lines:?}");
     let (exchange, method, id) = &opened[0];
@@ -500,14 +514,14 @@ fn a_server_that_is_asked_first_and_says_nothing_is_given_initialize_and_may_sti
     };
     bridge.handle(
         now,
-        Input::Progress(*exchange, vec![Progress::Opened(head)]),
+        Event::Progress(*exchange, vec![Progress::Opened(head)]),
     );
     let parsed = Message::read(
         r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32022,"message":"","data":{"supported":["2026-07-28"]}}}"#
             .to_owned(),
     );
     let event = Progress::Event { id: None, parsed };
-    bridge.handle(now, Input::Progress(*exchange, vec![event]));
+    bridge.handle(now, Event::Progress(*exchange, vec![event]));
     let (opened, lines) = drain(&mut bridge);
     assert!(lines.is_empty(), "{lines:?}");
     assert_eq!(opened[0].1, "server/discover");
@@ -525,8 +539,8 @@ fn a_probe_is_not_given_longer_than_any_request_may_take() {
     );
     let discover =
         format!(r#"{{"jsonrpc":"2.0","id":1,"method":"server/discover","params":{{{META}}}}}"#);
-    bridge.handle(now, Input::Client(Message::read(discover)));
-    bridge.handle(now + Duration::from_secs(5), Input::Time);
+    bridge.handle(now, Event::Client(Message::read(discover)));
+    bridge.handle(now + Duration::from_secs(5), Event::Time);
     let (_, lines) = drain(&mut bridge);
     assert!(
         lines.len() == 1 && lines[0].contains("within 5 s"),
@@ -544,13 +558,13 @@ fn a_server_that_is_asked_first_and_initialize_after_it_share_the_time_of_one_re
     };
     let mut bridge = Bridge::new(settings, start);
     let initialize = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}"#.to_owned();
-    bridge.handle(start, Input::Client(Message::read(initialize)));
+    bridge.handle(start, Event::Client(Message::read(initialize)));
     assert_eq!(drain(&mut bridge).0[0].1, "server/discover");
-    bridge.handle(start + Duration::from_secs(3), Input::Time);
+    bridge.handle(start + Duration::from_secs(3), Event::Time);
     let (opened, lines) = drain(&mut bridge);
     assert_eq!((opened[0].1.as_str(), lines.len()), ("initialize", 0));
     assert_eq!(bridge.deadline(), Some(start + Duration::from_secs(6)));
-    bridge.handle(start + Duration::from_secs(6), Input::Time);
+    bridge.handle(start + Duration::from_secs(6), Event::Time);
     let (_, lines) = drain(&mut bridge);
     assert!(
         lines.len() == 1 && lines[0].contains("within 6 s"),
@@ -562,7 +576,7 @@ fn a_server_that_is_asked_first_and_initialize_after_it_share_the_time_of_one_re
 fn nothing_is_said_of_a_request_that_is_cancelled_while_it_waits_for_the_handshake() {
     let mut adapter = ModernToLegacy::new(7);
     let now = Instant::now();
-    let mut say = |text: &str| sent(&adapter.client_says(now, parse(text)));
+    let mut say = |text: &str| sent(&adapter.client_sent(now, parse(text)));
     let (server, _) = say(&format!(
         r#"{{"id":1,"method":"subscriptions/listen","params":{{"notifications":{{}},{META}}}}}"#
     ));
@@ -574,8 +588,9 @@ fn nothing_is_said_of_a_request_that_is_cancelled_while_it_waits_for_the_handsha
     let message = parse(&format!(
         r#"{{"id":{id},"result":{{"capabilities":{{}}}}}}"#
     ));
-    let word = Word::Server;
-    let (server, client) = sent(&adapter.hear(now, News::Answer { message, word }));
+    let source = FailureSource::Server;
+    let (server, client) =
+        sent(&adapter.handle_event(now, AdapterEvent::Response { message, source }));
     assert!(client.is_empty(), "{client:?}");
     assert_eq!(server.len(), 2, "{server:?}");
     assert!(server[1].contains("tools/list"), "{server:?}");
@@ -591,7 +606,7 @@ fn what_waits_for_a_handshake_has_no_more_time_for_that() {
     };
     let mut bridge = Bridge::new(settings, start);
     let list = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{{{META}}}}}"#);
-    bridge.handle(start, Input::Client(Message::read(list)));
+    bridge.handle(start, Event::Client(Message::read(list)));
     let (exchange, method, id) = drain(&mut bridge).0.remove(0);
     assert_eq!(method, "initialize");
     let now = start + Duration::from_secs(4);
@@ -606,15 +621,15 @@ fn what_waits_for_a_handshake_has_no_more_time_for_that() {
         }),
         Progress::Event { id: None, parsed },
     ] {
-        bridge.handle(now, Input::Progress(exchange, vec![progress]));
+        bridge.handle(now, Event::Progress(exchange, vec![progress]));
     }
     let (opened, _) = drain(&mut bridge);
     assert_eq!(opened[0].1, "notifications/initialized");
     bridge.handle(
         now,
-        Input::Progress(opened[0].0, vec![Progress::Ended(End::Complete)]),
+        Event::Progress(opened[0].0, vec![Progress::Ended(End::Complete)]),
     );
-    bridge.handle(start + Duration::from_secs(6), Input::Time);
+    bridge.handle(start + Duration::from_secs(6), Event::Time);
     let (_, lines) = drain(&mut bridge);
     assert!(
         lines.len() == 1 && lines[0].contains("tools/list") && lines[0].contains("within 6 s"),
@@ -641,33 +656,33 @@ fn a_standing_stream_that_is_back_without_event_ids_may_have_missed_something() 
     let listen = format!(
         r#"{{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen","params":{{"notifications":{{"toolsListChanged":true}},{META}}}}}"#
     );
-    bridge.handle(now, Input::Client(Message::read(listen)));
+    bridge.handle(now, Event::Client(Message::read(listen)));
     let (opened, _) = drain(&mut bridge);
     let (exchange, _, id) = opened[0].clone();
     let parsed = Message::read(format!(
         r#"{{"jsonrpc":"2.0","id":{id},"result":{{"protocolVersion":"2025-11-25","capabilities":{{"tools":{{"listChanged":true}}}}}}}}"#
     ));
-    bridge.handle(now, Input::Progress(exchange, vec![open(Content::Json)]));
+    bridge.handle(now, Event::Progress(exchange, vec![open(Content::Json)]));
     let event = Progress::Event { id: None, parsed };
-    bridge.handle(now, Input::Progress(exchange, vec![event]));
+    bridge.handle(now, Event::Progress(exchange, vec![event]));
     bridge.handle(
         now,
-        Input::Progress(exchange, vec![Progress::Ended(End::Complete)]),
+        Event::Progress(exchange, vec![Progress::Ended(End::Complete)]),
     );
     let (opened, lines) = drain(&mut bridge);
     assert!(lines[0].contains("acknowledged"), "{lines:?}");
     assert_eq!(opened[0].1, "notifications/initialized");
     let exchange = opened[0].0;
-    bridge.handle(now, Input::Progress(exchange, vec![open(Content::Nothing)]));
+    bridge.handle(now, Event::Progress(exchange, vec![open(Content::Nothing)]));
     bridge.handle(
         now,
-        Input::Progress(exchange, vec![Progress::Ended(End::Complete)]),
+        Event::Progress(exchange, vec![Progress::Ended(End::Complete)]),
     );
     for told in [0, 1, 0] {
         let (opened, _) = drain(&mut bridge);
         let (exchange, what, _) = &opened[0];
         assert_eq!(what, "GET");
-        bridge.handle(now, Input::Progress(*exchange, vec![open(Content::Stream)]));
+        bridge.handle(now, Event::Progress(*exchange, vec![open(Content::Stream)]));
         let (_, lines) = drain(&mut bridge);
         assert_eq!(lines.len(), told, "{lines:?}");
         assert!(lines.iter().all(|line| line.contains("list_changed")));
@@ -675,10 +690,10 @@ fn a_standing_stream_that_is_back_without_event_ids_may_have_missed_something() 
         now += Duration::from_secs(if told == 0 { 60 } else { 0 });
         bridge.handle(
             now,
-            Input::Progress(*exchange, vec![Progress::Ended(End::Complete)]),
+            Event::Progress(*exchange, vec![Progress::Ended(End::Complete)]),
         );
         now += Duration::from_secs(9);
-        bridge.handle(now, Input::Time);
+        bridge.handle(now, Event::Time);
     }
 }
 
@@ -687,15 +702,16 @@ fn a_server_that_refuses_the_version_it_names_is_asked_once_more() {
     let mut adapter = LegacyToModern::new("s".to_owned(), false);
     let now = Instant::now();
     let initialize = r#"{"id":1,"method":"initialize","params":{"capabilities":{}}}"#;
-    let (mut server, _) = sent(&adapter.client_says(now, parse(initialize)));
+    let (mut server, _) = sent(&adapter.client_sent(now, parse(initialize)));
     for round in 0..2 {
         assert!(server[0].contains("server/discover"), "{server:?}");
         let id = jsonrpc::member(&server[0], "id").unwrap();
         let message = parse(&format!(
             r#"{{"id":{id},"error":{{"code":-32022,"message":"m","data":{{"supported":["2026-07-28"]}}}}}}"#
         ));
-        let word = Word::Server;
-        let (next, client) = sent(&adapter.hear(now, News::Answer { message, word }));
+        let source = FailureSource::Server;
+        let (next, client) =
+            sent(&adapter.handle_event(now, AdapterEvent::Response { message, source }));
         assert_eq!(client.len(), round, "{client:?}");
         server = next;
     }

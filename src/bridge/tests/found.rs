@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::bridge::{
-    Action, Bridge, Content, End, Exchange, ExchangeId, Head, Input, Output, Progress, Refusal,
-    SessionId, Settings, Stage, Transport,
+    Action, Bridge, Content, End, Event, Exchange, ExchangeId, Head, HttpRequest, Progress,
+    Refusal, SessionId, Settings, Stage, Transport,
 };
 use crate::config::{Config, Protocol, Strategy};
 use crate::error::{Error, Kind};
@@ -20,7 +20,7 @@ pub(super) struct Bench {
     pub(super) bridge: Bridge,
     now: Instant,
     /// What it asked for and nobody looked at yet.
-    asked: Vec<Output>,
+    asked: Vec<Action>,
 }
 
 impl Bench {
@@ -41,59 +41,59 @@ impl Bench {
         }
     }
 
-    /// After the handshake over Streamable HTTP, without a standing stream.
+    /// After the handshake over Streamable HTTP, without a GET stream.
     fn connected(change: impl Fn(&mut Settings)) -> Bench {
         let mut bench = Bench::with(Strategy::HttpOnly, change);
         let post = bench.client(INITIALIZE);
         let session = Some(SessionId("s".into()));
         let content = Content::Json;
-        bench.news(post, Progress::Opened(Head { session, content }));
+        bench.progress(post, Progress::Opened(Head { session, content }));
         bench.answer(post, "0");
-        bench.news(post, Progress::Ended(End::Complete));
+        bench.progress(post, Progress::Ended(End::Complete));
         let note = bench.client(INITIALIZED);
-        bench.news(note, Progress::Ended(End::Complete));
-        let standing = bench.opened();
-        bench.news(standing, refused(405, false));
+        bench.progress(note, Progress::Ended(End::Complete));
+        let get_stream = bench.opened();
+        bench.progress(get_stream, refused(405, false));
         bench
     }
 
-    pub(super) fn handle(&mut self, input: Input) {
+    pub(super) fn handle(&mut self, input: Event) {
         self.bridge.handle(self.now, input);
         while let Some(output) = self.bridge.poll() {
             self.asked.push(output);
         }
     }
 
-    pub(super) fn news(&mut self, id: ExchangeId, progress: Progress) {
-        self.handle(Input::Progress(id, vec![progress]));
+    pub(super) fn progress(&mut self, id: ExchangeId, progress: Progress) {
+        self.handle(Event::Progress(id, vec![progress]));
     }
 
     fn answer(&mut self, exchange: ExchangeId, id: &str) {
         let parsed = Message::read(format!("{{\"id\":{id},\"result\":{{}}}}"));
-        self.news(exchange, Progress::Event { id: None, parsed });
+        self.progress(exchange, Progress::Event { id: None, parsed });
     }
 
     /// Says this line; gives the exchange that follows.
     pub(super) fn client(&mut self, line: &str) -> ExchangeId {
-        self.handle(Input::Client(Message::read(line.to_owned())));
+        self.handle(Event::Client(Message::read(line.to_owned())));
         self.opened()
     }
 
     /// The exchange that was asked for last.
     pub(super) fn opened(&mut self) -> ExchangeId {
-        let opened = self.take(|output| match output {
-            Output::Open(id, _) => Some(*id),
+        let opened = self.carry_out(|output| match output {
+            Action::Open(id, _) => Some(*id),
             _ => None,
         });
         opened.last().copied().expect("an exchange")
     }
 
     pub(super) fn posts(&mut self) -> Vec<String> {
-        self.take(|output| match output {
-            Output::Open(
+        self.carry_out(|output| match output {
+            Action::Open(
                 _,
                 Exchange {
-                    action: Action::Post { message, .. },
+                    action: HttpRequest::Post { message, .. },
                     ..
                 },
             ) => Some(message.text().to_owned()),
@@ -103,11 +103,11 @@ impl Bench {
 
     /// The request that was posted last, and its id as it was sent.
     pub(super) fn last_request(&mut self) -> Option<(ExchangeId, String)> {
-        let posted = self.take(|output| match output {
-            Output::Open(
+        let posted = self.carry_out(|output| match output {
+            Action::Open(
                 id,
                 Exchange {
-                    action: Action::Post { message, .. },
+                    action: HttpRequest::Post { message, .. },
                     ..
                 },
             ) => Some((*id, message.member("id")?.to_owned())),
@@ -117,14 +117,14 @@ impl Bench {
     }
 
     pub(super) fn answers(&mut self) -> Vec<String> {
-        self.take(|output| match output {
-            Output::Answer(text) => Some(text.clone()),
-            Output::Client(message) => Some(message.text().to_owned()),
+        self.carry_out(|output| match output {
+            Action::Respond(text) => Some(text.clone()),
+            Action::Client(message) => Some(message.text().to_owned()),
             _ => None,
         })
     }
 
-    pub(super) fn take<T>(&mut self, wanted: impl Fn(&Output) -> Option<T>) -> Vec<T> {
+    pub(super) fn carry_out<T>(&mut self, wanted: impl Fn(&Action) -> Option<T>) -> Vec<T> {
         let found = self.asked.iter().filter_map(&wanted).collect();
         self.asked.retain(|output| wanted(output).is_none());
         found
@@ -138,7 +138,7 @@ impl Bench {
             wakings += 1;
             assert!(wakings < 1000, "it spins");
             self.now = self.now.max(at);
-            self.handle(Input::Time);
+            self.handle(Event::Time);
         }
         self.now = end;
     }
@@ -166,14 +166,14 @@ pub(super) fn head(content: Content) -> Progress {
 fn notifications_that_wait_for_one_another_cost_no_time_of_the_processor() {
     let mut bench = Bench::connected(|_| {});
     let first = bench.client(r#"{"method":"notifications/a"}"#);
-    bench.handle(Input::Client(Message::read(
+    bench.handle(Event::Client(Message::read(
         r#"{"method":"notifications/b"}"#.into(),
     )));
     bench.wait(Duration::from_secs(11));
     let second = bench.opened();
-    bench.news(first, refused(401, true));
-    bench.news(second, refused(401, true));
-    bench.handle(Input::SignedIn(Ok(())));
+    bench.progress(first, refused(401, true));
+    bench.progress(second, refused(401, true));
+    bench.handle(Event::SignedIn(Ok(())));
     // One runs and brings nothing, the other waits for its turn.
     bench.wait(Duration::from_secs(9));
 }
@@ -182,7 +182,7 @@ fn notifications_that_wait_for_one_another_cost_no_time_of_the_processor() {
 fn a_stream_that_opens_and_names_no_endpoint_keeps_nobody_waiting() {
     let mut bench = Bench::new(Strategy::SseOnly);
     let stream = bench.client(INITIALIZE);
-    bench.news(stream, head(Content::Stream));
+    bench.progress(stream, head(Content::Stream));
     bench.wait(Duration::from_secs(15));
     assert_eq!(bench.answers().len(), 1);
 }
@@ -190,25 +190,25 @@ fn a_stream_that_opens_and_names_no_endpoint_keeps_nobody_waiting() {
 #[test]
 fn the_end_of_the_session_is_not_waited_for_once_its_answer_has_begun() {
     let mut bench = Bench::connected(|_| {});
-    bench.handle(Input::Stop);
+    bench.handle(Event::Stop);
     let delete = bench.opened();
-    bench.news(delete, head(Content::Nothing));
+    bench.progress(delete, head(Content::Nothing));
     bench.wait(Duration::from_millis(900));
-    assert!(matches!(bench.asked.last(), Some(Output::Exit)));
+    assert!(matches!(bench.asked.last(), Some(Action::Exit)));
 }
 
 #[test]
-fn a_renewal_whose_answer_never_comes_ends_in_errors() {
+fn a_reinitialize_without_response_ends_in_errors() {
     for content in [None, Some(Content::Stream)] {
         let mut bench = Bench::connected(|_| {});
         let call = bench.client(r#"{"id":1,"method":"tools/list"}"#);
-        bench.news(call, refused(404, false));
+        bench.progress(call, refused(404, false));
         let renewal = bench.opened();
-        bench.handle(Input::Client(Message::read(
+        bench.handle(Event::Client(Message::read(
             r#"{"id":2,"method":"ping"}"#.into(),
         )));
         if let Some(content) = content {
-            bench.news(renewal, head(content));
+            bench.progress(renewal, head(content));
         }
         bench.wait(Duration::from_secs(40));
         assert_eq!(
@@ -220,21 +220,21 @@ fn a_renewal_whose_answer_never_comes_ends_in_errors() {
 }
 
 #[test]
-fn over_http_sse_a_renewal_whose_answer_never_comes_ends_in_errors() {
+fn over_http_sse_a_reinitialize_without_response_ends_in_errors() {
     let mut bench = Bench::new(Strategy::SseOnly);
     let endpoint = || Progress::Endpoint(Ok(Url::parse("https://a.test/m").unwrap()));
     let stream = bench.client(INITIALIZE);
-    bench.news(stream, head(Content::Stream));
-    bench.news(stream, endpoint());
+    bench.progress(stream, head(Content::Stream));
+    bench.progress(stream, endpoint());
     bench.answer(stream, "0");
-    bench.news(stream, Progress::Ended(End::Complete));
+    bench.progress(stream, Progress::Ended(End::Complete));
     bench.wait(Duration::from_secs(1));
     let stream = bench.opened();
-    bench.news(stream, head(Content::Stream));
-    bench.news(stream, endpoint());
+    bench.progress(stream, head(Content::Stream));
+    bench.progress(stream, endpoint());
     let renewal = bench.opened();
-    bench.news(renewal, Progress::Ended(End::Complete));
-    bench.handle(Input::Client(Message::read(
+    bench.progress(renewal, Progress::Ended(End::Complete));
+    bench.handle(Event::Client(Message::read(
         r#"{"id":2,"method":"ping"}"#.into(),
     )));
     bench.answers();
@@ -246,8 +246,8 @@ fn over_http_sse_a_renewal_whose_answer_never_comes_ends_in_errors() {
 fn a_request_that_comes_on_the_way_out_is_answered_and_not_sent() {
     let mut bench = Bench::connected(|_| {});
     bench.answers();
-    bench.handle(Input::Stop);
-    bench.handle(Input::Client(Message::read(
+    bench.handle(Event::Stop);
+    bench.handle(Event::Client(Message::read(
         r#"{"id":7,"method":"tools/list"}"#.into(),
     )));
     assert_eq!(bench.posts(), Vec::<String>::new());
@@ -258,9 +258,9 @@ fn a_request_that_comes_on_the_way_out_is_answered_and_not_sent() {
 fn answers_for_a_server_that_is_away_do_not_pile_up() {
     let mut bench = Bench::new(Strategy::SseOnly);
     let stream = bench.client(INITIALIZE);
-    bench.news(stream, refused(503, false));
+    bench.progress(stream, refused(503, false));
     for _ in 0..100 {
-        bench.handle(Input::Client(Message::read(
+        bench.handle(Event::Client(Message::read(
             r#"{"id":"s","result":{}}"#.into(),
         )));
     }
@@ -289,11 +289,11 @@ fn an_id_that_is_used_again_does_not_take_the_place_of_the_cancelled_one() {
         cancel,
         r#"{"id":1,"method":"c"}"#,
     ] {
-        bench.handle(Input::Client(Message::read(line.into())));
+        bench.handle(Event::Client(Message::read(line.into())));
     }
-    bench.news(post, head(Content::Json));
+    bench.progress(post, head(Content::Json));
     bench.answer(post, "0");
-    bench.news(post, Progress::Ended(End::Complete));
+    bench.progress(post, Progress::Ended(End::Complete));
     let posts = bench.posts();
     assert_eq!(
         posts,
@@ -306,11 +306,11 @@ fn a_cancelled_call_that_the_server_never_ends_is_let_go_and_a_late_answer_still
     let mut bench = Bench::connected(|_| {});
     let calls = [1, 2].map(|id| {
         let call = bench.client(&format!(r#"{{"id":{id},"method":"tools/call"}}"#));
-        bench.news(call, head(Content::Stream));
+        bench.progress(call, head(Content::Stream));
         let note = bench.client(&format!(
             r#"{{"method":"notifications/cancelled","params":{{"requestId":{id}}}}}"#
         ));
-        bench.news(note, Progress::Ended(End::Complete));
+        bench.progress(note, Progress::Ended(End::Complete));
         call
     });
     bench.answers();
@@ -318,8 +318,8 @@ fn a_cancelled_call_that_the_server_never_ends_is_let_go_and_a_late_answer_still
     bench.answer(calls[0], "1");
     assert_eq!(bench.answers(), [r#"{"id":1,"result":{}}"#]);
     let closed = |bench: &mut Bench| {
-        bench.take(|output| match output {
-            Output::Close(id) => Some(*id),
+        bench.carry_out(|output| match output {
+            Action::Close(id) => Some(*id),
             _ => None,
         })
     };
@@ -336,12 +336,12 @@ fn nothing_is_sent_again_while_a_person_signs_in() {
     let first = bench.client(r#"{"id":1,"method":"tools/list"}"#);
     let second = bench.client(r#"{"id":2,"method":"tools/list"}"#);
     let error = Error::new(Kind::Network, "refused");
-    bench.news(first, Progress::Ended(End::Broken(error, Stage::NotSent)));
-    bench.news(second, refused(401, true));
+    bench.progress(first, Progress::Ended(End::Broken(error, Stage::NotSent)));
+    bench.progress(second, refused(401, true));
     bench.posts();
     bench.wait(Duration::from_secs(5));
     assert_eq!(bench.posts(), Vec::<String>::new());
-    bench.handle(Input::SignedIn(Ok(())));
+    bench.handle(Event::SignedIn(Ok(())));
     assert_eq!(bench.posts().len(), 2);
 }
 
@@ -353,9 +353,9 @@ fn legacy_at_modern() -> Bench {
     let discover = bench.client(INITIALIZE);
     let text = r#"{"id":"mcp-remote-discover-m1","result":{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{}}}"#;
     let parsed = Message::read(text.to_owned());
-    bench.news(discover, head(Content::Json));
-    bench.news(discover, Progress::Event { id: None, parsed });
-    bench.news(discover, Progress::Ended(End::Complete));
+    bench.progress(discover, head(Content::Json));
+    bench.progress(discover, Progress::Event { id: None, parsed });
+    bench.progress(discover, Progress::Ended(End::Complete));
     assert!(bench.answers()[0].contains(r#""id":0,"result""#));
     bench
 }
@@ -365,7 +365,7 @@ fn an_answer_is_not_lost_when_the_client_begins_anew_meanwhile() {
     let mut bench = legacy_at_modern();
     let call = bench.client(r#"{"id":25,"method":"tools/list"}"#);
     bench.client(r#"{"id":26,"method":"initialize"}"#);
-    bench.news(call, head(Content::Json));
+    bench.progress(call, head(Content::Json));
     bench.answer(call, "25");
     assert!(bench.answers()[0].contains(r#""id":25"#));
 }
@@ -374,7 +374,7 @@ fn an_answer_is_not_lost_when_the_client_begins_anew_meanwhile() {
 fn reserved_ids_are_refused_in_every_era() {
     let mut bench = legacy_at_modern();
     let line = r#"{"id":"mcp-remote-listen-m2","method":"tools/list"}"#;
-    bench.handle(Input::Client(Message::read(line.to_owned())));
+    bench.handle(Event::Client(Message::read(line.to_owned())));
     assert_eq!(bench.posts(), Vec::<String>::new());
     assert!(bench.answers()[0].contains("reserved"));
 }
@@ -384,15 +384,15 @@ fn an_answer_to_a_second_attempt_has_the_clients_id_whatever_the_era_turns_out_t
     let mut bench = Bench::new(Strategy::HttpOnly);
     let line = r#"{"id":14,"method":"tools/list","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}"#;
     let first = bench.client(line);
-    bench.news(first, head(Content::Stream));
-    bench.news(first, Progress::Ended(End::Complete));
+    bench.progress(first, head(Content::Stream));
+    bench.progress(first, Progress::Ended(End::Complete));
     for _ in 0..3 {
         let Some((id, wire)) = bench.last_request() else {
             break;
         };
-        bench.news(id, head(Content::Json));
+        bench.progress(id, head(Content::Json));
         bench.answer(id, &wire);
-        bench.news(id, Progress::Ended(End::Complete));
+        bench.progress(id, Progress::Ended(End::Complete));
     }
     let answers = bench.answers();
     assert_eq!(answers.len(), 1);
@@ -403,7 +403,7 @@ fn an_answer_to_a_second_attempt_has_the_clients_id_whatever_the_era_turns_out_t
 fn a_request_that_waits_for_the_client_is_answered_when_the_client_begins_anew() {
     let mut bench = legacy_at_modern();
     bench.client(r#"{"id":9,"method":"initialize","params":{"capabilities":{"roots":{}}}}"#);
-    bench.handle(Input::Client(Message::read(
+    bench.handle(Event::Client(Message::read(
         r#"{"id":10,"method":"tools/list"}"#.into(),
     )));
     bench.client(r#"{"id":11,"method":"initialize"}"#);

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use super::Rng;
 use super::simulation::{Happening, Schedule};
 use crate::bridge::{
-    Action, Content, End, EventId, Exchange, ExchangeId, Head, Progress, Refusal, SessionId, Stage,
+    Content, End, EventId, Exchange, ExchangeId, Head, HttpRequest, Progress, Refusal, SessionId,
+    Stage,
 };
 use crate::error::{Error, Kind};
 use crate::jsonrpc::{self, Message, RequestId};
@@ -30,7 +31,7 @@ pub(super) struct Server {
     speaks: Speaks,
     faults: u64,
     has_sessions: bool,
-    has_standing: bool,
+    has_get_stream: bool,
     session: u64,
     tokens: u64,
     told: u64,
@@ -59,7 +60,7 @@ impl Server {
             ]),
             faults: rng.pick(&[0, 5, 20, 60]),
             has_sessions: rng.chance(80),
-            has_standing: rng.chance(70),
+            has_get_stream: rng.chance(70),
             session: 0,
             tokens: 0,
             told: 0,
@@ -118,23 +119,23 @@ impl Server {
                 .as_ref()
                 .is_some_and(|session| *session.0 != *self.session_text());
         match &exchange.action {
-            Action::EndSession => match rng.below(4) {
+            HttpRequest::EndSession => match rng.below(4) {
                 0 => {}
-                1 => plan.news(Progress::Opened(head(Content::Nothing))),
+                1 => plan.progress(Progress::Opened(head(Content::Nothing))),
                 2 => plan.refused(405, None, false),
                 _ => plan.accepted(),
             },
             _ if self.needs_sign_in => plan.refused(401, None, true),
             _ if stale => plan.refused(rng.pick(&[404, 404, 400]), None, false),
-            Action::Listen { http_sse: true, .. } => self.sse_stream(&mut plan, rng),
-            Action::Listen {
+            HttpRequest::Listen { http_sse: true, .. } => self.sse_stream(&mut plan, rng),
+            HttpRequest::Listen {
                 after: Some(after), ..
             } if self.resumable.contains_key(&after.0) => self.resumed(&mut plan, after, rng),
-            Action::Listen {
+            HttpRequest::Listen {
                 after: Some(after), ..
             } if after.0.starts_with('e') => plan.refused(404, None, false),
-            Action::Listen { .. } => self.standing(&mut plan, rng),
-            Action::Post {
+            HttpRequest::Listen { .. } => self.get_stream(&mut plan, rng),
+            HttpRequest::Post {
                 message, endpoint, ..
             } => match (self.speaks, endpoint) {
                 (Speaks::StreamableHttp, None) => self.post(&mut plan, message, rng),
@@ -165,27 +166,27 @@ impl Server {
             return match faulty.then(|| rng.below(4)) {
                 None => plan.accepted(),
                 Some(0) => {}
-                Some(1) => plan.news(Progress::Opened(head(Content::Nothing))),
+                Some(1) => plan.progress(Progress::Opened(head(Content::Nothing))),
                 Some(2) => plan.broken(any_stage(rng)),
                 Some(_) => plan.refused(rng.pick(STATUSES), None, rng.chance(10)),
             };
         };
         if !plan.modern && message.method() == Some(LISTEN) {
             // It has never heard of it.
-            plan.news(Progress::Opened(head(Content::Json)));
+            plan.progress(Progress::Opened(head(Content::Json)));
             plan.event(None, error(id, -32601));
-            return plan.news(Progress::Ended(End::Complete));
+            return plan.progress(Progress::Ended(End::Complete));
         }
         let content = rng.pick(&[Content::Json, Content::Stream]);
         if !faulty {
             plan.at += rng.millis(0, 3000);
             let opening = self.head(content, message);
-            plan.news(Progress::Opened(opening));
+            plan.progress(Progress::Opened(opening));
             if content == Content::Stream {
                 self.chatter(plan, rng);
             }
             plan.event(None, answer(id));
-            return plan.news(Progress::Ended(End::Complete));
+            return plan.progress(Progress::Ended(End::Complete));
         }
         match rng.below(16) {
             0..4 => {
@@ -199,33 +200,33 @@ impl Server {
         }
         plan.at += rng.while_();
         let opening = self.head(content, message);
-        plan.news(Progress::Opened(opening));
+        plan.progress(Progress::Opened(opening));
         match rng.below(12) {
             0 => {}
-            1 => plan.news(Progress::Ended(End::Complete)),
+            1 => plan.progress(Progress::Ended(End::Complete)),
             2 => plan.broken(Stage::Answering),
             3 => {
-                plan.news(Progress::Event {
+                plan.progress(Progress::Event {
                     id: None,
                     parsed: Message::read("{]".to_owned()),
                 });
-                plan.news(Progress::Ended(End::Complete));
+                plan.progress(Progress::Ended(End::Complete));
             }
             4 => {
                 plan.event(None, answer(&RequestId::from_string("else")));
-                plan.news(Progress::Ended(End::Complete));
+                plan.progress(Progress::Ended(End::Complete));
             }
             5 => {
                 let text = "{\"id\":null,\"error\":{\"code\":1,\"message\":\"m\"}}";
                 plan.event(None, text.to_owned());
-                plan.news(Progress::Ended(End::Complete));
+                plan.progress(Progress::Ended(End::Complete));
             }
             6 => {
                 for _ in 0..3 {
                     plan.event(None, answer(id));
                 }
                 plan.at += rng.while_();
-                plan.news(Progress::Ended(End::Complete));
+                plan.progress(Progress::Ended(End::Complete));
             }
             7 => plan.event(None, format!("[{},{}]", answer(id), answer(id))),
             _ => {
@@ -252,9 +253,9 @@ impl Server {
                 let result = format!(
                     "{{\"resultType\":\"input_required\",\"inputRequests\":{question},\"requestState\":\"s\"}}"
                 );
-                plan.news(Progress::Opened(head(Content::Json)));
+                plan.progress(Progress::Opened(head(Content::Json)));
                 plan.event(None, format!("{{\"id\":{id},\"result\":{result}}}"));
-                plan.news(Progress::Ended(End::Complete));
+                plan.progress(Progress::Ended(End::Complete));
             }
             _ => self.post(plan, message, rng),
         }
@@ -272,16 +273,16 @@ impl Server {
                 0 => return plan.refused(rng.pick(STATUSES), None, rng.chance(10)),
                 1 => return plan.broken(any_stage(rng)),
                 2 => return,
-                _ => plan.news(Progress::Opened(head(Content::Stream))),
+                _ => plan.progress(Progress::Opened(head(Content::Stream))),
             }
             if rng.chance(50) {
                 plan.event(None, error(id, -32603));
             }
-            return plan.news(Progress::Ended(End::Complete));
+            return plan.progress(Progress::Ended(End::Complete));
         }
         let filter = jsonrpc::member_at(message.text(), &["params", "notifications"]);
         let meta = format!("\"_meta\":{{\"{}\":{id}}}", meta::SUBSCRIPTION_ID);
-        plan.news(Progress::Opened(head(Content::Stream)));
+        plan.progress(Progress::Opened(head(Content::Stream)));
         plan.event(
             None,
             format!(
@@ -306,24 +307,24 @@ impl Server {
                 ),
                 _ => {}
             }
-            plan.news(Progress::Ended(End::Complete));
+            plan.progress(Progress::Ended(End::Complete));
         }
     }
 
-    /// The stream breaks or ends after an event with an id; the answer waits for a resumption.
+    /// The stream breaks or ends after an event with an id; the response waits for a resumption.
     fn break_off(&mut self, plan: &mut Plan<'_>, id: &RequestId, rng: &mut Rng) {
         self.tokens += 1;
         let token = format!("e{}", self.tokens);
         self.resumable.insert(token.clone(), id.clone());
         if rng.chance(30) {
             let pause = rng.pick(&[0, 10, 2000, 100_000]);
-            plan.news(Progress::Retry(Duration::from_millis(pause)));
+            plan.progress(Progress::Retry(Duration::from_millis(pause)));
         }
-        plan.news(Progress::EventId(EventId(token)));
+        plan.progress(Progress::EventId(EventId(token)));
         plan.at += rng.while_();
         match rng.below(3) {
             0 => plan.broken(Stage::Answering),
-            _ => plan.news(Progress::Ended(End::Complete)),
+            _ => plan.progress(Progress::Ended(End::Complete)),
         }
     }
 
@@ -338,17 +339,17 @@ impl Server {
                 2 => return,
                 _ => {}
             }
-            plan.news(Progress::Opened(head(Content::Stream)));
+            plan.progress(Progress::Opened(head(Content::Stream)));
             return self.break_off(plan, &id, rng);
         }
         self.resumable.remove(&after.0);
-        plan.news(Progress::Opened(head(Content::Stream)));
+        plan.progress(Progress::Opened(head(Content::Stream)));
         plan.event(None, answer(&id));
-        plan.news(Progress::Ended(End::Complete));
+        plan.progress(Progress::Ended(End::Complete));
     }
 
-    fn standing(&mut self, plan: &mut Plan<'_>, rng: &mut Rng) {
-        if !self.has_standing || self.speaks != Speaks::StreamableHttp {
+    fn get_stream(&mut self, plan: &mut Plan<'_>, rng: &mut Rng) {
+        if !self.has_get_stream || self.speaks != Speaks::StreamableHttp {
             return plan.refused(405, None, false);
         }
         if rng.chance(self.faults) && rng.chance(50) {
@@ -358,11 +359,11 @@ impl Server {
                 _ => return,
             }
         }
-        plan.news(Progress::Opened(head(Content::Stream)));
+        plan.progress(Progress::Opened(head(Content::Stream)));
         self.chatter(plan, rng);
         if self.faults > 0 {
             plan.at += rng.while_();
-            plan.news(Progress::Ended(End::Complete));
+            plan.progress(Progress::Ended(End::Complete));
         }
     }
 
@@ -376,22 +377,22 @@ impl Server {
                 0 => return plan.refused(rng.pick(STATUSES), None, rng.chance(10)),
                 1 => return plan.broken(any_stage(rng)),
                 2 => return,
-                3 => return plan.news(Progress::Opened(head(Content::Stream))),
+                3 => return plan.progress(Progress::Opened(head(Content::Stream))),
                 4 => {
-                    plan.news(Progress::Opened(head(Content::Stream)));
+                    plan.progress(Progress::Opened(head(Content::Stream)));
                     let error = Error::new(Kind::PeerMisbehaved, "a bad endpoint");
-                    return plan.news(Progress::Endpoint(Err(error)));
+                    return plan.progress(Progress::Endpoint(Err(error)));
                 }
                 _ => {}
             }
         }
         self.sse_stream = Some(plan.id);
-        plan.news(Progress::Opened(head(Content::Stream)));
+        plan.progress(Progress::Opened(head(Content::Stream)));
         let endpoint = Url::parse("https://a.test/messages").unwrap();
-        plan.news(Progress::Endpoint(Ok(endpoint)));
+        plan.progress(Progress::Endpoint(Ok(endpoint)));
         if self.faults > 0 {
             plan.at += rng.while_() * 4;
-            plan.news(Progress::Ended(End::Complete));
+            plan.progress(Progress::Ended(End::Complete));
         }
     }
 
@@ -456,33 +457,34 @@ struct Plan<'a> {
 }
 
 impl Plan<'_> {
-    fn news(&mut self, progress: Progress) {
+    fn progress(&mut self, progress: Progress) {
         self.schedule
-            .add(self.at, Happening::News(self.id, progress));
+            .add(self.at, Happening::Progress(self.id, progress));
         self.at += Duration::from_micros(10);
     }
 
     fn event(&mut self, id: Option<EventId>, text: String) {
-        let text = match self.modern && !text.contains("resultType") {
-            true => modern(text),
-            false => text,
+        let text = if self.modern && !text.contains("resultType") {
+            modern(text)
+        } else {
+            text
         };
         let parsed = Message::read(text);
-        self.news(Progress::Event { id, parsed });
+        self.progress(Progress::Event { id, parsed });
     }
 
     fn accepted(&mut self) {
-        self.news(Progress::Opened(head(Content::Nothing)));
-        self.news(Progress::Ended(End::Complete));
+        self.progress(Progress::Opened(head(Content::Nothing)));
+        self.progress(Progress::Ended(End::Complete));
     }
 
     fn broken(&mut self, stage: Stage) {
         let error = Error::new(Kind::Network, "cut");
-        self.news(Progress::Ended(End::Broken(error, stage)));
+        self.progress(Progress::Ended(End::Broken(error, stage)));
     }
 
     fn refused_with(&mut self, status: u16, answer: Option<Message>) {
-        self.news(Progress::Refused(Refusal {
+        self.progress(Progress::Refused(Refusal {
             status,
             retry_after: None,
             needs_sign_in: None,
@@ -496,7 +498,7 @@ impl Plan<'_> {
             let text = format!("{{\"id\":{id},\"error\":{{\"code\":-32000,\"message\":\"no\"}}}}");
             Message::parse(&text).unwrap()
         });
-        self.news(Progress::Refused(Refusal {
+        self.progress(Progress::Refused(Refusal {
             status,
             retry_after: (status == 429).then(|| Duration::from_secs(self.id.0 % 40)),
             needs_sign_in: needs_sign_in

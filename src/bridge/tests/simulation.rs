@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use super::Rng;
 use super::client::Client;
 use super::server::Server;
-use crate::bridge::request::table::State;
+use crate::bridge::request::table::RequestState;
 use crate::bridge::{
-    Action, Bridge, Exchange, ExchangeId, Input, Output, Progress, Settings, Transport,
+    Action, Bridge, Event, Exchange, ExchangeId, HttpRequest, Progress, Settings, Transport,
 };
 use crate::config::{Protocol, Strategy};
 use crate::error::{Error, Kind};
@@ -19,8 +19,8 @@ use crate::mcp::version::Era;
 
 /// Something that will happen.
 pub(super) enum Happening {
-    News(ExchangeId, Progress),
-    Other(Input),
+    Progress(ExchangeId, Progress),
+    Other(Event),
     ClientSpeaks,
 }
 
@@ -165,7 +165,7 @@ impl Simulation {
         if self.rng.chance(60) {
             self.calm_down()?;
         }
-        self.leave()
+        self.end_everything()
     }
 
     /// The server behaves, what hung is cut: everything must be answered, and nothing may be left.
@@ -176,12 +176,12 @@ impl Simulation {
         self.schedule.coming.retain(|_, happening| {
             matches!(
                 happening,
-                Happening::News(..) | Happening::Other(Input::SignedIn(_))
+                Happening::Progress(..) | Happening::Other(Event::SignedIn(_))
             )
         });
         if self.signing_in {
             self.schedule
-                .add(self.now, Happening::Other(Input::SignedIn(Ok(()))));
+                .add(self.now, Happening::Other(Event::SignedIn(Ok(()))));
         }
         for round in 0..4 {
             let mut open: Vec<ExchangeId> = self.open.iter().copied().collect();
@@ -193,7 +193,7 @@ impl Simulation {
                 );
                 let at = self.now + Duration::from_secs(400 * u64::from(round == 3));
                 self.schedule
-                    .add(at, Happening::News(id, Progress::Ended(end)));
+                    .add(at, Happening::Progress(id, Progress::Ended(end)));
             }
             self.run_until(self.now + Duration::from_secs(500))?;
         }
@@ -212,7 +212,7 @@ impl Simulation {
         self.quiet = false;
         let last = self.trace.iter().rev().find(|line| line.contains("  < "));
         let worked = last.is_some_and(|line| line.contains("\"result\""));
-        // A transport that was settled, or asked for, is not left for another.
+        // A transport that was confirmed, or asked for, is not left for another.
         if self.server.works() && !worked && !self.client.unanswered().is_empty() {
             return Err("the next request does not work".to_owned());
         }
@@ -234,8 +234,8 @@ impl Simulation {
     fn nothing_is_left(&self) -> Check {
         let tables = [
             self.bridge.requests.ids_where(|open| !open.is_own).len(),
-            self.bridge.waiting.len(),
-            // A ping may be under way, and an answer to what the server asked beside it. One stream stays.
+            self.bridge.deferred.len(),
+            // A ping may be under way, and a response to what the server asked beside it. One stream stays.
             self.bridge.deliveries.len().saturating_sub(1),
             self.bridge.exchanges.len().saturating_sub(3),
         ];
@@ -248,19 +248,19 @@ impl Simulation {
         Ok(())
     }
 
-    fn leave(&mut self) -> Check {
+    fn end_everything(&mut self) -> Check {
         let bound = match self.rng.below(4) {
             0 => {
-                self.other(Input::Stop)?;
+                self.other(Event::Stop)?;
                 1_000
             }
             1 => {
                 self.client.hears = false;
-                self.other(Input::OutputClosed)?;
+                self.other(Event::OutputClosed)?;
                 1_000
             }
             _ => {
-                self.other(Input::ClientClosed)?;
+                self.other(Event::ClientClosed)?;
                 11_000
             }
         };
@@ -272,9 +272,10 @@ impl Simulation {
             }
         }
         self.run_until(self.now + Duration::from_secs(20))?;
-        match self.gone {
-            true => Ok(()),
-            false => Err("it does not leave".to_owned()),
+        if self.gone {
+            Ok(())
+        } else {
+            Err("it does not leave".to_owned())
         }
     }
 
@@ -298,7 +299,7 @@ impl Simulation {
             }
             let first = self.schedule.next_at();
             if deadline.is_some_and(|at| at <= self.now && first.is_none_or(|first| at <= first)) {
-                self.other(Input::Time)?;
+                self.other(Event::Time)?;
                 continue;
             }
             let Some((_, happening)) = self.schedule.coming.pop_first() else {
@@ -310,13 +311,13 @@ impl Simulation {
                     let line = self.client.speaks(&mut self.rng);
                     self.tell(&line)?;
                 }
-                Happening::News(id, progress) => self.news(id, progress)?,
+                Happening::Progress(id, progress) => self.progress(id, progress)?,
             }
         }
         Ok(())
     }
 
-    fn news(&mut self, id: ExchangeId, progress: Progress) -> Check {
+    fn progress(&mut self, id: ExchangeId, progress: Progress) -> Check {
         let cut = !self.open.contains(&id);
         // Late news of a cut exchange may still be in the inbox; after its last news there is none.
         if self.over.contains(&id) || cut && self.rng.chance(70) {
@@ -327,7 +328,7 @@ impl Simulation {
             self.open.remove(&id);
         }
         self.note(format!("news of {}: {progress:?}", id.0));
-        self.handle(Input::Progress(id, vec![progress]))
+        self.handle(Event::Progress(id, vec![progress]))
     }
 
     fn say(&mut self, line: &str) -> Check {
@@ -337,24 +338,24 @@ impl Simulation {
 
     fn tell(&mut self, line: &str) -> Check {
         self.note(format!("  > {line}"));
-        self.handle(Input::Client(Message::read(line.to_owned())))
+        self.handle(Event::Client(Message::read(line.to_owned())))
     }
 
-    fn other(&mut self, input: Input) -> Check {
-        if matches!(input, Input::SignedIn(_)) {
+    fn other(&mut self, input: Event) -> Check {
+        if matches!(input, Event::SignedIn(_)) {
             if !std::mem::take(&mut self.signing_in) {
                 return Ok(());
             }
             self.server.signed_in();
         }
-        if !matches!(input, Input::Time) {
+        if !matches!(input, Event::Time) {
             self.note(format!("{input:?}"));
         }
         self.handle(input)
     }
 
-    fn handle(&mut self, input: Input) -> Check {
-        let is_time = matches!(input, Input::Time);
+    fn handle(&mut self, input: Event) -> Check {
+        let is_time = matches!(input, Event::Time);
         self.bridge.handle(self.now, input);
         let mut any = false;
         while let Some(output) = self.bridge.poll() {
@@ -395,7 +396,7 @@ impl Simulation {
         let held = self
             .bridge
             .requests
-            .ids_where(|open| open.state == State::Held);
+            .ids_where(|open| open.state == RequestState::Deferred);
         let now = self.now;
         self.held_since.retain(|id, _| held.contains(id));
         let Some(headers) = self.settings.headers_timeout else {
@@ -412,40 +413,40 @@ impl Simulation {
         Ok(())
     }
 
-    fn carry_out(&mut self, output: Output) -> Check {
+    fn carry_out(&mut self, output: Action) -> Check {
         match output {
-            Output::Client(message) => {
+            Action::Client(message) => {
                 self.note(format!("  < {}", message.text()));
-                self.heard(&message)
+                self.reset_silence_limit(&message)
             }
-            Output::Answer(text) => {
+            Action::Respond(text) => {
                 self.note(format!("  < {text}"));
                 let message = Message::parse(&text).map_err(|e| format!("{text}: {e}"))?;
-                self.heard(&message)
+                self.reset_silence_limit(&message)
             }
-            Output::Open(id, exchange) => self.opened(id, &exchange),
-            Output::Close(id) => {
+            Action::Open(id, exchange) => self.opened(id, &exchange),
+            Action::Close(id) => {
                 self.note(format!("close {}", id.0));
                 match self.open.remove(&id) {
                     true => Ok(()),
                     false => Err(format!("closed {} which was not open", id.0)),
                 }
             }
-            Output::SignIn(_) => self.sign_in(),
-            Output::Exit => {
+            Action::SignIn(_) => self.sign_in(),
+            Action::Exit => {
                 self.note("exit".to_owned());
                 self.gone = true;
                 Ok(())
             }
-            Output::Say(_, text) => {
+            Action::Say(_, text) => {
                 self.note(format!("says: {text}"));
                 Ok(())
             }
-            Output::Settled { .. } | Output::Learned(_) => Ok(()),
+            Action::TransportKnown { .. } | Action::Learned(_) => Ok(()),
         }
     }
 
-    fn heard(&mut self, message: &Message) -> Check {
+    fn reset_silence_limit(&mut self, message: &Message) -> Check {
         match message.kind() {
             jsonrpc::Kind::Response { id, failed } => {
                 if id
@@ -459,7 +460,7 @@ impl Simulation {
             jsonrpc::Kind::Request { id, .. } => {
                 if self.rng.chance(70) && self.leaves_by.is_none() && !self.quiet {
                     let text = format!("{{\"id\":{id},\"result\":{{}}}}");
-                    let input = Input::Client(Message::read(text));
+                    let input = Event::Client(Message::read(text));
                     let at = self.now + self.rng.while_();
                     self.schedule.add(at, Happening::Other(input));
                 }
@@ -491,7 +492,7 @@ impl Simulation {
         if !self.open.insert(id) || self.over.contains(&id) {
             return Err("an exchange is opened twice".to_owned());
         }
-        if let Action::Post { message, .. } = &exchange.action {
+        if let HttpRequest::Post { message, .. } = &exchange.action {
             self.in_order(message)?;
         }
         self.server
@@ -520,7 +521,7 @@ impl Simulation {
         if std::mem::replace(&mut self.signing_in, true) {
             return Err("two sign-ins at once".to_owned());
         }
-        let url = Input::SignInUrl("https://as.test/authorize".to_owned());
+        let url = Event::SignInUrl("https://as.test/authorize".to_owned());
         self.schedule.add(self.now, Happening::Other(url));
         let result = match self.rng.below(4) {
             0 => Err(Error::new(Kind::SignIn, "declined")),
@@ -529,7 +530,7 @@ impl Simulation {
         };
         let at = self.now + self.rng.while_();
         self.schedule
-            .add(at, Happening::Other(Input::SignedIn(result)));
+            .add(at, Happening::Other(Event::SignedIn(result)));
         Ok(())
     }
 }
@@ -541,7 +542,7 @@ fn number(params: &str) -> u64 {
 
 fn shown(exchange: &Exchange) -> String {
     match &exchange.action {
-        Action::Post { message, .. } => format!("POST {}", message.text()),
+        HttpRequest::Post { message, .. } => format!("POST {}", message.text()),
         other => format!("{other:?}"),
     }
 }

@@ -1,7 +1,7 @@
 //! Hides tools in `tools/list` and refuses them in `tools/call`.
 //!
-//! A tool is shown if some `--allow-tool` matches its name (or none is given) and no `--ignore-tool` does.
-//! What is left of a list keeps its bytes.
+//! A tool is shown if an `--allow-tool` matches its name (or none is given) and no `--ignore-tool` does. The rest of the list
+//! keeps its bytes.
 //!
 //! Flags: `--ignore-tool`, `--allow-tool`.
 //! Spec: MCP 2025-11-25 server/tools.
@@ -52,7 +52,7 @@ impl ToolFilter {
         })
     }
 
-    /// The answer to `tools/list` without the hidden tools; an answer without any stays as it is.
+    /// The response to `tools/list` without the hidden tools; a response without any stays as it is.
     pub fn filter(&self, answer: Message) -> Message {
         if self.is_empty() {
             return answer;

@@ -1,8 +1,7 @@
-//! What a modern server's tool list says about its calls: which arguments become headers, which calls may be repeated.
+//! What the tool list of a modern server says about calls: which arguments become headers, which calls are safe to repeat.
 //!
 //! - Tools with invalid `x-mcp-header` annotations are hidden from the client, with a warning.
-//! - A call refused with `HeaderMismatch` has the list read anew, page by page, and is sent once more if that changed
-//!   its headers.
+//! - After a `HeaderMismatch` the list is read again, page by page, and the call is sent once more if its headers changed.
 //!
 //! Spec: MCP 2026-07-28 basic/transports/streamable-http (Custom Headers from Tool Parameters, Client Behavior).
 
@@ -12,27 +11,27 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 use crate::bridge::Bridge;
-use crate::bridge::request::table::State;
+use crate::bridge::request::table::RequestState;
 use crate::jsonrpc::{self, Message, RequestId};
 use crate::mcp::errors;
 use crate::mcp::param_headers::{self, Annotation};
 
 /// What is known of the server's tools.
 #[derive(Debug, Default)]
-pub(crate) struct ToolNotes {
-    known: HashMap<String, Note>,
+pub(crate) struct KnownTools {
+    known: HashMap<String, ToolNote>,
 }
 
 /// What is worth knowing of one tool; most have nothing.
 #[derive(Debug, Default, PartialEq)]
-struct Note {
+struct ToolNote {
     annotations: Vec<Annotation>,
     repeatable: bool,
 }
 
 /// A tool list that is read anew for one call.
 #[derive(Debug)]
-pub(crate) struct Refresh {
+pub(crate) struct ListRefresh {
     call: RequestId,
     list: RequestId,
     pages: u32,
@@ -41,11 +40,11 @@ pub(crate) struct Refresh {
 }
 
 /// More tools than this are not remembered.
-const MOST_TOOLS: usize = 10_000;
+const MAX_TOOLS: usize = 10_000;
 /// More pages than this are not read for one call.
-const MOST_PAGES: u32 = 50;
+const MAX_PAGES: u32 = 50;
 
-impl ToolNotes {
+impl KnownTools {
     /// Takes note of a `tools/list` result; gives the names and faults of the tools to hide.
     fn learn(&mut self, tools: &[&RawValue]) -> Vec<(usize, String, String)> {
         let mut hidden = Vec::new();
@@ -55,7 +54,7 @@ impl ToolNotes {
                 continue;
             };
             let says = |hint: &str| part(&["annotations", hint]) == Some("true");
-            let note = Note {
+            let note = ToolNote {
                 annotations: match param_headers::annotations(
                     part(&["inputSchema"]).unwrap_or("{}"),
                 ) {
@@ -68,16 +67,16 @@ impl ToolNotes {
                 },
                 repeatable: says("readOnlyHint") || says("idempotentHint"),
             };
-            if note == Note::default() {
+            if note == ToolNote::default() {
                 self.known.remove(&name);
-            } else if self.known.len() < MOST_TOOLS {
+            } else if self.known.len() < MAX_TOOLS {
                 self.known.insert(name, note);
             }
         }
         hidden
     }
 
-    fn of_call(&self, call: &Message) -> Option<&Note> {
+    fn of_call(&self, call: &Message) -> Option<&ToolNote> {
         if self.known.is_empty() || call.method() != Some("tools/call") {
             return None;
         }
@@ -101,8 +100,8 @@ impl ToolNotes {
 }
 
 impl Bridge {
-    /// Learns from an answer to `tools/list`; gives it back without the tools that must be hidden.
-    pub(crate) fn learn_tools(&mut self, answer: Message) -> Message {
+    /// Learns from a response to `tools/list`; gives it back without the tools that must be hidden.
+    pub(crate) fn note_tools(&mut self, answer: Message) -> Message {
         if !self.speaks_modern() {
             return answer;
         }
@@ -145,9 +144,9 @@ impl Bridge {
             return false;
         }
         open.refreshed = true;
-        open.state = State::Held;
+        open.state = RequestState::Deferred;
         let call = Arc::clone(&open.message);
-        let refresh = Refresh {
+        let refresh = ListRefresh {
             call: id.clone(),
             list: RequestId::null(),
             pages: 0,
@@ -158,7 +157,7 @@ impl Bridge {
         true
     }
 
-    fn ask_for_tools(&mut self, refresh: Refresh, call: &Message, cursor: Option<&str>) {
+    fn ask_for_tools(&mut self, refresh: ListRefresh, call: &Message, cursor: Option<&str>) {
         let list = self.own_id("tools");
         let stamp = jsonrpc::member_at(call.text(), &["params", "_meta"]).unwrap_or("{}");
         let stamp = jsonrpc::without_member(stamp, "progressToken");
@@ -169,7 +168,7 @@ impl Bridge {
         );
         match Message::made(text) {
             Ok(message) => {
-                self.refreshes.push(Refresh {
+                self.refreshes.push(ListRefresh {
                     list: list.clone(),
                     pages: refresh.pages + 1,
                     ..refresh
@@ -181,7 +180,7 @@ impl Bridge {
         }
     }
 
-    /// Whether this was the answer to a list of ours (`None`: it failed); the call goes on.
+    /// Whether this was the response to a list of ours (`None`: it failed); the call goes on.
     pub(crate) fn refreshed(&mut self, list: &RequestId, answer: Option<&Message>) -> bool {
         let Some(at) = self
             .refreshes
@@ -196,13 +195,13 @@ impl Bridge {
         };
         let call = Arc::clone(&open.message);
         if self.tools.headers(&call) != refresh.before {
-            self.reissue(&refresh.call);
+            self.send_again(&refresh.call);
             return true;
         }
         let next =
             answer.and_then(|answer| jsonrpc::member_at(answer.text(), &["result", "nextCursor"]));
         match next {
-            Some(cursor) if cursor.starts_with('"') && refresh.pages < MOST_PAGES => {
+            Some(cursor) if cursor.starts_with('"') && refresh.pages < MAX_PAGES => {
                 self.ask_for_tools(refresh, &call, Some(cursor));
             }
             Some(_) | None => {

@@ -23,8 +23,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::config::{self, Environment};
 use super::args::Typed;
+use super::config::{self, Environment};
 use crate::error::{Error, Kind, Result};
 use crate::log::clean;
 use clients::{Client, Format, System, Variables};
@@ -132,8 +132,7 @@ impl Request {
     }
 }
 
-/// The names of the clients on the command line.
-pub fn client_ids() -> Vec<&'static str> {
+fn client_ids() -> Vec<&'static str> {
     clients::CLIENTS.iter().map(|client| client.id).collect()
 }
 

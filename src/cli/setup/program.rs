@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use super::super::env_vars::Environment;
+use super::super::config::Environment;
 use crate::error::{Error, Kind, Result};
 
 /// The program that the block names: the path of the `mcp-remote` beside this one. Only its name where the client has the

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use super::super::env_vars::Environment;
+use super::super::config::Environment;
 use super::clients::{Client, Format};
 use super::entry::Entry;
 use super::json::{Dialect, SyntaxError};

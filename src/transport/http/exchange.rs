@@ -14,7 +14,7 @@ use ureq::http::{HeaderMap, HeaderValue, Request, Response, header};
 use ureq::{Agent, Body};
 use url::Url;
 
-use crate::bridge::{Action, Exchange, ExchangeId, Input, Progress, Refusal, Stage};
+use crate::bridge::{Event, Exchange, ExchangeId, HttpRequest, Progress, Refusal, Stage};
 use crate::config::Config;
 use crate::error::{Error, Kind};
 use crate::log::{Level, Log};
@@ -70,7 +70,7 @@ impl Reporter {
     pub(crate) fn report(&self, progress: Progress) {
         let mut news = self.held.take();
         news.push(progress);
-        self.event_loop.push(Input::Progress(self.id, news));
+        self.event_loop.push(Event::Progress(self.id, news));
     }
 }
 
@@ -92,8 +92,8 @@ pub(crate) fn run(
     loop {
         let bearer = match exchange.action {
             // No refresh: the process may end before the new token is stored.
-            Action::EndSession => authorizer.present_bearer(),
-            Action::Post { .. } | Action::Listen { .. } => authorizer.bearer(),
+            HttpRequest::EndSession => authorizer.present_bearer(),
+            HttpRequest::Post { .. } | HttpRequest::Listen { .. } => authorizer.bearer(),
         };
         let (progress, challenge) = try_once(shared, slot, exchange, reporter, bearer.as_ref())?;
         let (Progress::Refused(refusal), Some(challenge)) = (&progress, challenge) else {
@@ -127,7 +127,7 @@ fn try_once(
     bearer: Option<&Secret>,
 ) -> Attempt<(Progress, Option<Challenge>)> {
     let mut url = match &exchange.action {
-        Action::Post {
+        HttpRequest::Post {
             endpoint: Some(endpoint),
             ..
         } => endpoint.clone(),
@@ -165,7 +165,7 @@ fn try_once(
 
 /// The challenge of a 401, or of a 403 that asks for more scope. The DELETE at the end never starts a sign-in.
 fn challenge(response: &Response<Body>, exchange: &Exchange) -> Option<Challenge> {
-    if matches!(exchange.action, Action::EndSession) {
+    if matches!(exchange.action, HttpRequest::EndSession) {
         return None;
     }
     let fields = response.headers().get_all(header::WWW_AUTHENTICATE);
@@ -177,11 +177,11 @@ fn challenge(response: &Response<Body>, exchange: &Exchange) -> Option<Challenge
     }
 }
 
-fn method(action: &Action) -> &'static str {
+fn method(action: &HttpRequest) -> &'static str {
     match action {
-        Action::Post { .. } => "POST",
-        Action::Listen { .. } => "GET",
-        Action::EndSession => "DELETE",
+        HttpRequest::Post { .. } => "POST",
+        HttpRequest::Listen { .. } => "GET",
+        HttpRequest::EndSession => "DELETE",
     }
 }
 
@@ -261,10 +261,12 @@ fn send_once(
     let (mut head, ()) = request.body(()).map_err(hopeless)?.into_parts();
     head.headers = headers;
     Ok(match &exchange.action {
-        Action::Post { message, .. } => {
+        HttpRequest::Post { message, .. } => {
             agent.run(Request::from_parts(head, message.text().as_bytes()))
         }
-        Action::Listen { .. } | Action::EndSession => agent.run(Request::from_parts(head, ())),
+        HttpRequest::Listen { .. } | HttpRequest::EndSession => {
+            agent.run(Request::from_parts(head, ()))
+        }
     })
 }
 

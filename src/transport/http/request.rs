@@ -10,7 +10,7 @@
 
 use ureq::http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use crate::bridge::{Action, Content, Exchange};
+use crate::bridge::{Content, Exchange, HttpRequest};
 use crate::secret::Secret;
 
 /// The headers of an exchange: ours, then the configured ones.
@@ -26,11 +26,11 @@ pub(crate) fn headers(
         header::ACCEPT,
         HeaderValue::from_static(accept(&exchange.action)),
     );
-    if matches!(exchange.action, Action::Post { .. }) {
+    if matches!(exchange.action, HttpRequest::Post { .. }) {
         let json = HeaderValue::from_static("application/json");
         headers.insert(header::CONTENT_TYPE, json);
     }
-    if let Action::Listen {
+    if let HttpRequest::Listen {
         after: Some(after), ..
     } = &exchange.action
     {
@@ -63,27 +63,27 @@ pub(crate) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id")
 const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-fn accept(action: &Action) -> &'static str {
+fn accept(action: &HttpRequest) -> &'static str {
     match action {
-        Action::Post { .. } => "application/json, text/event-stream",
-        Action::Listen { .. } => "text/event-stream",
-        Action::EndSession => "application/json",
+        HttpRequest::Post { .. } => "application/json, text/event-stream",
+        HttpRequest::Listen { .. } => "text/event-stream",
+        HttpRequest::EndSession => "application/json",
     }
 }
 
 /// The kind of body of a 2xx response.
-pub(crate) fn content(action: &Action, status: u16, content_type: Option<&str>) -> Content {
+pub(crate) fn content(action: &HttpRequest, status: u16, content_type: Option<&str>) -> Content {
     let is_stream = content_type.is_some_and(is_event_stream);
     match action {
-        Action::Post {
+        HttpRequest::Post {
             reads_answer: false,
             ..
         }
-        | Action::EndSession => Content::Nothing,
+        | HttpRequest::EndSession => Content::Nothing,
         _ if matches!(status, 202 | 204 | 205) => Content::Nothing,
-        Action::Listen { .. } | Action::Post { .. } if is_stream => Content::Stream,
+        HttpRequest::Listen { .. } | HttpRequest::Post { .. } if is_stream => Content::Stream,
         // The body decides whether it is JSON: some servers send no type, or the wrong one.
-        Action::Listen { .. } | Action::Post { .. } => Content::Json,
+        HttpRequest::Listen { .. } | HttpRequest::Post { .. } => Content::Json,
     }
 }
 
@@ -100,9 +100,9 @@ mod tests {
     use crate::jsonrpc::Message;
     use std::sync::Arc;
 
-    fn post() -> Action {
+    fn post() -> HttpRequest {
         let message = Arc::new(Message::parse(r#"{"id":1,"method":"x"}"#).unwrap());
-        Action::Post {
+        HttpRequest::Post {
             message,
             endpoint: None,
             reads_answer: true,
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_resumed_stream_names_the_last_event() {
-        let action = Action::Listen {
+        let action = HttpRequest::Listen {
             after: Some(EventId("e7".into())),
             http_sse: false,
         };
@@ -200,7 +200,7 @@ mod tests {
             Content::Nothing
         );
         assert_eq!(
-            content(&Action::EndSession, 200, Some("application/json")),
+            content(&HttpRequest::EndSession, 200, Some("application/json")),
             Content::Nothing
         );
     }

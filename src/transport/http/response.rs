@@ -16,7 +16,7 @@ use ureq::http::{Response, header};
 use url::Url;
 
 use crate::bridge::{
-    Action, Content, End, EventId, Exchange, Head, Progress, Refusal, SessionId, Stage,
+    Content, End, EventId, Exchange, Head, HttpRequest, Progress, Refusal, SessionId, Stage,
 };
 use crate::config::Config;
 use crate::error::{Error, Kind};
@@ -61,7 +61,7 @@ pub(crate) fn accepted(
             drain(response);
             Ok(Progress::Ended(End::Complete))
         }
-        Content::Json if matches!(exchange.action, Action::Listen { .. }) => {
+        Content::Json if matches!(exchange.action, HttpRequest::Listen { .. }) => {
             let what = format!(
                 "{} answered a GET with \"{}\" instead of an event stream",
                 shown(url),
@@ -198,7 +198,7 @@ fn read_stream(
     response: Response<Body>,
     reporter: &Reporter,
 ) -> Attempt<Progress> {
-    let http_sse = matches!(exchange.action, Action::Listen { http_sse: true, .. });
+    let http_sse = matches!(exchange.action, HttpRequest::Listen { http_sse: true, .. });
     let mut reader = response.into_body().into_reader();
     let mut parser = sse::Parser::new(shared.config.message_limit);
     let mut chunk = [0; CHUNK];
@@ -275,8 +275,8 @@ pub(crate) fn refusal(
     let retry_after = retry_after(&response);
     // Without a readable body the status is enough.
     let body = match exchange.action {
-        Action::EndSession => String::new(),
-        Action::Post { .. } | Action::Listen { .. } => {
+        HttpRequest::EndSession => String::new(),
+        HttpRequest::Post { .. } | HttpRequest::Listen { .. } => {
             read_body(url, response, MAX_ERROR_BODY, None).unwrap_or_default()
         }
     };

@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::bridge::{End, Exchange, ExchangeId, Input, Progress, Stage};
+use crate::bridge::{End, Event, Exchange, ExchangeId, Progress, Stage};
 use crate::error::{Error, Kind};
 use crate::transport::event_loop::EventLoop;
 use crate::transport::event_loop::STACK;
@@ -102,7 +102,7 @@ impl Workers {
             Err(error) => {
                 let end = Progress::Ended(End::Broken(error, Stage::Hopeless));
                 // The bridge handles this event after the current one.
-                self.event_loop.push(Input::Progress(id, vec![end]));
+                self.event_loop.push(Event::Progress(id, vec![end]));
             }
         }
     }

@@ -17,7 +17,7 @@ const INITIAL_INPUT: usize = 4 * 1024;
 /// The longest allowed head fits, and a large body comes in large reads.
 const MAX_INPUT: usize = 64 * 1024;
 
-/// Input that is read and not consumed, and output to be written.
+/// Event that is read and not consumed, and output to be written.
 #[derive(Debug, Default)]
 pub(crate) struct GrowingBuffers {
     input: Vec<u8>,

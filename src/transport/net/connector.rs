@@ -258,7 +258,7 @@ struct Tcp {
     write_limit: Option<Duration>,
 }
 
-/// Output is sent at once when this much would wait.
+/// Action is sent at once when this much would wait.
 const MAX_UNSENT: usize = 8 * 1024;
 
 impl Tcp {

@@ -1,18 +1,18 @@
-//! A legacy client's `initialize`, answered from a modern server's `server/discover`.
+//! A legacy client's `initialize`, completed with a modern server's `server/discover`.
 //!
-//! - The client's identity and capabilities are taken from it, without what modern revisions do not know.
-//! - A server that refuses the version it names is asked once more; one of versions that are not spoken here is named
-//!   with them; one that refuses the request as legacy servers do, or names legacy versions only, is left to another way,
-//!   and with `--protocol auto` so is one that does not answer; one that is away is an error, and the next `initialize`
-//!   tries afresh.
+//! - The client's identity and capabilities are read from it, without what modern revisions do not know.
+//! - A server that refuses our version although it lists it is asked once more. One that lists only versions we do not speak is
+//!   reported with them. One that refuses the request as legacy servers do, or lists legacy versions only, is left to the legacy
+//!   way; with `--protocol auto` so is one that does not respond. A network failure is an error, and the next `initialize` tries
+//!   again.
 //!
 //! Spec: MCP 2026-07-28 server/discover, basic/versioning; 2025-11-25 basic/lifecycle (Version Negotiation).
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::bridge::era::adapter::{Step, Steps, Word};
-use crate::bridge::era::legacy_client::{LegacyToModern, Phase};
+use crate::bridge::era::adapter::{AdapterAction, AdapterActions, FailureSource};
+use crate::bridge::era::legacy_client::{Handshake, LegacyToModern};
 use crate::jsonrpc::{self, Kind, Message};
 use crate::jsonrpc::{failure, request};
 use crate::mcp::capabilities::Capabilities;
@@ -20,7 +20,12 @@ use crate::mcp::version::{self, Era};
 use crate::mcp::{errors, results};
 
 impl LegacyToModern {
-    pub(crate) fn discover(&mut self, now: Instant, initialize: Message, steps: &mut Steps) {
+    pub(crate) fn discover(
+        &mut self,
+        now: Instant,
+        initialize: Message,
+        actions: &mut AdapterActions,
+    ) {
         let part = |path: &[&str]| jsonrpc::member_at(initialize.text(), path).map(str::to_owned);
         self.identity.info = part(&["params", "clientInfo"]);
         let capabilities = part(&["params", "capabilities"]).unwrap_or_else(|| "{}".to_owned());
@@ -35,10 +40,10 @@ impl LegacyToModern {
         let Ok(discover) = Message::made(request(&id, "server/discover", "{}")) else {
             return;
         };
-        self.phase = Phase::Discovering(id, vec![(now, initialize)]);
+        self.handshake = Handshake::Discovering(id, vec![(now, initialize)]);
         let stamped = self.stamped(&discover);
-        steps.0.push(Step::Since(now));
-        steps.0.push(Step::Server(Arc::new(stamped)));
+        actions.0.push(AdapterAction::Since(now));
+        actions.0.push(AdapterAction::Server(Arc::new(stamped)));
     }
 
     pub(crate) fn discovered(
@@ -46,37 +51,46 @@ impl LegacyToModern {
         now: Instant,
         answer: &Message,
         failed: bool,
-        word: Word,
-        steps: &mut Steps,
+        source: FailureSource,
+        actions: &mut AdapterActions,
     ) {
-        let Phase::Discovering(id, waiting) = std::mem::replace(&mut self.phase, Phase::Fresh)
+        let Handshake::Discovering(id, waiting) =
+            std::mem::replace(&mut self.handshake, Handshake::Fresh)
         else {
             return;
         };
         let supported = jsonrpc::member_at(answer.text(), &["result", "supportedVersions"])
             .and_then(|list| serde_json::from_str::<Vec<String>>(list).ok());
-        let word = if failed { word } else { Word::Server };
+        let source = if failed {
+            source
+        } else {
+            FailureSource::Server
+        };
         let Some(versions) = supported.filter(|_| !failed) else {
-            self.not_discovered(answer, waiting, word, steps);
+            self.not_discovered(answer, waiting, source, actions);
             return;
         };
         if !versions.iter().any(|known| known == version::MODERN) {
             let names = crate::log::clean(&versions.join(", "), 100);
             let what = format!(
-                "{} speaks {names}; this proxy speaks {} and older",
+                "{} speaks {names}; mcp-remote speaks {} and older",
                 self.server,
                 version::MODERN
             );
             match Message::made(failure(&id, errors::INTERNAL_ERROR, &what)) {
                 Ok(why) if version::has_legacy(&versions) => {
-                    steps.0.push(Step::GiveUp { waiting, why, word })
+                    actions.0.push(AdapterAction::GiveUp {
+                        waiting,
+                        why,
+                        source,
+                    })
                 }
-                Ok(_) | Err(_) => fail_all(&waiting, errors::INTERNAL_ERROR, &what, steps),
+                Ok(_) | Err(_) => fail_all(&waiting, errors::INTERNAL_ERROR, &what, actions),
             }
             return;
         }
-        steps.0.push(Step::Settled(Era::Modern));
-        self.phase = Phase::Ready;
+        actions.0.push(AdapterAction::EraKnown(Era::Modern));
+        self.handshake = Handshake::Ready;
         let result = answer.member("result").unwrap_or("{}");
         self.subscriptions.offered(result);
         let mut waiting = waiting.into_iter();
@@ -85,14 +99,14 @@ impl LegacyToModern {
         {
             let asked = jsonrpc::member_at(initialize.text(), &["params", "protocolVersion"])
                 .and_then(jsonrpc::string);
-            steps.result(
+            actions.result(
                 id,
                 &results::initialized(result, asked.as_deref(), &self.server),
             );
         }
         for (since, message) in waiting {
-            steps.0.push(Step::Since(since));
-            self.ready_message(now, message, steps);
+            actions.0.push(AdapterAction::Since(since));
+            self.ready_message(now, message, actions);
         }
     }
 
@@ -100,8 +114,8 @@ impl LegacyToModern {
         &mut self,
         answer: &Message,
         waiting: Vec<(Instant, Message)>,
-        word: Word,
-        steps: &mut Steps,
+        source: FailureSource,
+        actions: &mut AdapterActions,
     ) {
         let versions = errors::supported(answer);
         let speaks_ours = versions.iter().any(|known| known == version::MODERN);
@@ -110,8 +124,8 @@ impl LegacyToModern {
             && !std::mem::replace(&mut self.asked_again, true)
             && let Some((since, initialize)) = waiting.first().cloned()
         {
-            self.discover(since, initialize, steps);
-            if let Phase::Discovering(_, kept) = &mut self.phase {
+            self.discover(since, initialize, actions);
+            if let Handshake::Discovering(_, kept) = &mut self.handshake {
                 *kept = waiting;
             }
             return;
@@ -121,31 +135,33 @@ impl LegacyToModern {
         {
             let names = crate::log::clean(&versions.join(", "), 100);
             let what = format!(
-                "{} speaks {names}; this proxy speaks {} and older",
+                "{} speaks {names}; mcp-remote speaks {} and older",
                 self.server,
                 version::MODERN
             );
-            fail_all(&waiting, errors::INTERNAL_ERROR, &what, steps);
-        } else if word == Word::Server || self.asks && word == Word::Nobody {
-            steps.0.push(Step::GiveUp {
+            fail_all(&waiting, errors::INTERNAL_ERROR, &what, actions);
+        } else if source == FailureSource::Server
+            || self.asks && source == FailureSource::NoResponse
+        {
+            actions.0.push(AdapterAction::GiveUp {
                 waiting,
                 why: answer.clone(),
-                word,
+                source,
             });
         } else {
             for (_, message) in &waiting {
                 if let Kind::Request { id, .. } = message.kind() {
-                    steps.0.push(Step::Client(answer.with_id(id)));
+                    actions.0.push(AdapterAction::Client(answer.with_id(id)));
                 }
             }
         }
     }
 }
 
-fn fail_all(waiting: &[(Instant, Message)], code: i64, what: &str, steps: &mut Steps) {
+fn fail_all(waiting: &[(Instant, Message)], code: i64, what: &str, actions: &mut AdapterActions) {
     for (_, message) in waiting {
         if let Kind::Request { id, .. } = message.kind() {
-            steps.client(failure(id, code, what));
+            actions.client(failure(id, code, what));
         }
     }
 }

@@ -19,19 +19,19 @@ pub(crate) struct LegacyToModern {
     server: String,
     /// `--protocol auto`: it is not known that the server is modern, and what does not say so means that it is not.
     asks: bool,
-    phase: Phase,
+    handshake: Handshake,
     identity: Identity,
     made: u64,
     /// `server/discover` was sent a second time.
     asked_again: bool,
     /// Requests at the server, by the id they have there.
-    open: BTreeMap<RequestId, Call>,
+    open: BTreeMap<RequestId, ForwardedRequest>,
     rounds: Rounds,
     subscriptions: Subscriptions,
 }
 
 #[derive(Debug)]
-enum Phase {
+enum Handshake {
     /// No `initialize` yet.
     Fresh,
     /// `server/discover` is not answered yet; the client's messages wait since they came, `initialize` first.
@@ -49,7 +49,7 @@ struct Identity {
 
 /// A request of the client that is at the server.
 #[derive(Debug, Clone)]
-pub(crate) struct Call {
+pub(crate) struct ForwardedRequest {
     /// The client's id.
     pub(crate) id: RequestId,
     pub(crate) method: String,
@@ -64,7 +64,7 @@ impl LegacyToModern {
         LegacyToModern {
             server,
             asks,
-            phase: Phase::Fresh,
+            handshake: Handshake::Fresh,
             identity: Identity {
                 capabilities: "{}".to_owned(),
                 ..Identity::default()

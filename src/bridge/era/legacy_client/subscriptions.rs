@@ -1,18 +1,18 @@
-//! `subscriptions/listen`, held open on a legacy client's behalf, for exactly what it can use.
+//! `subscriptions/listen`, held open on behalf of a legacy client.
 //!
 //! - It asks for the list changes the server offers, and for the resources the client has subscribed to.
-//! - A change of resources opens a new stream; the old one is closed when the new one is acknowledged, and then the client's
-//!   `resources/subscribe` is answered, so that no update is lost after the answer.
-//! - A stream that ends in order is opened again, and the client told of what may have been missed; a server that refuses
-//!   it is not asked again.
-//! - Subscription ids and acknowledgements stay here.
+//! - When the set of resources changes, a new stream is opened. The old one is closed when the new one is acknowledged; then the
+//!   client's `resources/subscribe` gets its response, so that no update is lost after it.
+//! - A stream that the server ended is reopened, and the client is notified of every change it may have missed. A server that
+//!   refuses the stream is not asked again.
+//! - Subscription ids and acknowledgements are not passed on.
 //!
 //! Spec: MCP 2026-07-28 basic/patterns/subscriptions; 2025-11-25 server/resources (Subscriptions).
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use crate::bridge::era::adapter::{Step, Steps};
+use crate::bridge::era::adapter::{AdapterAction, AdapterActions};
 use crate::jsonrpc::{self, Message, RequestId};
 use crate::jsonrpc::{request, response};
 use crate::mcp::subscriptions::{self, ACKNOWLEDGED, LISTEN, LISTS};
@@ -41,13 +41,13 @@ pub(crate) struct Subscriptions {
 /// A stream that ended in order is opened again after this, doubled each time it lived shortly.
 const PAUSE: Duration = Duration::from_secs(2);
 /// A stream that lived this long was no failure.
-const LIVED: Duration = Duration::from_secs(30);
+const MIN_LIFETIME: Duration = Duration::from_secs(30);
 /// After so many short lives in a row the server means it.
-const MOST_SHORT_LIVES: u32 = 5;
+const MAX_SHORT_LIVES: u32 = 5;
 /// A subscription is not answered later than this.
 const ACKNOWLEDGE_LIMIT: Duration = Duration::from_secs(5);
 /// More resources are not listened for.
-const MOST_RESOURCES: usize = 10_000;
+const MAX_RESOURCES: usize = 10_000;
 
 impl Subscriptions {
     /// What the server offers, from its result of `server/discover`.
@@ -72,29 +72,30 @@ impl Subscriptions {
         id: RequestId,
         uri: String,
         wanted: bool,
-        steps: &mut Steps,
+        actions: &mut AdapterActions,
     ) -> bool {
         if wanted && !self.offers_resources {
-            steps.error(
+            actions.error(
                 &id,
                 errors::METHOD_NOT_FOUND,
                 "the server has no resource subscriptions",
             );
             return false;
         }
-        if wanted && self.resources.len() >= MOST_RESOURCES {
-            let what = format!("more than {MOST_RESOURCES} resources are subscribed to");
-            steps.error(&id, errors::INTERNAL_ERROR, &what);
+        if wanted && self.resources.len() >= MAX_RESOURCES {
+            let what = format!("more than {MAX_RESOURCES} resources are subscribed to");
+            actions.error(&id, errors::INTERNAL_ERROR, &what);
             return false;
         }
-        let changed = match wanted {
-            true => self.resources.insert(uri),
-            false => self.resources.remove(&uri),
+        let changed = if wanted {
+            self.resources.insert(uri)
+        } else {
+            self.resources.remove(&uri)
         };
         if changed {
             self.unanswered.push(id);
         } else {
-            steps.result(&id, "{}");
+            actions.result(&id, "{}");
         }
         changed
     }
@@ -104,17 +105,17 @@ impl Subscriptions {
         &mut self,
         now: Instant,
         id: &RequestId,
-        steps: &mut Steps,
+        actions: &mut AdapterActions,
     ) -> Option<String> {
         if let Some(next) = self.next.take() {
-            steps.0.push(Step::Cancel(next));
+            actions.0.push(AdapterAction::Cancel(next));
         }
         self.reopen_at = None;
         if self.lists.is_empty() && self.resources.is_empty() {
             if let Some(current) = self.current.take() {
-                steps.0.push(Step::Cancel(current));
+                actions.0.push(AdapterAction::Cancel(current));
             }
-            self.answer_all(steps);
+            self.answer_all(actions);
             return None;
         }
         self.next = Some(id.clone());
@@ -142,7 +143,7 @@ impl Subscriptions {
         self.unanswered.contains(id)
     }
 
-    /// The client does not want the answer any more.
+    /// The client does not want the response any more.
     pub(crate) fn cancel(&mut self, id: &RequestId) {
         self.unanswered.retain(|open| open != id);
     }
@@ -152,47 +153,52 @@ impl Subscriptions {
     }
 
     /// A notification on a stream.
-    pub(crate) fn message(&mut self, on: &RequestId, message: &Message, steps: &mut Steps) {
+    pub(crate) fn message(
+        &mut self,
+        on: &RequestId,
+        message: &Message,
+        actions: &mut AdapterActions,
+    ) {
         match message.method() {
             Some(ACKNOWLEDGED) => {
                 if self.next.as_ref() == Some(on) {
                     if let Some(old) = self.current.take() {
-                        steps.0.push(Step::Cancel(old));
+                        actions.0.push(AdapterAction::Cancel(old));
                     }
                     self.current = self.next.take();
                     if std::mem::take(&mut self.is_away) {
-                        self.tell_missed(message, steps);
+                        self.tell_missed(message, actions);
                     }
                 }
-                self.warn_of_unheard(message, steps);
-                self.answer_all(steps);
+                self.warn_of_unheard(message, actions);
+                self.answer_all(actions);
             }
             // It announces the end of a stream, which the client knows nothing of.
             Some("notifications/cancelled") => {}
-            Some(_) | None => tell(message, steps),
+            Some(_) | None => tell(message, actions),
         }
     }
 
     /// A server may agree to less than it was asked for; a legacy client cannot be told.
-    fn warn_of_unheard(&self, acknowledged: &Message, steps: &mut Steps) {
+    fn warn_of_unheard(&self, acknowledged: &Message, actions: &mut AdapterActions) {
         let agreed = ["params", "notifications", "resourceSubscriptions"];
         let agreed = jsonrpc::member_at(acknowledged.text(), &agreed)
             .and_then(|list| serde_json::from_str::<BTreeSet<String>>(list).ok())
             .unwrap_or_default();
         if let Some(unheard) = self.resources.difference(&agreed).next() {
             let uri = crate::log::clean(unheard, 200);
-            steps.0.push(Step::Warn(format!(
+            actions.0.push(AdapterAction::Warn(format!(
                 "the server does not tell of changes of \"{uri}\""
             )));
         }
     }
 
     /// The client does not see that nobody listened for a while, so it cannot know that it has to look.
-    fn tell_missed(&self, acknowledged: &Message, steps: &mut Steps) {
+    fn tell_missed(&self, acknowledged: &Message, actions: &mut AdapterActions) {
         let filter = jsonrpc::member_at(acknowledged.text(), &["params", "notifications"]);
         for text in subscriptions::missed(filter.unwrap_or("{}"), "0") {
             if let Ok(message) = Message::made(text) {
-                tell(&message, steps);
+                tell(&message, actions);
             }
         }
     }
@@ -204,7 +210,7 @@ impl Subscriptions {
         id: &RequestId,
         answer: &Message,
         failed: bool,
-        steps: &mut Steps,
+        actions: &mut AdapterActions,
     ) {
         let was_next = self.next.as_ref() == Some(id);
         if was_next {
@@ -216,25 +222,25 @@ impl Subscriptions {
                 return;
             }
         }
-        self.answer_all(steps);
+        self.answer_all(actions);
         if failed && was_next {
             let words = crate::log::clean(&errors::words(answer), 200);
-            steps.0.push(Step::Warn(format!(
+            actions.0.push(AdapterAction::Warn(format!(
                 "the server does not tell of changes: {words}"
             )));
         }
-        let lived = self.opened_at.is_some_and(|at| now >= at + LIVED);
+        let lived = self.opened_at.is_some_and(|at| now >= at + MIN_LIFETIME);
         self.short_lives = if lived { 0 } else { self.short_lives + 1 };
-        let refused = failed && errors::code(answer) != Some(OURS);
-        if !refused && self.short_lives < MOST_SHORT_LIVES {
+        let refused = failed && errors::code(answer) != Some(LOCAL_ERROR);
+        if !refused && self.short_lives < MAX_SHORT_LIVES {
             self.reopen_at = Some(now + PAUSE * 2u32.pow(self.short_lives.min(4)));
         }
     }
 
-    fn answer_all(&mut self, steps: &mut Steps) {
+    fn answer_all(&mut self, actions: &mut AdapterActions) {
         self.answer_at = None;
         for id in self.unanswered.drain(..) {
-            steps.client(response(&id, "{}"));
+            actions.client(response(&id, "{}"));
         }
     }
 
@@ -243,26 +249,27 @@ impl Subscriptions {
     }
 
     /// Whether the stream is to be opened again now.
-    pub(crate) fn is_due(&mut self, now: Instant, steps: &mut Steps) -> bool {
+    pub(crate) fn is_due(&mut self, now: Instant, actions: &mut AdapterActions) -> bool {
         if self.answer_at.is_some_and(|at| at <= now) {
-            self.answer_all(steps);
+            self.answer_all(actions);
         }
         self.reopen_at.is_some_and(|at| at <= now)
     }
 }
 
 /// A change, without what belongs to the subscription.
-fn tell(message: &Message, steps: &mut Steps) {
+fn tell(message: &Message, actions: &mut AdapterActions) {
     let plain = meta::without(message, &[meta::SUBSCRIPTION_ID]);
     let bare = plain.member("params").is_some_and(jsonrpc::is_empty);
     let is_list = plain
         .method()
         .is_some_and(|method| method.ends_with("/list_changed"));
-    steps.0.push(Step::Client(match bare && is_list {
-        true => plain.without("params"),
-        false => plain,
+    actions.0.push(AdapterAction::Client(if bare && is_list {
+        plain.without("params")
+    } else {
+        plain
     }));
 }
 
 /// The code of errors made here, such as for a network that is away.
-const OURS: i64 = -32001;
+const LOCAL_ERROR: i64 = -32001;

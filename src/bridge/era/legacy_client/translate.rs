@@ -1,9 +1,9 @@
-//! A legacy client and a modern server: each message of one is made one of the other.
+//! Translates between a legacy client and a modern server.
 //!
-//! - `initialize` is answered from `server/discover`; each request is stamped with the client's identity, capabilities and
+//! - `initialize` gets its response from `server/discover`. Each request is stamped with the client's identity, capabilities and
 //!   log level.
-//! - `ping` and `logging/setLevel` are answered here; `notifications/initialized` and `notifications/roots/list_changed`
-//!   end here. `resources/subscribe` belongs to `subscriptions`, `input_required` to `mrtr`.
+//! - The adapter itself responds to `ping` and `logging/setLevel`, and drops `notifications/initialized` and
+//!   `notifications/roots/list_changed`. `subscriptions` handles `resources/subscribe`, `input_required` the requests for input.
 //! - Results lose what legacy revisions do not know.
 //!
 //! Spec: MCP 2026-07-28 changelog, basic/index (`_meta`), server/discover, server/utilities/logging; 2025-11-25
@@ -12,10 +12,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::input_required::Asked;
-use super::{Call, LegacyToModern, Phase};
+use super::input_required::RoundOutcome;
+use super::{ForwardedRequest, Handshake, LegacyToModern};
 use crate::bridge::cancelled;
-use crate::bridge::era::adapter::{Adapter, News, Step, Steps, wait};
+use crate::bridge::era::adapter::{Adapter, AdapterAction, AdapterActions, AdapterEvent, wait};
 use crate::error::{Error, Kind as ErrorKind};
 use crate::jsonrpc::{self, Kind, Message, RequestId};
 use crate::mcp::results::{self, ResultType};
@@ -27,44 +27,47 @@ impl Adapter for LegacyToModern {
         Era::Modern
     }
 
-    fn client_says(&mut self, now: Instant, message: Message) -> Vec<Step> {
-        let mut steps = Steps::default();
+    fn client_sent(&mut self, now: Instant, message: Message) -> Vec<AdapterAction> {
+        let mut actions = AdapterActions::default();
         let is_initialize = message.method() == Some("initialize");
-        match &mut self.phase {
-            Phase::Discovering(_, waiting) => wait(waiting, now, message, &mut steps),
-            Phase::Fresh | Phase::Ready if is_initialize => self.discover(now, message, &mut steps),
-            Phase::Fresh | Phase::Ready => self.ready_message(now, message, &mut steps),
+        match &mut self.handshake {
+            Handshake::Discovering(_, waiting) => wait(waiting, now, message, &mut actions),
+            Handshake::Fresh | Handshake::Ready if is_initialize => {
+                self.discover(now, message, &mut actions)
+            }
+            Handshake::Fresh | Handshake::Ready => self.ready_message(now, message, &mut actions),
         }
-        steps.0
+        actions.0
     }
 
-    fn hear(&mut self, now: Instant, news: News) -> Vec<Step> {
-        let mut steps = Steps::default();
+    fn handle_event(&mut self, now: Instant, news: AdapterEvent) -> Vec<AdapterAction> {
+        let mut actions = AdapterActions::default();
         match news {
-            News::Message { message, on } => match &on {
+            AdapterEvent::Message { message, on } => match &on {
                 Some(on) if self.subscriptions.is_stream(on) => {
-                    self.subscriptions.message(on, &message, &mut steps)
+                    self.subscriptions.message(on, &message, &mut actions)
                 }
-                Some(_) | None => steps.0.push(Step::Client(message)),
+                Some(_) | None => actions.0.push(AdapterAction::Client(message)),
             },
-            News::Answer { message, word } => {
+            AdapterEvent::Response { message, source } => {
                 let Kind::Response { id, failed } = message.kind().clone() else {
-                    return steps.0;
+                    return actions.0;
                 };
-                if matches!(&self.phase, Phase::Discovering(discover, _) if *discover == id) {
-                    self.discovered(now, &message, failed, word, &mut steps);
+                if matches!(&self.handshake, Handshake::Discovering(discover, _) if *discover == id)
+                {
+                    self.discovered(now, &message, failed, source, &mut actions);
                 } else if self.subscriptions.is_stream(&id) {
                     self.subscriptions
-                        .ended(now, &id, &message, failed, &mut steps);
+                        .ended(now, &id, &message, failed, &mut actions);
                 } else if let Some(call) = self.open.remove(&id) {
-                    self.answered(now, call, &message, &mut steps);
+                    self.answered(now, call, &message, &mut actions);
                 } else if !crate::bridge::is_ours(&id) {
                     // It was asked before this adapter stood here.
-                    steps.0.push(Step::Client(message));
+                    actions.0.push(AdapterAction::Client(message));
                 }
             }
         }
-        steps.0
+        actions.0
     }
 
     fn due(&self) -> Option<Instant> {
@@ -74,27 +77,27 @@ impl Adapter for LegacyToModern {
             .min()
     }
 
-    fn is_due(&mut self, now: Instant) -> Vec<Step> {
-        let mut steps = Steps::default();
-        for (id, what) in self.rounds.expired(now, &mut steps) {
-            steps.error(&id, errors::INTERNAL_ERROR, &what);
+    fn is_due(&mut self, now: Instant) -> Vec<AdapterAction> {
+        let mut actions = AdapterActions::default();
+        for (id, what) in self.rounds.expired(now, &mut actions) {
+            actions.error(&id, errors::INTERNAL_ERROR, &what);
         }
-        if self.subscriptions.is_due(now, &mut steps) {
-            self.listen(now, &mut steps);
+        if self.subscriptions.is_due(now, &mut actions) {
+            self.listen(now, &mut actions);
         }
-        steps.0
+        actions.0
     }
 
     fn asks(&self) -> bool {
-        self.asks && matches!(self.phase, Phase::Discovering(..))
+        self.asks && matches!(self.handshake, Handshake::Discovering(..))
     }
 
-    fn end(&mut self, why: &str) -> Vec<Step> {
-        let mut steps = Steps::default();
+    fn end(&mut self, why: &str) -> Vec<AdapterAction> {
+        let mut actions = AdapterActions::default();
         for id in self.rounds.ids() {
-            steps.client(Error::new(ErrorKind::Closing, why).to_json_rpc(&id));
+            actions.client(Error::new(ErrorKind::Closing, why).to_json_rpc(&id));
         }
-        steps.0
+        actions.0
     }
 }
 
@@ -129,20 +132,27 @@ impl LegacyToModern {
         meta::with(message, &keys)
     }
 
-    pub(super) fn ready_message(&mut self, now: Instant, message: Message, steps: &mut Steps) {
+    pub(super) fn ready_message(
+        &mut self,
+        now: Instant,
+        message: Message,
+        actions: &mut AdapterActions,
+    ) {
         match message.kind().clone() {
             Kind::Response { id, .. } => {
-                let asked = self.rounds.answered(&id, &message, steps);
-                self.go_on(asked, steps);
+                let asked = self.rounds.answered(&id, &message, actions);
+                self.continue_round(asked, actions);
             }
             Kind::Notification { method } => match method.as_str() {
-                "notifications/initialized" => self.listen(now, steps),
-                "notifications/cancelled" => self.cancel(&message, steps),
+                "notifications/initialized" => self.listen(now, actions),
+                "notifications/cancelled" => self.cancel(&message, actions),
                 // Modern servers know no notifications of a client.
                 "notifications/roots/list_changed" | "notifications/progress" => {}
-                _ => steps.0.push(Step::Server(Arc::new(self.stamped(&message)))),
+                _ => actions
+                    .0
+                    .push(AdapterAction::Server(Arc::new(self.stamped(&message)))),
             },
-            Kind::Request { id, method } => self.ready_request(now, id, &method, &message, steps),
+            Kind::Request { id, method } => self.ready_request(now, id, &method, &message, actions),
         }
     }
 
@@ -152,10 +162,10 @@ impl LegacyToModern {
         id: RequestId,
         method: &str,
         message: &Message,
-        steps: &mut Steps,
+        actions: &mut AdapterActions,
     ) {
         if self.is_open(&id) {
-            steps.error(
+            actions.error(
                 &id,
                 errors::INVALID_REQUEST,
                 &format!("request id {id} is already in use"),
@@ -165,37 +175,37 @@ impl LegacyToModern {
         let uri =
             || jsonrpc::member_at(message.text(), &["params", "uri"]).and_then(jsonrpc::string);
         match method {
-            "ping" => steps.result(&id, "{}"),
+            "ping" => actions.result(&id, "{}"),
             "logging/setLevel" => {
                 let level = jsonrpc::member_at(message.text(), &["params", "level"]);
                 match level.filter(|level| meta::level_number(level).is_some()) {
                     Some(level) => {
                         self.identity.log_level = Some(level.to_owned());
-                        steps.result(&id, "{}");
+                        actions.result(&id, "{}");
                     }
-                    None => steps.error(&id, errors::INVALID_PARAMS, "no such log level"),
+                    None => actions.error(&id, errors::INVALID_PARAMS, "unknown log level"),
                 }
             }
             "resources/subscribe" | "resources/unsubscribe" => match uri() {
-                None => steps.error(&id, errors::INVALID_PARAMS, "\"uri\" is missing"),
+                None => actions.error(&id, errors::INVALID_PARAMS, "\"uri\" is missing"),
                 Some(uri) => {
                     let wanted = method == "resources/subscribe";
-                    if self.subscriptions.set(id, uri, wanted, steps) {
-                        self.listen(now, steps);
+                    if self.subscriptions.set(id, uri, wanted, actions) {
+                        self.listen(now, actions);
                     }
                 }
             },
             _ => {
                 let sent = Arc::new(self.stamped(message));
                 let asks = matches!(method, "tools/call" | "prompts/get" | "resources/read");
-                let call = Call {
+                let call = ForwardedRequest {
                     id: id.clone(),
                     method: method.to_owned(),
                     sent: asks.then(|| Arc::clone(&sent)),
                     rounds: 0,
                 };
                 self.open.insert(id, call);
-                steps.0.push(Step::Server(sent));
+                actions.0.push(AdapterAction::Server(sent));
             }
         }
     }
@@ -206,11 +216,11 @@ impl LegacyToModern {
             || self.subscriptions.awaits(id)
     }
 
-    fn cancel(&mut self, message: &Message, steps: &mut Steps) {
+    fn cancel(&mut self, message: &Message, actions: &mut AdapterActions) {
         let Some(id) = cancelled(message) else {
             return;
         };
-        self.rounds.cancel(&id, steps);
+        self.rounds.cancel(&id, actions);
         self.subscriptions.cancel(&id);
         let leg = self
             .open
@@ -219,26 +229,28 @@ impl LegacyToModern {
             .map(|(leg, _)| leg.clone());
         if let Some(leg) = leg {
             self.open.remove(&leg);
-            steps.0.push(Step::Cancel(leg));
+            actions.0.push(AdapterAction::Cancel(leg));
         }
     }
 
-    fn listen(&mut self, now: Instant, steps: &mut Steps) {
+    fn listen(&mut self, now: Instant, actions: &mut AdapterActions) {
         let id = self.own_id("listen");
-        if let Some(text) = self.subscriptions.open(now, &id, steps)
+        if let Some(text) = self.subscriptions.open(now, &id, actions)
             && let Ok(message) = Message::made(text)
         {
-            steps.0.push(Step::Server(Arc::new(self.stamped(&message))));
+            actions
+                .0
+                .push(AdapterAction::Server(Arc::new(self.stamped(&message))));
         }
     }
 
     /// What a round of questions led to.
-    fn go_on(&mut self, asked: Asked, steps: &mut Steps) {
+    fn continue_round(&mut self, asked: RoundOutcome, actions: &mut AdapterActions) {
         match asked {
-            Asked::Waits => {}
-            Asked::Failed(id, code, what) => steps.error(&id, code, &what),
-            Asked::Lacks(id, what, lacked) => steps.missing(&id, &what, &lacked.json()),
-            Asked::Again(call, params) => {
+            RoundOutcome::Waits => {}
+            RoundOutcome::Failed(id, code, what) => actions.error(&id, code, &what),
+            RoundOutcome::Lacks(id, what, lacked) => actions.missing(&id, &what, &lacked.json()),
+            RoundOutcome::Again(call, params) => {
                 let Some(sent) = &call.sent else {
                     return;
                 };
@@ -250,27 +262,35 @@ impl LegacyToModern {
                 self.made += 1;
                 let again = sent.with_id(&leg).with_member("params", &params);
                 self.open.insert(leg, call);
-                steps.0.push(Step::Server(Arc::new(again)));
+                actions.0.push(AdapterAction::Server(Arc::new(again)));
             }
         }
     }
 
-    fn answered(&mut self, now: Instant, call: Call, answer: &Message, steps: &mut Steps) {
+    fn answered(
+        &mut self,
+        now: Instant,
+        call: ForwardedRequest,
+        answer: &Message,
+        actions: &mut AdapterActions,
+    ) {
         match results::result_type(answer) {
             ResultType::Complete => {
                 let plain = results::for_legacy_client(&call.method, answer);
-                steps.0.push(Step::Client(plain.with_id(&call.id)));
+                actions
+                    .0
+                    .push(AdapterAction::Client(plain.with_id(&call.id)));
             }
             ResultType::InputRequired => {
-                let asked = self.rounds.ask(now, call, answer, steps);
-                self.go_on(asked, steps);
+                let asked = self.rounds.ask(now, call, answer, actions);
+                self.continue_round(asked, actions);
             }
             ResultType::Other(name) => {
                 let name = crate::log::clean(&name, 80);
                 let what = format!(
                     "the server's answer is of the type \"{name}\", which a client of this version does not know"
                 );
-                steps.error(&call.id, errors::INTERNAL_ERROR, &what);
+                actions.error(&call.id, errors::INTERNAL_ERROR, &what);
             }
         }
     }

@@ -1,11 +1,11 @@
-//! A modern client's requests at a legacy server, and those that are parked because the server asked something.
+//! The requests of a modern client at a legacy server, some of them suspended until the client has given input.
 //!
-//! - What the server asks while a request is open becomes an `input_required` answer to it; its `requestState` names the
-//!   parked exchange, which stays open at the server. The client's retry brings the answers and takes it up again.
-//! - A question that comes on no request's own stream belongs to the request that was sent last.
-//! - An answer that comes while nobody waits is kept for the retry. A `URLElicitationRequired` error becomes a round too,
-//!   after which the request is sent again.
-//! - Parked exchanges are bounded in number, bytes and time.
+//! - A request of the server becomes an `input_required` result of an open request. Its `requestState` names the suspended
+//!   request, which stays open at the server. The client's retry brings the input and resumes it.
+//! - A question that is not on the stream of a request belongs to the request that was sent last.
+//! - A response that comes while the request is suspended is kept for the retry. A `URLElicitationRequired` error becomes a round
+//!   too, after which the request is sent again.
+//! - The number of suspended requests, their bytes and their time are limited.
 //!
 //! Spec: MCP 2026-07-28 basic/patterns/mrtr, basic/patterns/progress, server/utilities/logging; 2025-11-25
 //! client/elicitation, client/sampling, client/roots.
@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::bridge::era::adapter::{Step, Steps};
+use crate::bridge::era::adapter::{AdapterAction, AdapterActions};
 use crate::jsonrpc::response;
 use crate::jsonrpc::{self, Message, RequestId};
 use crate::mcp::capabilities::Capabilities;
@@ -24,21 +24,21 @@ use crate::mcp::{errors, meta, results};
 
 /// The requests at the server, by the id they have there.
 #[derive(Debug)]
-pub(crate) struct Parked {
-    open: BTreeMap<RequestId, Call>,
+pub(crate) struct SuspendedRequests {
+    open: BTreeMap<RequestId, ForwardedRequest>,
     prefix: String,
     made: u64,
 }
 
 /// A request at the server.
 #[derive(Debug)]
-pub(crate) struct Call {
-    /// The id the client waits under; none while it is parked.
+pub(crate) struct ForwardedRequest {
+    /// The id the client waits under; none while it is suspended.
     id: Option<RequestId>,
     method: String,
     number: u64,
     level: Option<usize>,
-    can_park: bool,
+    can_suspend: bool,
     capabilities: Capabilities,
     /// What the server asked for, and the client has not declared.
     lacked: Capabilities,
@@ -49,10 +49,10 @@ pub(crate) struct Call {
     questions: Vec<Question>,
     asked: Vec<Question>,
     ask_at: Option<Instant>,
-    /// The `requestState` it is parked under.
+    /// The `requestState` it is suspended under.
     state: String,
-    parked_until: Option<Instant>,
-    /// The answer that came while nobody waited.
+    suspended_until: Option<Instant>,
+    /// The response that came while nobody waited.
     answer: Option<Message>,
     /// What is sent again after the round, where the server closed the request with its question.
     again: Option<Arc<Message>>,
@@ -70,32 +70,32 @@ struct Question {
 }
 
 /// Questions that come together are asked together.
-const GATHER: Duration = Duration::from_millis(10);
-/// How long a person may take.
-const PATIENCE: Duration = Duration::from_secs(600);
-/// More exchanges are not parked.
-const MOST_PARKED: usize = 64;
-/// More bytes are not kept for those that are parked.
-const MOST_BYTES: usize = 64 << 20;
+const GATHER_TIME: Duration = Duration::from_millis(10);
+/// How long the user may take.
+const INPUT_TIMEOUT: Duration = Duration::from_secs(600);
+/// More exchanges are not suspended.
+const MAX_PARKED: usize = 64;
+/// More bytes are not kept for those that are suspended.
+const MAX_BYTES: usize = 64 << 20;
 /// More questions are not kept for a request.
-const MOST_QUESTIONS: usize = 16;
+const MAX_QUESTIONS: usize = 16;
 
-impl Call {
+impl ForwardedRequest {
     pub(crate) fn new(
         id: RequestId,
         method: &str,
         level: Option<usize>,
         message: &Message,
-        can_park: bool,
-    ) -> Call {
+        can_suspend: bool,
+    ) -> ForwardedRequest {
         let token = jsonrpc::member_at(message.text(), &["params", "_meta", "progressToken"])
             .map(str::to_owned);
-        Call {
+        ForwardedRequest {
             id: Some(id),
             method: method.to_owned(),
             number: 0,
             level,
-            can_park,
+            can_suspend,
             capabilities: Capabilities::read(
                 meta::read(message, meta::CLIENT_CAPABILITIES).unwrap_or("{}"),
             ),
@@ -106,14 +106,14 @@ impl Call {
             asked: Vec::new(),
             ask_at: None,
             state: String::new(),
-            parked_until: None,
+            suspended_until: None,
             answer: None,
             again: None,
             sent: None,
         }
     }
 
-    fn is_parked(&self) -> bool {
+    fn is_suspended(&self) -> bool {
         self.id.is_none()
     }
 
@@ -126,21 +126,26 @@ impl Call {
     }
 }
 
-impl Parked {
-    pub(crate) fn new(seed: u64) -> Parked {
-        Parked {
+impl SuspendedRequests {
+    pub(crate) fn new(seed: u64) -> SuspendedRequests {
+        SuspendedRequests {
             open: BTreeMap::new(),
             // Another instance's state is not mistaken for one of ours.
-            prefix: format!("{}parked-{seed:x}-", crate::bridge::OWN_PREFIX),
+            prefix: format!("{}suspended-{seed:x}-", crate::bridge::OWN_PREFIX),
             made: 0,
         }
     }
 
     /// A request goes to the server.
-    pub(crate) fn begin(&mut self, wire: RequestId, mut call: Call, sent: &Arc<Message>) {
+    pub(crate) fn begin(
+        &mut self,
+        wire: RequestId,
+        mut call: ForwardedRequest,
+        sent: &Arc<Message>,
+    ) {
         self.made += 1;
         call.number = self.made;
-        call.sent = call.can_park.then(|| Arc::clone(sent));
+        call.sent = call.can_suspend.then(|| Arc::clone(sent));
         self.open.insert(wire, call);
     }
 
@@ -155,7 +160,7 @@ impl Parked {
 
     /// Whether a client waits for this request.
     pub(crate) fn is_awaited(&self, wire: &RequestId) -> bool {
-        self.open.get(wire).is_some_and(|call| !call.is_parked())
+        self.open.get(wire).is_some_and(|call| !call.is_suspended())
     }
 
     /// The client cancels a request; gives the id it has at the server.
@@ -186,33 +191,33 @@ impl Parked {
         now: Instant,
         id: RequestId,
         message: &Message,
-        steps: &mut Steps,
+        actions: &mut AdapterActions,
     ) {
         let state = state(message).unwrap_or_default();
         let found = self
             .open
             .iter()
-            .find(|(_, call)| call.is_parked() && call.state == state);
+            .find(|(_, call)| call.is_suspended() && call.state == state);
         let wire = found.map(|(wire, _)| wire.clone());
         let Some((wire, mut call)) = wire.and_then(|wire| self.open.remove_entry(&wire)) else {
             let what =
                 "this requestState is not known any more: the request it belonged to is over";
-            steps.error(&id, errors::INVALID_PARAMS, what);
+            actions.error(&id, errors::INVALID_PARAMS, what);
             return;
         };
         let answers =
             jsonrpc::member_at(message.text(), &["params", "inputResponses"]).unwrap_or("{}");
-        let fresh = Call::new(id, &call.method, None, message, call.can_park);
+        let fresh = ForwardedRequest::new(id, &call.method, None, message, call.can_suspend);
         call.id = fresh.id;
         call.token = fresh.token;
         call.capabilities = fresh.capabilities;
         call.lacked = fresh.lacked;
         call.level = meta::read(message, meta::LOG_LEVEL).and_then(meta::level_number);
-        call.parked_until = None;
+        call.suspended_until = None;
         let mut missing = Vec::new();
         for question in std::mem::take(&mut call.asked) {
             match (jsonrpc::member(answers, &question.key), &question.id) {
-                (Some(answer), Some(asked)) => steps.server(response(asked, answer)),
+                (Some(answer), Some(asked)) => actions.server(response(asked, answer)),
                 (Some(_), None) => {}
                 (None, _) => missing.push(question),
             }
@@ -228,7 +233,7 @@ impl Parked {
                 self.made += 1;
                 let again = Arc::new(again.with_id(&wire));
                 call.wire_token = sent_token(&again);
-                steps.0.push(Step::Server(Arc::clone(&again)));
+                actions.0.push(AdapterAction::Server(Arc::clone(&again)));
                 self.begin(wire, call, &again);
             }
             (false, again) => {
@@ -241,9 +246,9 @@ impl Parked {
         }
     }
 
-    fn parked_bytes(&self) -> usize {
-        let parked = self.open.values().filter(|call| call.is_parked());
-        parked.map(Call::bytes).sum()
+    fn suspended_bytes(&self) -> usize {
+        let suspended = self.open.values().filter(|call| call.is_suspended());
+        suspended.map(ForwardedRequest::bytes).sum()
     }
 
     /// The server's answer to a request.
@@ -252,36 +257,37 @@ impl Parked {
         now: Instant,
         wire: &RequestId,
         answer: &Message,
-        steps: &mut Steps,
+        actions: &mut AdapterActions,
     ) {
         let Some(mut call) = self.open.remove(wire) else {
             return;
         };
-        if call.can_park
+        if call.can_suspend
             && errors::code(answer) == Some(errors::URL_ELICITATION)
             && self.ask_urls(&mut call, answer)
         {
             call.ask_at = Some(now);
             self.open.insert(wire.clone(), call);
         } else {
-            call.answer = Some(match call.is_parked() {
-                true => answer.clone().released(),
-                false => answer.clone(),
+            call.answer = Some(if call.is_suspended() {
+                answer.clone().released()
+            } else {
+                answer.clone()
             });
             self.open.insert(wire.clone(), call);
-            self.give_up(now, steps);
+            self.give_up(now, actions);
         }
     }
 
-    /// Progress goes to whoever waits now, under the token it named last.
-    pub(crate) fn progress(&self, message: Message, steps: &mut Steps) {
+    /// Progress goes to requests that wait now, under the token it named last.
+    pub(crate) fn progress(&self, message: Message, actions: &mut AdapterActions) {
         let token = jsonrpc::member_at(message.text(), &["params", "progressToken"]);
         let call = self
             .open
             .values()
             .find(|call| token.is_some() && call.wire_token.as_deref() == token);
         let Some((call, params)) = call
-            .filter(|call| !call.is_parked())
+            .filter(|call| !call.is_suspended())
             .zip(message.member("params"))
         else {
             return;
@@ -289,21 +295,26 @@ impl Parked {
         match &call.token {
             Some(now) if call.token != call.wire_token => {
                 let params = jsonrpc::replace_member(params, "progressToken", now);
-                steps
-                    .0
-                    .push(Step::Client(message.with_member("params", &params)));
+                actions.0.push(AdapterAction::Client(
+                    message.with_member("params", &params),
+                ));
             }
-            Some(_) => steps.0.push(Step::Client(message)),
+            Some(_) => actions.0.push(AdapterAction::Client(message)),
             None => {}
         }
     }
 
     /// A log message goes to the client if a request that is open asked for its level.
-    pub(crate) fn log(&self, message: Message, on: Option<&RequestId>, steps: &mut Steps) {
+    pub(crate) fn log(
+        &self,
+        message: Message,
+        on: Option<&RequestId>,
+        actions: &mut AdapterActions,
+    ) {
         let level =
             jsonrpc::member_at(message.text(), &["params", "level"]).and_then(meta::level_number);
-        let wants = |call: &Call| {
-            !call.is_parked()
+        let wants = |call: &ForwardedRequest| {
+            !call.is_suspended()
                 && call
                     .level
                     .is_some_and(|least| level.is_none_or(|level| level >= least))
@@ -313,7 +324,7 @@ impl Parked {
             None => self.open.values().any(wants),
         };
         if wanted {
-            steps.0.push(Step::Client(message));
+            actions.0.push(AdapterAction::Client(message));
         }
     }
 
@@ -321,25 +332,25 @@ impl Parked {
         let times = self
             .open
             .values()
-            .flat_map(|call| [call.ask_at, call.parked_until]);
+            .flat_map(|call| [call.ask_at, call.suspended_until]);
         times.flatten().min()
     }
 
-    /// Delivers the answers that somebody waits for.
-    pub(crate) fn deliver(&mut self, info: Option<&str>, steps: &mut Steps) {
-        let ready = |(wire, call): (&RequestId, &Call)| {
-            (!call.is_parked() && call.answer.is_some()).then(|| wire.clone())
+    /// Delivers the responses that somebody waits for.
+    pub(crate) fn deliver(&mut self, info: Option<&str>, actions: &mut AdapterActions) {
+        let ready = |(wire, call): (&RequestId, &ForwardedRequest)| {
+            (!call.is_suspended() && call.answer.is_some()).then(|| wire.clone())
         };
         let wires: Vec<RequestId> = self.open.iter().filter_map(ready).collect();
         for wire in wires {
             if let Some(call) = self.open.remove(&wire) {
-                deliver(call, info, steps);
+                deliver(call, info, actions);
             }
         }
     }
 }
 
-fn deliver(call: Call, info: Option<&str>, steps: &mut Steps) {
+fn deliver(call: ForwardedRequest, info: Option<&str>, actions: &mut AdapterActions) {
     if let (Some(id), Some(answer)) = (call.id, call.answer) {
         let full = match answer.member("error") {
             // The server may well go on without; this one says that it cannot.
@@ -348,11 +359,11 @@ fn deliver(call: Call, info: Option<&str>, steps: &mut Steps) {
             }
             Some(_) | None => results::for_modern_client(&call.method, &answer, info),
         };
-        steps.0.push(Step::Client(full.with_id(&id)));
+        actions.0.push(AdapterAction::Client(full.with_id(&id)));
     }
 }
 
-/// Whether a request takes up one that was parked.
+/// Whether a request takes up one that was suspended.
 pub(crate) fn resumes(message: &Message) -> bool {
     jsonrpc::member_at(message.text(), &["params", "requestState"]).is_some()
 }

@@ -1,18 +1,16 @@
-//! A modern client's `subscriptions/listen` at a legacy server: its standing stream and `resources/subscribe`.
+//! A modern client's `subscriptions/listen` at a legacy server: its GET stream and `resources/subscribe`.
 //!
-//! - The acknowledgement goes first, and names what the server offers of what was asked for.
-//! - Each notification of a change goes to each subscription that asked for it, with that subscription's id; to none if
-//!   nobody asked.
+//! - The acknowledgement comes first, and names what the server offers of what was asked for.
+//! - Each notification of a change goes to every subscription that asked for it, with the id of that subscription.
 //! - A resource is subscribed to while some subscription wants it.
-//! - What may have been missed while nobody listened is told as if it had changed: the client does not see that the stream
-//!   was away, so it cannot know that it has to look.
+//! - After a gap in the GET stream the client is notified of every change it may have missed: it cannot see the gap.
 //!
 //! Spec: MCP 2026-07-28 basic/patterns/subscriptions; 2025-11-25 server/resources (Subscriptions), basic/transports
 //! (Listening for Messages).
 
 use std::collections::BTreeSet;
 
-use crate::bridge::era::adapter::{Step, Steps};
+use crate::bridge::era::adapter::{AdapterAction, AdapterActions};
 use crate::jsonrpc::notification;
 use crate::jsonrpc::{self, Message, RequestId};
 use crate::mcp::subscriptions::{ACKNOWLEDGED, LISTS, UPDATED, changes};
@@ -20,16 +18,16 @@ use crate::mcp::{errors, meta};
 
 /// The open subscriptions.
 #[derive(Debug, Default)]
-pub(crate) struct Listeners {
-    open: Vec<Listener>,
+pub(crate) struct Subscriptions {
+    open: Vec<Subscription>,
     /// The resources the server was asked to watch.
     subscribed: BTreeSet<String>,
-    /// Those for which its answer has not come.
-    asking: BTreeSet<String>,
+    /// Those for which its response has not come.
+    pending: BTreeSet<String>,
 }
 
 #[derive(Debug)]
-struct Listener {
+struct Subscription {
     id: RequestId,
     /// Methods of the notifications it wants.
     lists: Vec<&'static str>,
@@ -44,22 +42,22 @@ fn is_part(uri: &str, wanted: &str) -> bool {
 }
 
 /// More subscriptions are not kept at once.
-const MOST: usize = 256;
+const MAX_SUBSCRIPTIONS: usize = 256;
 
-impl Listeners {
+impl Subscriptions {
     /// A subscription is opened, and acknowledged.
     pub(crate) fn open(
         &mut self,
         id: &RequestId,
         message: &Message,
         initialized: &str,
-        steps: &mut Steps,
+        actions: &mut AdapterActions,
     ) {
-        if self.open.len() >= MOST {
-            steps.error(
+        if self.open.len() >= MAX_SUBSCRIPTIONS {
+            actions.error(
                 id,
                 errors::INTERNAL_ERROR,
-                &format!("more than {MOST} subscriptions are open"),
+                &format!("more than {MAX_SUBSCRIPTIONS} subscriptions are open"),
             );
             return;
         }
@@ -91,8 +89,8 @@ impl Listeners {
             meta::SUBSCRIPTION_ID,
             members.join(",")
         );
-        steps.client(notification(ACKNOWLEDGED, &params));
-        self.open.push(Listener {
+        actions.client(notification(ACKNOWLEDGED, &params));
+        self.open.push(Subscription {
             id: id.clone(),
             lists: honoured.iter().map(|(.., method)| *method).collect(),
             resources,
@@ -102,12 +100,17 @@ impl Listeners {
     /// The client closes a subscription; whether there was one.
     pub(crate) fn close(&mut self, id: &RequestId) -> bool {
         let before = self.open.len();
-        self.open.retain(|listener| &listener.id != id);
+        self.open.retain(|subscription| &subscription.id != id);
         self.open.len() < before
     }
 
     /// A notification of the server; whether it is one of a change.
-    pub(crate) fn message(&self, method: &str, message: &Message, steps: &mut Steps) -> bool {
+    pub(crate) fn message(
+        &self,
+        method: &str,
+        message: &Message,
+        actions: &mut AdapterActions,
+    ) -> bool {
         let uri =
             || jsonrpc::member_at(message.text(), &["params", "uri"]).and_then(jsonrpc::string);
         let (is_list, uri) = match method {
@@ -115,18 +118,18 @@ impl Listeners {
             _ if LISTS.iter().any(|(.., list)| *list == method) => (true, String::new()),
             _ => return false,
         };
-        for listener in &self.open {
+        for subscription in &self.open {
             let wants = match is_list {
-                true => listener.lists.contains(&method),
+                true => subscription.lists.contains(&method),
                 // A server may name a part of what was subscribed to.
-                false => listener
+                false => subscription
                     .resources
                     .iter()
                     .any(|wanted| is_part(&uri, wanted)),
             };
             if wants {
-                let id = listener.id.to_string();
-                steps.0.push(Step::Client(meta::with(
+                let id = subscription.id.to_string();
+                actions.0.push(AdapterAction::Client(meta::with(
                     message,
                     &[(meta::SUBSCRIPTION_ID, &id)],
                 )));
@@ -138,40 +141,40 @@ impl Listeners {
     fn wanted(&self) -> BTreeSet<String> {
         self.open
             .iter()
-            .flat_map(|listener| listener.resources.iter().cloned())
+            .flat_map(|subscription| subscription.resources.iter().cloned())
             .collect()
     }
 
     /// What the server has to be asked: to watch a resource somebody wants, or no longer to watch one.
-    pub(crate) fn unasked(&mut self) -> Vec<(&'static str, String)> {
+    pub(crate) fn next_requests(&mut self) -> Vec<(&'static str, String)> {
         let wanted = self.wanted();
         let new = wanted.difference(&self.subscribed);
         let old = self.subscribed.difference(&wanted);
         let asks: Vec<_> = new
             .map(|uri| ("resources/subscribe", uri.clone()))
             .chain(old.map(|uri| ("resources/unsubscribe", uri.clone())))
-            .filter(|(_, uri)| !self.asking.contains(uri))
+            .filter(|(_, uri)| !self.pending.contains(uri))
             .collect();
         for (_, uri) in &asks {
             if !self.subscribed.remove(uri) {
                 self.subscribed.insert(uri.clone());
             }
-            self.asking.insert(uri.clone());
+            self.pending.insert(uri.clone());
         }
         asks
     }
 
     /// The server has answered what it was asked of a resource.
-    pub(crate) fn asked(&mut self, uri: &str) {
-        self.asking.remove(uri);
+    pub(crate) fn request_done(&mut self, uri: &str) {
+        self.pending.remove(uri);
     }
 
     /// Tells each subscription that everything it wants to know of may have changed.
-    pub(crate) fn missed(&self, steps: &mut Steps) {
-        for listener in &self.open {
-            let id = listener.id.to_string();
-            for text in changes(&listener.lists, listener.resources.iter(), &id) {
-                steps.client(text);
+    pub(crate) fn missed(&self, actions: &mut AdapterActions) {
+        for subscription in &self.open {
+            let id = subscription.id.to_string();
+            for text in changes(&subscription.lists, subscription.resources.iter(), &id) {
+                actions.client(text);
             }
         }
     }
@@ -179,16 +182,18 @@ impl Listeners {
     /// The server has forgotten what it was asked.
     pub(crate) fn forget_subscribed(&mut self) {
         self.subscribed.clear();
-        self.asking.clear();
+        self.pending.clear();
     }
 
     pub(crate) fn is_open(&self, id: &RequestId) -> bool {
-        self.open.iter().any(|listener| &listener.id == id)
+        self.open.iter().any(|subscription| &subscription.id == id)
     }
 
     /// Closes all subscriptions, and gives their ids.
     pub(crate) fn close_all(&mut self) -> Vec<RequestId> {
         let open = std::mem::take(&mut self.open);
-        open.into_iter().map(|listener| listener.id).collect()
+        open.into_iter()
+            .map(|subscription| subscription.id)
+            .collect()
     }
 }

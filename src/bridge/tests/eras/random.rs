@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use crate::bridge::era::adapter::{Adapter as _, News, Step, Word};
+use crate::bridge::era::adapter::{Adapter as _, AdapterAction, AdapterEvent, FailureSource};
 use crate::bridge::era::legacy_client::LegacyToModern;
-use crate::bridge::era::modern_client::translate::ModernToLegacy;
+use crate::bridge::era::modern_client::ModernToLegacy;
 use crate::jsonrpc::{self, Kind, Message, RequestId};
 
 const META: &str = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"c","version":"1"},"io.modelcontextprotocol/clientCapabilities":{"sampling":{},"elicitation":{"url":{},"form":{}},"roots":{}}"#;
@@ -29,10 +29,10 @@ fn param(message: &Message, path: &[&str]) -> Option<String> {
     jsonrpc::member_at(message.text(), &path).map(str::to_owned)
 }
 
-fn answer(id: &RequestId, body: &str) -> News {
-    News::Answer {
+fn answer(id: &RequestId, body: &str) -> AdapterEvent {
+    AdapterEvent::Response {
         message: parse(&format!(r#"{{"jsonrpc":"2.0","id":{id},{body}}}"#)),
-        word: Word::Server,
+        source: FailureSource::Server,
     }
 }
 
@@ -110,11 +110,11 @@ impl World {
 
     fn client(&mut self, text: &str) {
         let (now, message) = (self.now, parse(text));
-        let steps = match &mut self.adapter {
-            Adapter::ToModern(adapter) => adapter.client_says(now, message),
-            Adapter::ToLegacy(adapter) => adapter.client_says(now, message),
+        let actions = match &mut self.adapter {
+            Adapter::ToModern(adapter) => adapter.client_sent(now, message),
+            Adapter::ToLegacy(adapter) => adapter.client_sent(now, message),
         };
-        self.take(steps);
+        self.carry_out(actions);
     }
 
     fn request(&mut self, method: &str, params: &str) {
@@ -133,44 +133,44 @@ impl World {
         ));
     }
 
-    fn hear(&mut self, news: News) {
+    fn handle_event(&mut self, news: AdapterEvent) {
         let now = self.now;
-        let steps = match &mut self.adapter {
-            Adapter::ToModern(adapter) => adapter.hear(now, news),
-            Adapter::ToLegacy(adapter) => adapter.hear(now, news),
+        let actions = match &mut self.adapter {
+            Adapter::ToModern(adapter) => adapter.handle_event(now, news),
+            Adapter::ToLegacy(adapter) => adapter.handle_event(now, news),
         };
-        self.take(steps);
+        self.carry_out(actions);
     }
 
     fn note(&mut self, text: &str, on: Option<RequestId>) {
         let message = parse(text);
-        self.hear(News::Message { message, on });
+        self.handle_event(AdapterEvent::Message { message, on });
     }
 
     /// The server answers its oldest request.
     fn serve(&mut self, body: &str) {
         let asked = self.at_server.remove(0);
-        self.hear(answer(&id_of(&asked), body));
+        self.handle_event(answer(&id_of(&asked), body));
     }
 
     fn pass(&mut self, time: Duration) {
         self.now += time;
         let now = self.now;
-        let steps = match &mut self.adapter {
+        let actions = match &mut self.adapter {
             Adapter::ToModern(adapter) => adapter.is_due(now),
             Adapter::ToLegacy(adapter) => adapter.is_due(now),
         };
-        self.take(steps);
+        self.carry_out(actions);
     }
 
-    fn take(&mut self, steps: Vec<Step>) {
-        for step in steps {
-            match step {
-                Step::Client(message) => self.client_hears(&message),
-                Step::Server(message) => self.server_hears(&message),
-                Step::Cancel(id) => self.at_server.retain(|message| id_of(message) != id),
-                Step::Since(_) | Step::Warn(_) | Step::Settled(_) => {}
-                Step::GiveUp { why, .. } => panic!("gives up: {}", why.text()),
+    fn carry_out(&mut self, actions: Vec<AdapterAction>) {
+        for action in actions {
+            match action {
+                AdapterAction::Client(message) => self.client_hears(&message),
+                AdapterAction::Server(message) => self.server_hears(&message),
+                AdapterAction::Cancel(id) => self.at_server.retain(|message| id_of(message) != id),
+                AdapterAction::Since(_) | AdapterAction::Warn(_) | AdapterAction::EraKnown(_) => {}
+                AdapterAction::GiveUp { why, .. } => panic!("gives up: {}", why.text()),
             }
         }
     }
@@ -272,7 +272,7 @@ impl World {
     }
 
     /// One random thing.
-    fn step(&mut self) {
+    fn action(&mut self) {
         match self.dice.below(12) {
             0..4 => self.client_step(),
             4 | 5 => self.client_answers(),
@@ -378,11 +378,11 @@ impl World {
 
     fn finish(&mut self, id: &RequestId, body: &str) {
         self.at_server.retain(|open| id_of(open) != *id);
-        self.hear(answer(id, body));
+        self.handle_event(answer(id, body));
     }
 
     /// Everybody does what is left to do; then nothing may be open.
-    fn settle(&mut self) {
+    fn http_is_confirmed(&mut self) {
         for _ in 0..300 {
             self.client_answers();
             self.pass(Duration::from_secs(6));
@@ -418,9 +418,9 @@ fn whatever_client_and_server_do_each_request_is_answered_once_and_nothing_of_th
         };
         let mut world = World::new(adapter, seed);
         for _ in 0..120 {
-            world.step();
+            world.action();
         }
-        world.settle();
+        world.http_is_confirmed();
         played[usize::from(world.to_modern())] += world.played;
     }
     assert!(played.iter().all(|played| *played > 500), "{played:?}");

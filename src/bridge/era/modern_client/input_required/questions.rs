@@ -1,16 +1,16 @@
-//! What a legacy server asks, put to a modern client as `input_required`.
+//! The requests of a legacy server, put to a modern client as `input_required`.
 //!
-//! - A question that comes on no request's own stream belongs to the request that was sent last.
-//! - What the client cannot do, or what belongs to no request, is answered with an error here.
-//! - Parked requests nobody came back for are cancelled at the server.
+//! - A question the client has no capability for, and one without an open request, get an error.
+//! - Suspended requests that are not retried in time are cancelled at the server.
 //!
 //! Spec: MCP 2026-07-28 basic/patterns/mrtr; 2025-11-25 client/elicitation, client/sampling, client/roots.
 
 use std::time::Instant;
 
-use crate::bridge::era::adapter::{Step, Steps};
+use crate::bridge::era::adapter::{AdapterAction, AdapterActions};
 use crate::bridge::era::modern_client::input_required::{
-    Call, GATHER, MOST_BYTES, MOST_PARKED, MOST_QUESTIONS, PATIENCE, Parked, Question,
+    ForwardedRequest, GATHER_TIME, INPUT_TIMEOUT, MAX_BYTES, MAX_PARKED, MAX_QUESTIONS, Question,
+    SuspendedRequests,
 };
 use crate::jsonrpc::failure;
 use crate::jsonrpc::{self, Message, RequestId};
@@ -22,7 +22,7 @@ fn nameless(params: &str) -> String {
     jsonrpc::without_member(params, "elicitationId")
 }
 
-impl Parked {
+impl SuspendedRequests {
     /// The server asks something.
     pub(crate) fn asked(
         &mut self,
@@ -30,33 +30,33 @@ impl Parked {
         id: RequestId,
         question: &Message,
         on: Option<&RequestId>,
-        steps: &mut Steps,
+        actions: &mut AdapterActions,
     ) {
         let method = question.method().unwrap_or_default().to_owned();
         let own = on
-            .filter(|on| self.open.get(on).is_some_and(|call| call.can_park))
+            .filter(|on| self.open.get(on).is_some_and(|call| call.can_suspend))
             .cloned();
         let last = || {
-            let open = self.open.iter().filter(|(_, call)| call.can_park);
-            open.max_by_key(|(_, call)| (!call.is_parked(), call.number))
+            let open = self.open.iter().filter(|(_, call)| call.can_suspend);
+            open.max_by_key(|(_, call)| (!call.is_suspended(), call.number))
                 .map(|(wire, _)| wire.clone())
         };
         let Some(call) = own.or_else(last).and_then(|wire| self.open.get_mut(&wire)) else {
             let what =
                 format!("no request of the client is open that \"{method}\" could belong to");
-            steps.server(failure(&id, errors::METHOD_NOT_FOUND, &what));
+            actions.server(failure(&id, errors::METHOD_NOT_FOUND, &what));
             return;
         };
         if let Some((what, lacked)) = call.capabilities.refuse(question.text()) {
             call.lacked = lacked.into_iter().fold(call.lacked, Capabilities::and);
-            steps.server(failure(&id, errors::METHOD_NOT_FOUND, &what));
+            actions.server(failure(&id, errors::METHOD_NOT_FOUND, &what));
             return;
         }
-        if call.questions.len() + call.asked.len() >= MOST_QUESTIONS {
-            steps.server(failure(
+        if call.questions.len() + call.asked.len() >= MAX_QUESTIONS {
+            actions.server(failure(
                 &id,
                 errors::INTERNAL_ERROR,
-                &format!("more than {MOST_QUESTIONS} questions are open"),
+                &format!("more than {MAX_QUESTIONS} questions are open"),
             ));
             return;
         }
@@ -75,14 +75,14 @@ impl Parked {
             ),
             text,
         });
-        if !call.is_parked() {
-            call.ask_at.get_or_insert(now + GATHER);
+        if !call.is_suspended() {
+            call.ask_at.get_or_insert(now + GATHER_TIME);
         }
-        self.give_up(now, steps);
+        self.give_up(now, actions);
     }
 
     /// An error that asks for visits of addresses, as questions; whether it named any.
-    pub(crate) fn ask_urls(&mut self, call: &mut Call, answer: &Message) -> bool {
+    pub(crate) fn ask_urls(&mut self, call: &mut ForwardedRequest, answer: &Message) -> bool {
         let list = jsonrpc::member_at(answer.text(), &["error", "data", "elicitations"]);
         let list = list
             .and_then(|list| serde_json::from_str::<Vec<&serde_json::value::RawValue>>(list).ok());
@@ -100,8 +100,8 @@ impl Parked {
             .iter()
             .filter_map(|text| call.capabilities.refuse(text));
         if texts.is_empty()
-            || texts.len() > MOST_QUESTIONS
-            || call.is_parked()
+            || texts.len() > MAX_QUESTIONS
+            || call.is_suspended()
             || refused.next().is_some()
         {
             return false;
@@ -119,7 +119,7 @@ impl Parked {
     }
 
     /// Asks what is to be asked, and gives up what nobody came back for.
-    pub(crate) fn is_due(&mut self, now: Instant, steps: &mut Steps) {
+    pub(crate) fn is_due(&mut self, now: Instant, actions: &mut AdapterActions) {
         for call in self
             .open
             .values_mut()
@@ -142,24 +142,24 @@ impl Parked {
                 questions.join(","),
                 call.state
             );
-            steps.result(&id, &result);
+            actions.result(&id, &result);
             call.id = None;
-            call.parked_until = Some(now + PATIENCE);
+            call.suspended_until = Some(now + INPUT_TIMEOUT);
         }
-        self.give_up(now, steps);
+        self.give_up(now, actions);
     }
 
     /// Gives up what nobody came back for, and the oldest of what is too much.
-    pub(crate) fn give_up(&mut self, now: Instant, steps: &mut Steps) {
-        let mut parked: Vec<(Instant, RequestId)> = self
+    pub(crate) fn give_up(&mut self, now: Instant, actions: &mut AdapterActions) {
+        let mut suspended: Vec<(Instant, RequestId)> = self
             .open
             .iter()
-            .filter_map(|(wire, call)| Some((call.parked_until?, wire.clone())))
+            .filter_map(|(wire, call)| Some((call.suspended_until?, wire.clone())))
             .collect();
-        parked.sort();
-        let (mut count, mut bytes) = (parked.len(), self.parked_bytes());
-        for (until, wire) in parked {
-            if until > now && count <= MOST_PARKED && bytes <= MOST_BYTES {
+        suspended.sort();
+        let (mut count, mut bytes) = (suspended.len(), self.suspended_bytes());
+        for (until, wire) in suspended {
+            if until > now && count <= MAX_PARKED && bytes <= MAX_BYTES {
                 break;
             }
             let Some(call) = self.open.remove(&wire) else {
@@ -169,7 +169,7 @@ impl Parked {
             bytes -= call.bytes();
             for question in call.asked.iter().chain(&call.questions) {
                 if let Some(id) = &question.id {
-                    steps.server(failure(
+                    actions.server(failure(
                         id,
                         errors::INTERNAL_ERROR,
                         "the client did not answer",
@@ -177,7 +177,7 @@ impl Parked {
                 }
             }
             if call.answer.is_none() {
-                steps.0.push(Step::Cancel(wire));
+                actions.0.push(AdapterAction::Cancel(wire));
             }
         }
     }

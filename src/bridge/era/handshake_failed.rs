@@ -1,25 +1,25 @@
-//! Leaving an adapter: the client begins anew, or the handshake of the other era was refused as well.
+//! Removes an adapter: the client starts again, or the handshake of the other era was refused too.
 //!
-//! - Whoever waits for an answer that the adapter owed gets an error; what the client has said meanwhile goes another way.
-//! - If both handshakes were refused, the first refusal stands: it is the answer to what the client itself sent. Where there
-//!   is only one, the next request tries it again.
+//! - Requests that the adapter had open get an error; messages that wait for the handshake are routed again.
+//! - If both handshakes were refused, the client gets the first refusal: it is the response to what the client sent. If there is
+//!   only one, the next request tries again.
 //!
 //! Spec: MCP 2026-07-28 basic/versioning (Backward Compatibility).
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::bridge::era::adapter::Word;
+use crate::bridge::era::adapter::FailureSource;
 use crate::bridge::era::{First, Why};
-use crate::bridge::{Bridge, Output};
+use crate::bridge::{Action, Bridge};
 use crate::config::Protocol;
 use crate::error::{Error, Kind as ErrorKind};
 use crate::jsonrpc::{Kind, Message};
 use crate::mcp::version::Era;
 
 impl Bridge {
-    /// What the adapter had under way at the server is of no use to another one; whoever waits for it is told.
-    pub(crate) fn leave_adapter(&mut self) {
+    /// What the adapter had under way at the server is of no use to another one; requests that wait for it is told.
+    pub(crate) fn remove_adapter(&mut self) {
         if !self.is_adapting() {
             return;
         }
@@ -28,7 +28,7 @@ impl Bridge {
         for id in self.requests.ids_where(|open| open.adapted) {
             self.fail(&id, Error::new(ErrorKind::Closing, what));
         }
-        self.tell_adapter();
+        self.run_adapter_events();
         self.adapter = None;
         self.session.reset();
         for id in self.requests.ids_where(|open| open.is_own) {
@@ -37,12 +37,17 @@ impl Bridge {
     }
 
     /// The handshake of the other era was refused as well.
-    pub(crate) fn give_up(&mut self, waiting: Vec<(Instant, Message)>, why: Message, word: Word) {
-        self.leave_adapter();
+    pub(crate) fn give_up(
+        &mut self,
+        waiting: Vec<(Instant, Message)>,
+        why: Message,
+        source: FailureSource,
+    ) {
+        self.remove_adapter();
         if self.must_adapt() {
             for (_, message) in waiting {
                 if let Kind::Request { id, .. } = message.kind() {
-                    self.out.push_back(Output::Client(why.with_id(id)));
+                    self.out.push_back(Action::Client(why.with_id(id)));
                 }
             }
             return;
@@ -55,21 +60,22 @@ impl Bridge {
             // What was remembered is wrong: the client's own messages are the probe again. A server that was asked and
             // said no is not asked twice.
             self.eras.remembered = None;
-            self.eras.hopeless = self.settings.protocol == Protocol::Auto && word == Word::Server;
+            self.eras.hopeless =
+                self.settings.protocol == Protocol::Auto && source == FailureSource::Server;
         }
         for (since, message) in waiting {
             let id = match message.kind() {
                 Kind::Request { id, .. } => id.clone(),
                 Kind::Notification { .. } | Kind::Response { .. } => {
-                    self.core_message(since, message);
+                    self.send_to_server(since, message);
                     continue;
                 }
             };
             match &first {
                 Some(first) if first.id == id => self.first_refusal_stands(since, message, first),
-                Some(_) => self.core_message(since, message),
-                None if guessed => self.core_message(since, message),
-                None => self.out.push_back(Output::Client(why.with_id(&id))),
+                Some(_) => self.send_to_server(since, message),
+                None if guessed => self.send_to_server(since, message),
+                None => self.out.push_back(Action::Client(why.with_id(&id))),
             }
         }
     }
@@ -91,15 +97,15 @@ impl Bridge {
         match &first.why {
             Why::Answered(answer) => self
                 .out
-                .push_back(Output::Client(answer.with_id(&first.id))),
-            Why::Silent => self.core_message(since, message),
+                .push_back(Action::Client(answer.with_id(&first.id))),
+            Why::Silent => self.send_to_server(since, message),
             Why::Refused(refusal) => {
                 let falls_back = self.may_fall_back(refusal.status);
                 self.accept_request(since, first.id.clone(), Arc::new(message));
                 if falls_back {
                     self.fall_back_to_sse(&first.id, refusal.clone());
                 } else {
-                    self.answer_refused(&first.id, refusal.clone());
+                    self.respond_refused(&first.id, refusal.clone());
                 }
             }
         }

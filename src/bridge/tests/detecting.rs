@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::found::{Bench, head, refused};
-use crate::bridge::{Content, End, ExchangeId, Input, Output, Progress};
+use crate::bridge::{Action, Content, End, Event, ExchangeId, Progress};
 use crate::config::Strategy;
 use crate::jsonrpc::Message;
 use crate::log::Level;
@@ -20,19 +20,19 @@ fn methods(bench: &mut Bench) -> Vec<String> {
     bench.posts().iter().map(method).collect()
 }
 
-fn opened(output: &Output) -> Option<ExchangeId> {
+fn opened(output: &Action) -> Option<ExchangeId> {
     match output {
-        Output::Open(id, _) => Some(*id),
+        Action::Open(id, _) => Some(*id),
         _ => None,
     }
 }
 
-/// The whole answer to a request: a result or an error.
+/// The whole response to a request: a result or an error.
 fn answer(bench: &mut Bench, exchange: ExchangeId, id: &str, body: &str) {
     let parsed = Message::read(format!("{{\"id\":{id},{body}}}"));
-    bench.news(exchange, head(Content::Json));
-    bench.news(exchange, Progress::Event { id: None, parsed });
-    bench.news(exchange, Progress::Ended(End::Complete));
+    bench.progress(exchange, head(Content::Json));
+    bench.progress(exchange, Progress::Event { id: None, parsed });
+    bench.progress(exchange, Progress::Ended(End::Complete));
 }
 
 const INITIALIZED: &str =
@@ -42,23 +42,23 @@ const INITIALIZED: &str =
 fn a_first_request_that_brings_nothing_holds_the_others_back_for_a_while_only() {
     let mut bench = Bench::new(Strategy::HttpFirst);
     let call = bench.client(&request(1, "tools/call"));
-    bench.handle(Input::Client(Message::read(request(2, "ping/pong"))));
-    bench.handle(Input::Client(Message::read(request(3, "tools/list"))));
+    bench.handle(Event::Client(Message::read(request(2, "ping/pong"))));
+    bench.handle(Event::Client(Message::read(request(3, "tools/list"))));
     bench.wait(Duration::from_secs(7));
     assert_eq!(methods(&mut bench), Vec::<String>::new());
     bench.wait(Duration::from_secs(2));
     let (other, id) = bench.last_request().unwrap();
     assert_eq!(id, "2");
     // It shows that the server is legacy; so what was refused meanwhile is said again in its way.
-    bench.news(other, refused(400, false));
+    bench.progress(other, refused(400, false));
     let (initialize, id) = bench.last_request().unwrap();
     answer(&mut bench, initialize, &id, INITIALIZED);
-    let initialized = bench.take(opened);
-    bench.news(initialized[0], head(Content::Nothing));
-    bench.news(initialized[0], Progress::Ended(End::Complete));
+    let initialized = bench.carry_out(opened);
+    bench.progress(initialized[0], head(Content::Nothing));
+    bench.progress(initialized[0], Progress::Ended(End::Complete));
     bench.wait(Duration::from_secs(1));
     bench.posts();
-    bench.news(call, refused(400, false));
+    bench.progress(call, refused(400, false));
     let (again, id) = bench.last_request().unwrap();
     answer(&mut bench, again, &id, r#""result":{"content":[]}"#);
     let answers = bench.answers();
@@ -114,7 +114,7 @@ fn an_answer_that_has_begun_may_take_its_time() {
     let mut bench = Bench::new(Strategy::HttpFirst);
     let list = bench.client(&request(1, "tools/list"));
     bench.posts();
-    bench.news(list, head(Content::Stream));
+    bench.progress(list, head(Content::Stream));
     bench.wait(Duration::from_secs(60));
     assert_eq!(methods(&mut bench), Vec::<String>::new());
     assert_eq!(bench.answers(), Vec::<String>::new());
@@ -125,18 +125,18 @@ fn notifications_do_not_wait_for_a_server_that_is_away_for_ever_and_not_in_any_n
     let mut bench = Bench::new(Strategy::SseOnly);
     let stream = bench.client(r#"{"method":"notifications/a"}"#);
     let endpoint = Url::parse("https://a.test/messages").unwrap();
-    bench.news(stream, head(Content::Stream));
-    bench.news(stream, Progress::Endpoint(Ok(endpoint)));
-    bench.news(stream, Progress::Ended(End::Complete));
+    bench.progress(stream, head(Content::Stream));
+    bench.progress(stream, Progress::Endpoint(Ok(endpoint)));
+    bench.progress(stream, Progress::Ended(End::Complete));
     let note = bench.opened();
-    bench.news(note, Progress::Ended(End::Complete));
+    bench.progress(note, Progress::Ended(End::Complete));
     for _ in 0..1100 {
         let note = r#"{"method":"notifications/b"}"#.to_owned();
-        bench.handle(Input::Client(Message::read(note)));
+        bench.handle(Event::Client(Message::read(note)));
     }
     let lost = |bench: &mut Bench, why: &str| {
-        let said = bench.take(|output| match output {
-            Output::Say(Level::Warn, text) if text.contains("not delivered") => Some(text.clone()),
+        let said = bench.carry_out(|output| match output {
+            Action::Say(Level::Warn, text) if text.contains("not delivered") => Some(text.clone()),
             _ => None,
         });
         assert!(said.iter().all(|text| text.contains(why)), "{said:?}");
@@ -145,8 +145,8 @@ fn notifications_do_not_wait_for_a_server_that_is_away_for_ever_and_not_in_any_n
     assert_eq!(lost(&mut bench, "too many"), 100);
     for _ in 0..61 {
         bench.wait(Duration::from_secs(1));
-        for stream in bench.take(opened) {
-            bench.news(stream, refused(503, false));
+        for stream in bench.carry_out(opened) {
+            bench.progress(stream, refused(503, false));
         }
     }
     assert_eq!(lost(&mut bench, "in time"), 1000);
