@@ -125,7 +125,7 @@ fn a_message_in_place_of_the_answer_is_passed_on_and_the_request_gets_an_error()
     let server = answering(|_, reply| reply.json(r#"{"jsonrpc":"2.0","method":"n"}"#));
     let mut bridge = Process::connected(&[&server.url("/mcp")]);
     assert_eq!(bridge.ask("1"), json!({"jsonrpc":"2.0","method":"n"}));
-    assert!(message(&bridge.recv()).contains("something that is no answer to it"));
+    assert!(message(&bridge.recv()).contains("something that is not a response to it"));
     bridge.finish();
 }
 
