@@ -6,16 +6,19 @@
 //! - this machine only if the server is on it;
 //! - private networks only if the server is in one or on this machine.
 //!
+//! An IPv6 address that leads to an IPv4 address is judged by that one.
+//!
 //! The owner of the server's name can change its addresses at any time. So the server counts as being in the least private
 //! network that its name had in this process.
 //!
-//! Spec: RFC 9728 7.7, MCP 2026-07-28 basic/authorization/security-considerations (SSRF); RFC 6890, RFC 6598, RFC 4193, RFC 6052.
+//! Spec: RFC 9728 7.7, MCP 2026-07-28 basic/authorization/security-considerations (SSRF); RFC 6890, RFC 6598, RFC 4193; addresses inside others:
+//! RFC 4291 2.5.5, RFC 2765 2.1, RFC 6052 2.2, RFC 8215, RFC 3056, RFC 4380 4, RFC 5214 6.1.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 
-/// The kind of network of an address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// The kind of network of an address, least private first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Network {
     /// The Internet.
     Public,
@@ -38,16 +41,7 @@ impl Network {
 
     /// The network of a name with addresses in these; public if there is none.
     pub(crate) fn least_private(networks: impl Iterator<Item = Network>) -> Network {
-        let all: Vec<Network> = networks.collect();
-        [
-            Network::Public,
-            Network::Private,
-            Network::Loopback,
-            Network::Special,
-        ]
-        .into_iter()
-        .find(|network| all.contains(network))
-        .unwrap_or(Network::Public)
+        networks.min().unwrap_or(Network::Public)
     }
 
     /// Whether a server in this network may refer to an address in the other.
@@ -89,20 +83,46 @@ fn of_v4(address: Ipv4Addr) -> Network {
 }
 
 fn of_v6(address: Ipv6Addr) -> Network {
-    if let Some(inner) = address.to_ipv4_mapped() {
-        return of_v4(inner);
-    }
-    let [a, b, c, d, e, f, g, h] = address.segments();
-    match a {
-        0 if address.is_loopback() => Network::Loopback,
-        // NAT64 leads to the address in its end.
-        0x64 if b == 0xff9b && [c, d, e, f] == [0; 4] => {
-            let ([a, b], [c, d]) = (g.to_be_bytes(), h.to_be_bytes());
-            of_v4(Ipv4Addr::new(a, b, c, d))
-        }
-        0xfc00..=0xfdff => Network::Private,
-        0 | 0xfe80..=0xffff => Network::Special,
+    let own = match address.segments() {
+        _ if address.is_loopback() => return Network::Loopback,
+        // IPv4-compatible, IPv4-mapped, IPv4-translated and NAT64: only the address inside counts.
+        [0, 0, 0, 0, 0, 0, ..]
+        | [0, 0, 0, 0, 0, 0xffff, ..]
+        | [0, 0, 0, 0, 0xffff, 0, ..]
+        | [0x64, 0xff9b, ..] => Network::Public,
+        [0xfc00..=0xfdff, ..] => Network::Private,
+        [0 | 0xfe80..=0xffff, ..] => Network::Special,
         _ => Network::Public,
+    };
+    inner_v4(address).into_iter().map(of_v4).fold(own, Ord::max)
+}
+
+/// The IPv4 addresses that this address may lead to; empty for one of IPv6 only.
+fn inner_v4(address: Ipv6Addr) -> Vec<Ipv4Addr> {
+    let bytes = address.octets();
+    let at = |places: [usize; 4]| {
+        Ipv4Addr::from(places.map(|place| bytes.get(place).copied().unwrap_or_default()))
+    };
+    let last = at([12, 13, 14, 15]);
+    match address.segments() {
+        // The last two groups of `::` itself are zero, which is a special address.
+        [0, 0, 0, 0, 0, 0 | 0xffff, ..]
+        | [0, 0, 0, 0, 0xffff, 0, ..]
+        | [0x64, 0xff9b, 0 | 1, 0, 0, 0, ..] => vec![last],
+        // NAT64 of a local network: the length of its prefix is not known, so each place counts that is not empty.
+        [0x64, 0xff9b, ..] => {
+            let places = [[6, 7, 9, 10], [7, 9, 10, 11], [9, 10, 11, 12]];
+            let mut inner: Vec<_> = places.map(at).into_iter().chain([last]).collect();
+            inner.retain(|address| address.octets().first() != Some(&0));
+            if inner.is_empty() { vec![last] } else { inner }
+        }
+        // 6to4.
+        [0x2002, ..] => vec![at([2, 3, 4, 5])],
+        // Teredo: the server, and the client with its bits inverted.
+        [0x2001, 0, ..] => vec![at([4, 5, 6, 7]), Ipv4Addr::from(!u32::from(last))],
+        // ISATAP.
+        [_, _, _, _, 0 | 0x200, 0x5efe, ..] => vec![last],
+        _ => Vec::new(),
     }
 }
 
@@ -129,12 +149,32 @@ mod tests {
             ("::ffff:127.0.0.1", Network::Loopback),
             ("::ffff:10.0.0.1", Network::Private),
             ("64:ff9b::a9fe:a9fe", Network::Special),
+            ("::ffff:0:10.0.0.1", Network::Private),
+            ("::127.0.0.1", Network::Loopback),
+            ("::a9fe:a9fe", Network::Special),
+            ("64:ff9b::808:808", Network::Public),
+            ("64:ff9b:1::a9fe:a9fe", Network::Special),
+            ("64:ff9b:1:a9fe:a9:fe00::", Network::Special),
+            ("64:ff9b:1:c0:a8:0001::", Network::Private),
+            ("64:ff9b:1:1:a:0:100::", Network::Private),
+            ("64:ff9b:1:2::a00:1", Network::Private),
+            ("64:ff9b:1::808:808", Network::Public),
+            ("64:ff9b:1:808:8:800::", Network::Public),
+            ("2002:a9fe:a9fe::1", Network::Special),
+            ("2002:a00:1::1", Network::Private),
+            ("2002:808:808::1", Network::Public),
+            ("2001:0:7f00:1::f7f7:f7f7", Network::Loopback),
+            ("2001:0:808:808::f5ff:fffe", Network::Private),
+            ("2001:0:808:808::f7f7:f7f7", Network::Public),
+            ("2606:4700::5efe:10.0.0.1", Network::Private),
+            ("2606:4700::200:5efe:8.8.8.8", Network::Public),
             ("169.254.169.254", Network::Special),
             ("0.0.0.0", Network::Special),
             ("192.0.0.8", Network::Special),
             ("192.0.78.23", Network::Public),
             ("::", Network::Special),
             ("fe80::1", Network::Special),
+            ("fe80::5efe:8.8.8.8", Network::Special),
             ("ff02::1", Network::Special),
             ("255.255.255.255", Network::Special),
         ] {
