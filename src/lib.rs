@@ -26,6 +26,7 @@
 //!   `doctor` checks a server, `call` sends one request, `sessions` manages sign-ins, `setup` edits the files of MCP clients.
 //! - `connection`: the library's API. [`config`]: the settings of a connection. [`error`]: kind, sentence and hint. [`log`]:
 //!   lines on stderr. [`secret`]: values that are never printed. [`url`]: what the `url` crate leaves open.
+//!   `blocking`: a stdin or stdout that the host made non-blocking.
 //!
 //! A `tools/call` from stdin to stdout passes these files, in this order:
 //!
@@ -77,6 +78,7 @@
 
 #![forbid(unsafe_code)]
 
+mod blocking;
 #[doc(hidden)]
 pub mod bridge;
 #[doc(hidden)]

@@ -16,6 +16,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::blocking::Blocking;
 use crate::config::LogConfig;
 use crate::error::{Error, Kind, Result, plain};
 
@@ -208,7 +209,7 @@ impl Stderr {
 
 /// A closed stderr is the host's choice, not a failure of ours.
 fn write(line: &str) {
-    std::io::stderr().write_all(line.as_bytes()).ok();
+    Blocking(std::io::stderr()).write_all(line.as_bytes()).ok();
 }
 
 fn append_to(path: &Path) -> std::io::Result<(File, u64)> {

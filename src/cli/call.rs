@@ -22,6 +22,7 @@ use serde_json::value::RawValue;
 
 use super::args::Request;
 use super::conversation::{Conversation, Failed, Options, Seen};
+use crate::blocking::Blocking;
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::jsonrpc::quoted;
@@ -62,7 +63,7 @@ pub fn run(mut config: Config, request: Request, json: bool, log: &Arc<Log>) -> 
     };
     let is_error = matches!(request, Request::Call(..)) && is_tool_error(&result);
     // A closed stdout (`| head`) is not an error.
-    std::io::stdout()
+    Blocking(std::io::stdout())
         .write_all(&output(&request, &result, json))
         .ok();
     Ok(ExitCode::from(if is_error { SERVER_ERROR } else { 0 }))
@@ -100,7 +101,7 @@ fn arguments_of(flag: &str, typed: Option<&str>) -> Result<String> {
         None => return Ok("{}".to_owned()),
         Some("-") => {
             let mut text = String::new();
-            let read = std::io::stdin().read_to_string(&mut text);
+            let read = Blocking(std::io::stdin()).read_to_string(&mut text);
             read.map_err(|e| unreadable(flag, "stdin", &e))?;
             (text, " from stdin".to_owned())
         }

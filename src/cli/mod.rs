@@ -25,6 +25,7 @@ use std::sync::Arc;
 
 use pico_args::Arguments;
 
+use crate::blocking::Blocking;
 use crate::error::{Error, Result};
 use crate::log::{Level, Log};
 use args::{Task, Typed};
@@ -92,7 +93,7 @@ fn start(
     let mut options = Arguments::from_vec(options.collect());
     if let Some(text) = text_asked_for(program, &mut options) {
         // A closed stdout (`--help | head`) is not an error.
-        std::io::stdout().write_all(text.as_bytes()).ok();
+        Blocking(std::io::stdout()).write_all(text.as_bytes()).ok();
         return ExitCode::SUCCESS;
     }
     // Read before anything else: an error in the command line must not break the silence.
@@ -111,7 +112,9 @@ fn start(
     };
     if !silent {
         // Errors of a closed stderr are ignored.
-        std::io::stderr().write_all(failed.as_bytes()).ok();
+        Blocking(std::io::stderr())
+            .write_all(failed.as_bytes())
+            .ok();
     }
     ExitCode::FAILURE
 }

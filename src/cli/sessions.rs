@@ -15,6 +15,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 use url::Url;
 
+use crate::blocking::Blocking;
 use crate::config::Config;
 use crate::error::Result;
 use crate::log::{Level, Log, clean};
@@ -242,5 +243,5 @@ pub(super) fn now_millis() -> u64 {
 
 /// A closed stdout (`| head`) is not an error.
 fn print(line: &str) {
-    writeln!(std::io::stdout(), "{line}").ok();
+    writeln!(Blocking(std::io::stdout()), "{line}").ok();
 }

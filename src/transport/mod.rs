@@ -25,6 +25,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::blocking::Blocking;
 use crate::bridge::{Action, Bridge, Event, Progress, Settings, Transport};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result, plain};
@@ -58,8 +59,8 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 /// If it cannot start. If the server is not reachable, it starts, and requests are answered with an error.
 pub fn run(config: Config, log: Arc<Log>) -> Result<()> {
     let ends = Ends {
-        input: Box::new(std::io::stdin()),
-        output: Box::new(std::io::stdout()),
+        input: Box::new(Blocking(std::io::stdin())),
+        output: Box::new(Blocking(std::io::stdout())),
         signals: true,
         settled: None,
         person: None,

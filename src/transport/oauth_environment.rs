@@ -185,7 +185,7 @@ impl Environment for HttpEnvironment {
 fn read_stdin() -> Receiver<String> {
     let (sender, lines) = channel();
     let read = move || {
-        let mut input = BufReader::new(std::io::stdin());
+        let mut input = BufReader::new(crate::blocking::Blocking(std::io::stdin()));
         loop {
             let mut line = String::new();
             match input.by_ref().take(MAX_LINE).read_line(&mut line) {

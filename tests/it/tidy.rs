@@ -15,6 +15,7 @@ const IO: &[&str] = &[
     "cli/setup/add_command.rs",
     "cli/setup/file.rs",
     "cli/setup/program.rs",
+    "blocking.rs",
     "connection.rs",
     "log.rs",
     "oauth/browser.rs",

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::blocking::Blocking;
+
 /// The format of the report.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Style {
@@ -136,6 +138,6 @@ impl Report {
 
     /// A closed stdout (`| head`) is not an error.
     fn print(&self, line: &str) {
-        writeln!(std::io::stdout(), "{line}").ok();
+        writeln!(Blocking(std::io::stdout()), "{line}").ok();
     }
 }
