@@ -76,8 +76,8 @@ impl Connection {
     /// Makes the connection ready. The server is not spoken to before the first message.
     ///
     /// # Errors
-    /// If the configuration cannot be used (plain http without [`Config::allow_http`], a certificate file, a proxy variable, a
-    /// log file), or no thread can be started.
+    /// If the configuration cannot be used (plain http without [`Config::allow_http`], a certificate file, a log
+    /// file), or no thread can be started.
     pub fn open(config: Config) -> Result<Connection> {
         let pipe = || {
             std::io::pipe()

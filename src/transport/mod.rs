@@ -41,7 +41,7 @@ pub use doctor_checks::{name_not_found, not_connected, proxy_of, status_of_lost_
 use event_loop::{EventLoop, Wake, or_on_panic, spawn, watch_signals};
 use http::exchange;
 use http::worker::Workers;
-use net::{agent, tls};
+use net::{agent, proxy, tls};
 use oauth_environment::HttpEnvironment;
 pub use oauth_environment::{Found, News, Person};
 use stdio::Line;
@@ -142,6 +142,9 @@ pub(crate) fn prepare(config: Config, log: Arc<Log>, ends: Ends) -> Result<impl 
         crate::url::shown(&shared.config.server)
     );
     log.say(Level::Info, &started);
+    for warning in proxy::warnings(&shared.config.http.proxy) {
+        log.say(Level::Warn, &warning);
+    }
     let workers = Workers::new(shared, Arc::clone(&event_loop));
     let to_sign_in = Arc::clone(&event_loop);
     let to_reader = Arc::clone(&event_loop);

@@ -67,13 +67,12 @@ impl Roots {
 }
 
 impl Agents {
-    /// Reads the client certificate and checks proxies and certificate files.
+    /// Reads the client certificate and checks certificate files.
     ///
     /// # Errors
     /// If one of them cannot be used.
     pub(crate) fn new(config: &Config) -> Result<Agents> {
         let http = config.http.clone();
-        proxy::check(&http.proxy)?;
         for file in &http.ca_files {
             tls::read_certificates(file)?;
         }

@@ -3,6 +3,7 @@
 //! - `HTTPS_PROXY` for https, `HTTP_PROXY` for http, `ALL_PROXY` for what has none of its own; no scheme means http.
 //! - `NO_PROXY`: `*`, or names that cover their subdomains, addresses and CIDR blocks, each with an optional port.
 //! - Loopback never goes through a proxy.
+//! - An invalid variable fails the requests that need it, and no other.
 //!
 //! Spec: curl(1), section PROXY ENVIRONMENT VARIABLES (there is no standard).
 
@@ -48,22 +49,17 @@ pub(crate) fn variable_for(url: &Url) -> &'static str {
     }
 }
 
-/// Checks all variables at the start, so that a bad one is not found in the middle of a session.
-///
-/// # Errors
-/// If one cannot be used.
-pub(crate) fn check(variables: &ProxyVariables) -> Result<()> {
+/// The variables that cannot be used, as warnings at the start.
+pub(crate) fn warnings(variables: &ProxyVariables) -> Vec<String> {
     let all = [
         ("HTTP_PROXY", &variables.http),
         ("HTTPS_PROXY", &variables.https),
         ("ALL_PROXY", &variables.all),
     ];
-    for (name, value) in all {
-        if let Some(value) = value {
-            read(name, value)?;
-        }
-    }
-    Ok(())
+    let invalid = all
+        .iter()
+        .filter_map(|(name, value)| read(name, value.as_ref()?).err());
+    invalid.map(|error| error.what().to_owned()).collect()
 }
 
 fn read(name: &str, value: &Secret) -> Result<Proxy> {
@@ -254,8 +250,14 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_proxy_is_refused_without_repeating_its_password() {
-        let error = check(&variables("", "", "ftp://user:hunter2@h", "")).unwrap_err();
+    fn a_bad_proxy_is_refused_without_repeating_its_password_where_it_is_needed() {
+        let url = |text| Url::parse(text).unwrap();
+        let bad = variables("", "http://h:1", "ftp://user:hunter2@h", "b.test");
+        for unneeded in ["https://a.test", "http://127.0.0.1", "http://b.test"] {
+            assert!(proxy_for(&url(unneeded), &bad).is_ok(), "{unneeded}");
+        }
+        assert_eq!(warnings(&bad), ["ALL_PROXY does not name a usable proxy"]);
+        let error = proxy_for(&url("http://a.test"), &bad).unwrap_err();
         assert!(
             error.what().contains("ALL_PROXY") && !error.to_string().contains("hunter2"),
             "{error}"
