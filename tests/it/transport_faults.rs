@@ -367,3 +367,16 @@ fn bytes_that_are_no_utf_8_become_one_answer_in_utf_8() {
         assert_eq!(answer["result"], "a\u{fffd}\u{fffd}b");
     }
 }
+
+#[test]
+fn a_refusal_is_acted_on_although_its_body_never_ends() {
+    for status in [403, 500] {
+        let answer = survives(&[], move |_, reply| {
+            reply.raw(format!(
+                "HTTP/1.1 {status} X\r\ntransfer-encoding: chunked\r\n\r\n3\r\nno!\r\n"
+            ));
+            reply.wait_until_peer_leaves();
+        });
+        assert_eq!(answer["error"]["data"]["httpStatus"], status, "{answer}");
+    }
+}

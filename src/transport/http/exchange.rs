@@ -4,9 +4,10 @@
 //! - The response is read in `response`.
 //!
 //! Spec: MCP 2025-11-25 basic/transports (Streamable HTTP); RFC 9110 15; WHATWG HTML 9.2.
-//! Not done here: time limits after connecting; the bridge sets them and cancels the exchange.
+//! Not done here: time limits after connecting, except that of a refusal's body; the bridge sets them and cancels the exchange.
 
 use std::cell::Cell;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -158,9 +159,39 @@ fn try_once(
             return Ok((last, None));
         }
         let challenge = challenge(&response, exchange);
-        let refusal = response::refusal(shared, exchange, &url, response);
+        let refusal = in_time(slot, || response::refusal(shared, exchange, &url, response));
         return Ok((Progress::Refused(refusal), challenge));
     }
+}
+
+/// How long the body of a refusal is waited for: its status is enough to act on.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Reads a refusal, and cuts the connection if its body does not end in time.
+fn in_time(slot: &AgentSlot, read: impl FnOnce() -> Refusal) -> Refusal {
+    let agent = match &*slot.lock().unwrap_or_else(PoisonError::into_inner) {
+        Slot::Agent(agent) => Some(agent.clone()),
+        Slot::Empty | Slot::Cut => None,
+    };
+    let (done, is_done) = channel::<()>();
+    let watch = move || {
+        let is_late = is_done.recv_timeout(REFUSAL_TIMEOUT) == Err(RecvTimeoutError::Timeout);
+        if is_late {
+            agent.map(ureq::Agent::shutdown);
+        }
+        is_late
+    };
+    // Without the thread, the bridge's time limits remain.
+    let watcher = std::thread::Builder::new()
+        .name("refusal".to_owned())
+        .stack_size(128 * 1024)
+        .spawn(watch);
+    let refusal = read();
+    drop(done);
+    if watcher.is_ok_and(|watcher| watcher.join().unwrap_or(true)) {
+        forget_agent(slot);
+    }
+    refusal
 }
 
 /// The challenge of a 401, or of a 403 that asks for more scope. The DELETE at the end never starts a sign-in.
