@@ -265,3 +265,67 @@ fn a_stderr_that_nobody_reads_stops_nothing_and_what_is_missing_is_counted() {
     drop(stdin);
     assert!(child.wait().unwrap().success());
 }
+
+/// `O_NONBLOCK` belongs to the open file, which a host with an event loop shares with the programs it starts.
+#[cfg(unix)]
+#[test]
+fn a_non_blocking_stdin_and_stdout_are_waited_for() {
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+    let long = format!("\"{}\"", "x".repeat(3_000_000));
+    let server = answering(move |request, reply| reply.json(result(&request.id(), &long)));
+    let home = TempDir::new();
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    theirs.set_nonblocking(true).unwrap();
+    let stdio = || Stdio::from(OwnedFd::from(theirs.try_clone().unwrap()));
+    let mut child = program(&home)
+        .arg(server.url("/mcp"))
+        .stdin(stdio())
+        .stdout(stdio())
+        .spawn()
+        .unwrap();
+    drop(theirs);
+    // There is nothing to read at first.
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    ours.set_read_timeout(Some(LIMIT)).unwrap();
+    let lines = format!("{INITIALIZE}\n{INITIALIZED}\n{{\"id\":1,\"method\":\"ask\"}}\n");
+    (&ours).write_all(lines.as_bytes()).unwrap();
+    // And no room to write later.
+    server.wait_for("POST ask", 1);
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    let mut answers = BufReader::new(&ours).lines();
+    let mut next = || -> serde_json::Value {
+        serde_json::from_str(&answers.next().unwrap().unwrap()).unwrap()
+    };
+    assert!(next()["result"].is_object());
+    assert_eq!(next()["result"].as_str().map(str::len), Some(3_000_000));
+    ours.shutdown(std::net::Shutdown::Write).unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_variable_that_is_not_needed_stops_nothing_and_one_that_is_fails_in_words() {
+    let server = tools();
+    let start = |url: &str| {
+        let start = Start::bridge(&[url, "--allow-http", "--transport", "http-only"]);
+        start.env("HTTP_PROXY", "${user_config.proxy}").go()
+    };
+    let mut bridge = start(&server.url("/mcp"));
+    bridge.handshake();
+    assert_eq!(bridge.ask("1")["result"], json!({}));
+    bridge.finish();
+    let stderr = bridge.stderr();
+    assert!(
+        stderr.contains("Warning: HTTP_PROXY does not name"),
+        "{stderr}"
+    );
+
+    let mut bridge = start("http://mcp.invalid/mcp");
+    bridge.send(INITIALIZE);
+    let answer = bridge.recv()["error"]["message"].to_string();
+    assert!(
+        answer.contains("HTTP_PROXY") && answer.contains("--no-proxy"),
+        "{answer}"
+    );
+    bridge.finish();
+}
