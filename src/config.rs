@@ -2,7 +2,7 @@
 //!
 //! The command line fills it in `cli/config.rs`; a program that embeds the library fills it itself,
 //! starting from [`Config::new`]. It holds meanings, not what was typed: variables are expanded, files are read,
-//! defaults are in place.
+//! defaults are in place. Any value is allowed; one that would not work is replaced by the nearest that does.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -214,7 +214,36 @@ impl Config {
             log: LogConfig::default(),
         }
     }
+
+    /// The same with every value where it works: a limit of zero is no limit, as on the command line; one beyond 30 years,
+    /// which some clocks cannot add, is 30 years; pings have a pause between them, and a message some room.
+    pub(crate) fn within_limits(mut self) -> Config {
+        let limits = [
+            &mut self.request_timeout,
+            &mut self.http.headers_timeout,
+            &mut self.http.body_timeout,
+        ];
+        for limit in limits {
+            *limit = limit
+                .filter(|limit| !limit.is_zero())
+                .map(|limit| limit.min(MAX_DURATION));
+        }
+        let within = |value: Duration, least| value.clamp(least, MAX_DURATION);
+        self.ping_interval = self
+            .ping_interval
+            .map(|pause| within(pause, MIN_PING_INTERVAL));
+        self.http.connect_timeout = within(self.http.connect_timeout, Duration::from_millis(1));
+        self.oauth.auth_timeout = within(self.oauth.auth_timeout, Duration::ZERO);
+        self.message_limit = self.message_limit.max(MIN_MESSAGE_LIMIT);
+        self
+    }
 }
+
+/// More would overflow the clock of some systems.
+pub(crate) const MAX_DURATION: Duration = Duration::from_secs(30 * 365 * 86_400);
+const MIN_PING_INTERVAL: Duration = Duration::from_millis(50);
+/// Less than this has no room for a handshake.
+const MIN_MESSAGE_LIMIT: usize = 4 * 1024;
 
 impl Default for Http {
     fn default() -> Http {

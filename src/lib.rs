@@ -73,8 +73,8 @@
 //!   with a client that does not read, and bounded ones would stop the bridge.
 //! - All time limits except the one for connecting are the bridge's, because ureq cannot tell a stream from a document beforehand.
 //!
-//! Process-wide state: the signal handler of the programs; a panic hook, set at the first sign-in, that keeps the panics of
-//! tiny_http's threads off stderr; the open callback ports, which live until two minutes after their sign-in.
+//! Process-wide state: of the programs only, the signal handler and a panic hook that keeps the panics of tiny_http's threads
+//! off stderr; of the library, the open callback ports, which live until two minutes after their sign-in.
 
 #![forbid(unsafe_code)]
 

@@ -17,7 +17,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::args::Typed;
-use crate::config::{Config, LogConfig, Protocol, ProxyVariables, Strategy};
+use crate::config::{Config, LogConfig, MAX_DURATION, Protocol, ProxyVariables, Strategy};
 use crate::error::{Error, Kind, Result};
 use crate::log::clean;
 use crate::secret::Secret;
@@ -255,11 +255,12 @@ fn seconds(
         ));
     }
     // A very large number means no limit.
-    value.map(|value| Duration::from_secs_f64(value.min(MAX_SECONDS)))
+    value.map(|value| {
+        Duration::try_from_secs_f64(value)
+            .unwrap_or(MAX_DURATION)
+            .min(MAX_DURATION)
+    })
 }
-
-/// 30 years in seconds: more would overflow the clock of some systems.
-const MAX_SECONDS: f64 = 30.0 * 365.0 * 86_400.0;
 
 fn network(
     typed: &Typed,

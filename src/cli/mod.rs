@@ -88,6 +88,7 @@ fn start(
     program: Program,
     decide: impl for<'a> FnOnce(Typed, Environment<'a>) -> Result<Work<'a>>,
 ) -> ExitCode {
+    crate::oauth::callback::silence_tiny_http();
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
     let options = args.iter().take_while(|word| *word != "--").cloned();
     let mut options = Arguments::from_vec(options.collect());

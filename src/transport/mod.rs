@@ -99,6 +99,7 @@ pub fn run_over(config: Config, log: Arc<Log>, ends: Ends) -> Result<()> {
 /// # Errors
 /// If it cannot start.
 pub(crate) fn prepare(config: Config, log: Arc<Log>, ends: Ends) -> Result<impl FnOnce()> {
+    let config = config.within_limits();
     let server = crate::url::shown(&config.server);
     crate::url::check_server(&config.server, config.allow_http, &server)?;
     let (event_loop, wakes) = EventLoop::new();

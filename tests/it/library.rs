@@ -281,3 +281,50 @@ fn a_connection_that_is_closed_leaves_no_thread_and_no_descriptor_behind() {
     );
     assert_eq!(server.count("POST notifications/forever"), 40);
 }
+
+#[test]
+fn values_that_make_no_sense_are_replaced() {
+    let changes: [fn(&mut Config); 7] = [
+        |config| config.ping_interval = Some(Duration::ZERO),
+        |config| config.ping_interval = Some(Duration::MAX),
+        |config| config.request_timeout = Some(Duration::MAX),
+        |config| config.request_timeout = Some(Duration::ZERO),
+        |config| config.http.connect_timeout = Duration::MAX,
+        |config| config.oauth.auth_timeout = Duration::MAX,
+        |config| config.message_limit = 0,
+    ];
+    for (at, change) in changes.into_iter().enumerate() {
+        let server = server(|request, reply| {
+            let is_known = matches!(request.rpc().as_str(), "tools/list" | "ping");
+            if is_known {
+                reply.json(result(&request.id(), "{}"));
+            }
+            is_known
+        });
+        let home = TempDir::new();
+        let mut config = config(&server.url("/mcp"), &home);
+        config.http.headers_timeout = Some(Duration::MAX);
+        config.http.body_timeout = Some(Duration::MAX);
+        config.http.body_timeout_on_streams = true;
+        change(&mut config);
+        let connection = Connection::open(config).unwrap();
+        connection
+            .sender
+            .send(Message::parse(INITIALIZE).unwrap())
+            .unwrap();
+        connection.receiver.recv_timeout(LIMIT).unwrap();
+        connection
+            .sender
+            .send(Message::parse(INITIALIZED).unwrap())
+            .unwrap();
+        let answer = ask(&connection, 7, "tools/list", json!({}));
+        assert!(answer["result"].is_object(), "{at}: {answer}");
+        std::thread::sleep(Duration::from_millis(300));
+        assert!(
+            server.count("POST ping") < 40,
+            "{at}: {:?}",
+            server.log().len()
+        );
+        connection.close();
+    }
+}

@@ -99,6 +99,20 @@ fn sources() -> Vec<(String, String)> {
     found.into_iter().map(read).collect()
 }
 
+/// The panic hook belongs to the whole process, which is not the library's.
+#[test]
+fn only_the_programs_set_a_panic_hook() {
+    for (name, text) in sources() {
+        let (sets, calls) = ("panic::set_hook", "silence_tiny_http()");
+        assert!(
+            !text.contains(sets) || name == "oauth/callback/server.rs",
+            "{name} sets a panic hook"
+        );
+        let calls = text.replace("fn silence_tiny_http()", "").contains(calls);
+        assert!(!calls || name == "cli/mod.rs", "{name} calls it");
+    }
+}
+
 #[test]
 fn only_listed_files_do_io() {
     for (name, text) in sources() {

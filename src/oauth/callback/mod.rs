@@ -30,6 +30,7 @@ use crate::secret::Secret;
 use crate::store::ServerHash;
 use http::Response;
 use page::Page;
+pub use server::silence_tiny_http;
 use server::{Pending, Port};
 use sibling::Holder;
 pub use sibling::is_sibling;

@@ -10,7 +10,7 @@
 //!   would lose the next sign-in's callback. So all servers of a port are read until the port is closed, and this process keeps the
 //!   port for [`LINGER`] after a sign-in. Without a pending sign-in it leads nothing, and is closed if another instance asks for it.
 //! - Dropping a server connects to it, which can block if it has ended; the socket is closed before.
-//! - A worker panics if its peer resets the connection early. This ends the connection only, and the message is not printed.
+//! - A worker panics if its peer resets the connection early. This ends the connection only, and the programs do not print the message.
 //!
 //! What remains: there is no limit for the length of headers nor for the number of connections, and no time limit for reading.
 //! 20 MB of headers take 21 MB until the peer closes, each open connection has a thread, and a program on this machine that opens
@@ -20,7 +20,7 @@ use std::io::{self, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::panic::{self, catch_unwind};
 use std::sync::mpsc::SyncSender;
-use std::sync::{Arc, Mutex, Once};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -106,7 +106,6 @@ impl Port {
             *state = sign_in.state();
             return Ok(Arc::clone(kept));
         }
-        silence_tiny_http();
         let sockets = bind(number, is_strict)?;
         let port = Arc::new(Port {
             number: sockets.first().map_or(number, |(_, at)| at.port()),
@@ -307,17 +306,15 @@ pub fn bind(port: u16, is_strict: bool) -> io::Result<Vec<(TcpListener, SocketAd
 }
 
 /// Keeps the panics of tiny_http's threads off stderr: each concerns one connection or one server, and is dealt with here.
-fn silence_tiny_http() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let usual = panic::take_hook();
-        panic::set_hook(Box::new(move |info| {
-            let file = info.location().map(|at| at.file());
-            if !file.is_some_and(|file| file.contains("tiny_http")) {
-                usual(info);
-            }
-        }));
-    });
+/// Only the programs call this, at their start: the panic hook belongs to the whole process.
+pub fn silence_tiny_http() {
+    let usual = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        let file = info.location().map(|at| at.file());
+        if !file.is_some_and(|file| file.contains("tiny_http")) {
+            usual(info);
+        }
+    }));
 }
 
 #[cfg(test)]
