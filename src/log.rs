@@ -7,7 +7,8 @@
 //!   stop: a pipe that is full is waited for once, then lines are dropped and counted until it is read again.
 //!
 //! Flags: `--debug`, `--silent`, `--log-file`, `--log-format`.
-//! Not done here: no secret is recognised by its looks; secrets are of the type `Secret`, which cannot be printed.
+//! Secrets are of the type `Secret`, which cannot be printed; those that were sent are taken from each line, in case a server
+//! repeats them. Not done here: no secret is recognised by its looks.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -19,6 +20,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::blocking::Blocking;
 use crate::config::LogConfig;
 use crate::error::{Error, Kind, Result, plain};
+use crate::secret::Secrets;
 
 /// How important a line is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,6 +46,8 @@ pub struct Log {
     stderr: Mutex<Option<Stderr>>,
     files: Mutex<Vec<(File, u64)>>,
     introduction: OnceLock<String>,
+    /// What was sent as a secret, and must not be in a line.
+    pub secrets: Secrets,
 }
 
 impl Log {
@@ -67,6 +71,7 @@ impl Log {
             stderr: Mutex::default(),
             files: Mutex::new(files),
             introduction: OnceLock::new(),
+            secrets: Secrets::default(),
         })
     }
 
@@ -112,7 +117,7 @@ impl Log {
         if level == Level::Debug && !self.config.debug {
             return;
         }
-        let line = self.line(level, text);
+        let line = self.line(level, &self.secrets.take_from(text));
         if !self.config.silent {
             self.to_stderr(line.clone());
         }

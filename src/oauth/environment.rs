@@ -153,10 +153,7 @@ impl Fetch {
                 }
             }
         }
-        // A short value is not a secret, and may be any word of a sentence.
-        secrets.retain(|secret| secret.len() > 3);
-        let without = |text: String, secret: &String| text.replace(secret, "(redacted)");
-        secrets.iter().fold(text.to_owned(), without)
+        crate::secret::without(text, secrets.iter().map(String::as_str))
     }
 
     /// A form, which may hold secrets.

@@ -102,6 +102,7 @@ pub(crate) fn prepare(config: Config, log: Arc<Log>, ends: Ends) -> Result<impl 
     let config = config.within_limits();
     let server = crate::url::shown(&config.server);
     crate::url::check_server(&config.server, config.allow_http, &server)?;
+    add_secrets(&config, &log);
     let (event_loop, wakes) = EventLoop::new();
     let (writer, lines) = channel();
     if ends.signals {
@@ -185,6 +186,32 @@ pub(crate) fn prepare(config: Config, log: Arc<Log>, ends: Ends) -> Result<impl 
     Ok(move || run_until_over(&event_loop, driver, &wakes))
 }
 
+/// What every request of this configuration holds, and a server may repeat.
+fn add_secrets(config: &Config, log: &Log) {
+    let public = crate::url::shown(&config.server);
+    for (name, value) in &config.headers {
+        if !PLAIN_HEADERS.contains(&name.to_ascii_lowercase().as_str()) {
+            log.secrets.add_parts(value.expose(), &public);
+        }
+    }
+    log.secrets
+        .add(config.server.password().unwrap_or_default());
+    let query = config.server.query().unwrap_or_default();
+    log.secrets.add_parts(query, &public);
+}
+
+/// Configured headers whose values are no secrets, and are words of error texts.
+const PLAIN_HEADERS: [&str; 8] = [
+    "accept",
+    "accept-encoding",
+    "accept-language",
+    "content-type",
+    "mcp-protocol-version",
+    "origin",
+    "referer",
+    "user-agent",
+];
+
 /// The bridge, and what its outputs are carried out with.
 pub(crate) struct Driver {
     bridge: Bridge,
@@ -245,7 +272,10 @@ impl Driver {
         match output {
             // The writer is gone only after it reported that stdout is closed.
             Action::Client(message) => drop(self.writer.send(Line::Message(message))),
-            Action::Respond(text) => drop(self.writer.send(Line::Answer(text))),
+            Action::Respond(text) => {
+                let text = self.log.secrets.take_from(&text);
+                drop(self.writer.send(Line::Answer(text)));
+            }
             Action::Open(id, exchange) => self.workers.open(id, exchange),
             Action::Close(id) => self.workers.close(id),
             Action::Say(level, text) => self.log.say(level, &text),

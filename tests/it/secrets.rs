@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::support::TempDir;
 use crate::support::authorization_server::{Rules, Site};
 use crate::support::browser::{Browser, altered, answer_of, get, printed_url, visit};
-use crate::support::mcp::{INITIALIZE, INITIALIZED};
+use crate::support::mcp::{INITIALIZE, INITIALIZED, initialize_result, result, server};
 use crate::support::process::{Process, Start};
 use crate::support::sign_in::start;
 use crate::support::store;
@@ -222,4 +222,62 @@ fn a_sign_in_from_a_terminal_tells_no_secret() {
     client.send(&answer_of(&address));
     client.wait_exit();
     watch.search(client);
+}
+
+#[test]
+fn a_refusal_that_repeats_what_was_sent_is_passed_on_without_the_secrets() {
+    let secrets = ["k3y-of-a-header", "s3ssion-of-mine", "in-the-qu3ry"];
+    for status in [400, 403, 500, 503] {
+        let server = server(move |request, reply| {
+            if request.rpc() == "initialize" {
+                let head = "content-type: application/json\r\nmcp-session-id: s3ssion-of-mine\r\n";
+                reply.full(200, head, result(&request.id(), initialize_result()));
+                return true;
+            }
+            if request.rpc() != "ask" {
+                return false;
+            }
+            let header = |name| request.header(name).unwrap_or_default();
+            let said = format!(
+                "no: {} {} {}",
+                header("x-api-key"),
+                header("mcp-session-id"),
+                request.path
+            );
+            match request.id().as_str() {
+                "1" => reply.full(status, "", &said),
+                _ => {
+                    let error = json!({"code": -32000, "message": said});
+                    let error = json!({"jsonrpc": "2.0", "id": 2, "error": error});
+                    reply.full(
+                        status,
+                        "content-type: application/json\r\n",
+                        error.to_string(),
+                    );
+                }
+            }
+            true
+        });
+        let url = server.url("/mcp?key=in-the-qu3ry");
+        let scratch = TempDir::new();
+        let log = scratch.0.join("log").display().to_string();
+        let header = "X-Api-Key: k3y-of-a-header";
+        let args = [&url, "--header", header, "--debug", "--log-file", &log];
+        let mut process = Start::bridge(&args).go();
+        process.handshake();
+        let mut heard = vec![process.ask("1").to_string(), process.ask("2").to_string()];
+        assert!(
+            heard.iter().all(|answer| answer.contains("(redacted)")),
+            "{heard:?}"
+        );
+        process.finish();
+        heard.push(process.stderr());
+        heard.push(std::fs::read_to_string(&log).unwrap());
+        for secret in secrets {
+            assert!(
+                heard.iter().all(|text| !text.contains(secret)),
+                "{secret}: {heard:?}"
+            );
+        }
+    }
 }

@@ -134,6 +134,14 @@ fn try_once(
         } => endpoint.clone(),
         _ => shared.config.server.clone(),
     };
+    // A server may repeat them.
+    let secrets = &shared.log.secrets;
+    if let Some(bearer) = bearer {
+        secrets.add(bearer.expose());
+    }
+    if let Some(session) = &exchange.session {
+        secrets.add(&session.0);
+    }
     let method = method(&exchange.action);
     let mut hops = 0;
     loop {

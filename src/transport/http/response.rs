@@ -277,7 +277,8 @@ pub(crate) fn refusal(
     let body = match exchange.action {
         HttpRequest::EndSession => String::new(),
         HttpRequest::Post { .. } | HttpRequest::Listen { .. } => {
-            read_body(url, response, MAX_ERROR_BODY, None).unwrap_or_default()
+            let body = read_body(url, response, MAX_ERROR_BODY, None).unwrap_or_default();
+            shared.log.secrets.take_from(&body)
         }
     };
     let answer = match Message::read(body.clone()) {
