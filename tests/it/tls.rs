@@ -76,3 +76,46 @@ fn a_known_authority_and_a_clients_certificate_lead_to_an_ordinary_session() {
         bridge.finish();
     }
 }
+
+#[test]
+fn a_self_signed_certificate_that_the_user_named_is_accepted_as_exactly_that_one() {
+    let named = fixture("self-signed.pem");
+    for (flags, variable) in [
+        (vec!["--ca-cert", &named], None),
+        (vec![], Some("NODE_EXTRA_CA_CERTS")),
+        (vec![], Some("SSL_CERT_FILE")),
+    ] {
+        let server = answering(|request, reply| reply.json(result(&request.id(), "{}")));
+        let front = in_front_of(server.address, "self-signed.pem", false);
+        let url = format!("https://{front}/mcp");
+        let start = Start::bridge(&[&[url.as_str()], flags.as_slice()].concat());
+        let mut bridge = match variable {
+            Some(variable) => start.env(variable, &named),
+            None => start,
+        }
+        .go();
+        bridge.handshake();
+        assert_eq!(bridge.ask("1")["result"], json!({}));
+        bridge.finish();
+    }
+    // Not named; another one of the same name and key is; no certificate that it signed; not for the host; not valid any more.
+    let unnamed = refused("self-signed.pem", &[], false);
+    assert!(unnamed.contains("--ca-cert"), "{unnamed}");
+    for (shown, named, words) in [
+        ("self-signed.pem", "self-signed-elsewhere.pem", "may use"),
+        ("server.pem", "self-signed.pem", "unknown authority"),
+        (
+            "self-signed-elsewhere.pem",
+            "self-signed-elsewhere.pem",
+            "not for the name",
+        ),
+        (
+            "self-signed-expired.pem",
+            "self-signed-expired.pem",
+            "expired",
+        ),
+    ] {
+        let text = refused(shown, &["--ca-cert", &fixture(named)], false);
+        assert!(text.contains(words), "{shown}: {text}");
+    }
+}

@@ -68,13 +68,16 @@ pub(crate) fn from_request(error: &UreqError, url: &Url, http: &Http) -> (Error,
     }
 }
 
-/// Whether the issuer of the server's certificate is not among the roots in use.
-pub(crate) fn is_unknown_issuer(error: &UreqError) -> bool {
+/// Whether the roots in use do not lead to the server's certificate, or it is one that only who named it may trust.
+pub(crate) fn is_not_trusted(error: &UreqError) -> bool {
+    use CertificateError::{Other, UnknownIssuer};
     let Some(NotConnected::Connection(inner)) = not_connected(error) else {
         return false;
     };
-    let unknown = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
-    rustls_error(inner) == Some(&unknown)
+    matches!(
+        rustls_error(inner),
+        Some(rustls::Error::InvalidCertificate(UnknownIssuer | Other(_)))
+    )
 }
 
 /// Whether the SSRF guard refused all addresses.
@@ -297,7 +300,7 @@ fn from_certificate(error: &CertificateError, url: &Url) -> Error {
         ),
         _ => (
             "the certificate is not one that a server may use",
-            "a self-signed certificate must be X.509 version 3 and not marked as a CA: openssl req -x509 -addext basicConstraints=critical,CA:FALSE",
+            "if it is self-signed and you trust it, name exactly this certificate with --ca-cert FILE or NODE_EXTRA_CA_CERTS; it must be X.509 version 3",
         ),
     };
     tls(url, what).with_hint(hint)

@@ -12,8 +12,6 @@ use std::time::Duration;
 
 use ureq::Agent;
 use ureq::config::IpFamily;
-use ureq::tls::{ClientCert, TlsConfig};
-use ureq::unversioned::transport::RustlsConnector;
 use url::Url;
 
 use crate::config::{Config, Http};
@@ -23,7 +21,8 @@ use crate::transport::net::connector::NetConnector;
 use crate::transport::net::proxy;
 use crate::transport::net::resolver::{HostResolver, NoResolver, Use};
 use crate::transport::net::ssrf::{LeastPrivate, Network};
-use crate::transport::net::tls;
+use crate::transport::net::tls::{self, ClientCert};
+use crate::transport::net::tls_transport::TlsConnector;
 
 /// The input buffer of TLS; TCP has its own (`buffers`). ureq's default is four times as large, and resident for each stream.
 const INPUT_BUFFER: usize = MAX_RESPONSE_HEAD + 1024;
@@ -40,8 +39,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 pub(crate) struct Agents {
     http: Http,
     client_cert: Option<ClientCert>,
-    built_in: Roots,
-    additional: OnceLock<Option<Roots>>,
+    built_in: TlsConnector,
+    additional: OnceLock<Option<TlsConnector>>,
     /// The built-in roots do not contain the issuer of the server's certificate: the additional ones are used from now on.
     prefers_additional: AtomicBool,
     server: Arc<LeastPrivate>,
@@ -49,22 +48,6 @@ pub(crate) struct Agents {
 
 /// The result of a valid request.
 type Sent<T> = std::result::Result<T, ureq::Error>;
-
-/// A TLS configuration with the sessions it can resume.
-#[derive(Debug)]
-struct Roots {
-    config: TlsConfig,
-    connector: Arc<RustlsConnector>,
-}
-
-impl Roots {
-    fn new(config: TlsConfig) -> Roots {
-        Roots {
-            config,
-            connector: Arc::default(),
-        }
-    }
-}
 
 impl Agents {
     /// Reads the client certificate and checks certificate files.
@@ -80,7 +63,7 @@ impl Agents {
             Some((cert, key)) => Some(tls::read_client_cert(cert, key)?),
             None => None,
         };
-        let built_in = Roots::new(tls::built_in(client_cert.as_ref()));
+        let built_in = tls::built_in(client_cert.as_ref())?;
         Ok(Agents {
             http,
             client_cert,
@@ -137,7 +120,6 @@ impl Agents {
             .proxy(proxy)
             .timeout_connect(Some(self.http.connect_timeout))
             .ip_family(family)
-            .tls_config(roots.config.clone())
             .user_agent(concat!("mcp-remote/", env!("CARGO_PKG_VERSION")))
             .input_buffer_size(INPUT_BUFFER)
             .output_buffer_size(OUTPUT_BUFFER)
@@ -145,14 +127,11 @@ impl Agents {
             .max_idle_age(IDLE_TIMEOUT)
             .build();
         let names = HostResolver::new(use_of);
-        Ok((
-            config,
-            NetConnector::new(Arc::clone(&roots.connector), names),
-        ))
+        Ok((config, NetConnector::new(roots.clone(), names)))
     }
 
-    /// Sends a request by `send`, which must ask for an agent each time it is called. If the built-in roots do not contain the
-    /// issuer of the server's certificate, the request is sent once more with the additional roots, which are kept from then
+    /// Sends a request by `send`, which must ask for an agent each time it is called. If the built-in roots do not lead to the
+    /// server's certificate, the request is sent once more with the additional roots, which are kept from then
     /// on. Nothing has left in the first attempt.
     ///
     /// # Errors
@@ -162,7 +141,7 @@ impl Agents {
         mut send: impl FnMut() -> std::result::Result<Sent<T>, E>,
     ) -> std::result::Result<Sent<T>, E> {
         match send()? {
-            Err(error) if error::is_unknown_issuer(&error) && self.additional().is_some() => {
+            Err(error) if error::is_not_trusted(&error) && self.additional().is_some() => {
                 self.prefers_additional.store(true, Ordering::Relaxed);
                 send()
             }
@@ -170,8 +149,8 @@ impl Agents {
         }
     }
 
-    fn additional(&self) -> Option<&Roots> {
-        let read = || tls::additional(&self.http, self.client_cert.as_ref()).map(Roots::new);
+    fn additional(&self) -> Option<&TlsConnector> {
+        let read = || tls::additional(&self.http, self.client_cert.as_ref());
         self.additional.get_or_init(read).as_ref()
     }
 }

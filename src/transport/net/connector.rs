@@ -15,16 +15,17 @@ use std::time::{Duration, Instant};
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{
     Buffers, ConnectProxyConnector, ConnectionDetails, Connector, Either, NextTimeout,
-    RustlsConnector, ShutdownHandle, SocksConnector, Transport,
+    ShutdownHandle, SocksConnector, Transport,
 };
 
 use crate::transport::net::buffers::GrowingBuffers;
 use crate::transport::net::resolver::HostResolver;
+use crate::transport::net::tls_transport::TlsConnector;
 
 /// Resolves the name and connects through a SOCKS or CONNECT proxy, TCP and TLS.
 #[derive(Debug)]
 pub(crate) struct NetConnector {
-    tls: SharedTls,
+    tls: TlsConnector,
     names: HostResolver,
 }
 
@@ -32,11 +33,8 @@ pub(crate) struct NetConnector {
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl NetConnector {
-    pub(crate) fn new(tls: Arc<RustlsConnector>, names: HostResolver) -> NetConnector {
-        NetConnector {
-            tls: SharedTls(tls),
-            names,
-        }
+    pub(crate) fn new(tls: TlsConnector, names: HostResolver) -> NetConnector {
+        NetConnector { tls, names }
     }
 
     /// The addresses to connect to; none if the proxy resolves the name.
@@ -115,22 +113,6 @@ impl fmt::Display for NotConnected {
 }
 
 impl std::error::Error for NotConnected {}
-
-/// One TLS configuration for all agents.
-#[derive(Debug, Clone)]
-struct SharedTls(Arc<RustlsConnector>);
-
-impl<In: Transport> Connector<In> for SharedTls {
-    type Out = <RustlsConnector as Connector<In>>::Out;
-
-    fn connect(
-        &self,
-        details: &ConnectionDetails,
-        chained: Option<In>,
-    ) -> Result<Option<Self::Out>, ureq::Error> {
-        self.0.connect(details, chained)
-    }
-}
 
 /// Makes TCP connections; all addresses are raced.
 #[derive(Debug)]
@@ -386,8 +368,9 @@ mod tests {
             }
         });
         let asked = Arc::new(AtomicUsize::new(0));
+        let tls = crate::transport::net::tls::built_in(None).unwrap();
         let names = HostResolver::by(Counting(address, Arc::clone(&asked)), Use::Ours);
-        let chain = NetConnector::new(Arc::default(), names);
+        let chain = NetConnector::new(tls, names);
         let config = ureq::Agent::config_builder().proxy(None).build();
         let agent = ureq::Agent::with_parts(config, chain, NoResolver);
         for _ in 0..3 {

@@ -7,3 +7,4 @@ pub(crate) mod proxy;
 pub(crate) mod resolver;
 pub(crate) mod ssrf;
 pub(crate) mod tls;
+pub(crate) mod tls_transport;

@@ -208,7 +208,7 @@ mod tests {
     /// What `http://moving.test/` answers, whose name has these addresses one after the other.
     fn ask(use_of: Use, addresses: &[SocketAddr]) -> Result<(), ureq::Error> {
         let names = HostResolver::by(Moving(Mutex::new(addresses.to_vec())), use_of);
-        let chain = NetConnector::new(Arc::default(), names);
+        let chain = NetConnector::new(crate::transport::net::tls::built_in(None).unwrap(), names);
         let agent = ureq::Agent::with_parts(Config::default(), chain, NoResolver);
         agent.get("http://moving.test/").call().map(drop)
     }

@@ -1,7 +1,8 @@
 //! TLS in front of a scripted server, with the certificates of `tests/it/fixtures/tls`.
 //!
 //! There, `ca.pem` is the authority of all others; `server.pem` is for `localhost` and 127.0.0.1, `expired.pem` was until
-//! 2021, `elsewhere.pem` is for another name; their key is `server.key`. `client.pem` and `client.key` are a client's.
+//! 2021, `elsewhere.pem` is for another name; `self-signed*.pem` are the same, each its own authority, as `openssl req -x509`
+//! makes them; their key is `server.key`. `client.pem` and `client.key` are a client's.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
