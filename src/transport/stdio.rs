@@ -42,7 +42,7 @@ pub(crate) fn read_lines(
                     continue;
                 }
                 let size = bytes.len();
-                parse_line(bytes).map(|parsed| parsed.holding(budget.take(size)))
+                parse_line(bytes).map(|parsed| parsed.holding(budget.take(size).into()))
             }
             ReadLine::TooLong(start) => Err(Malformed::invalid(
                 id_near_start(&start),
