@@ -63,16 +63,13 @@ pub(crate) fn read_lines(
 ///
 /// # Errors
 /// If the output is closed.
-pub(crate) fn write_lines(output: impl Write, lines: &Receiver<Line>) -> std::io::Result<()> {
+pub(crate) fn write_lines(output: impl Write, lines: &Receiver<Vec<Line>>) -> std::io::Result<()> {
     let mut output = BufWriter::with_capacity(64 * 1024, output);
-    while let Ok(line) = lines.recv() {
-        let mut next = Some(line);
-        let mut written = Ok(());
-        while let (Some(line), Ok(())) = (next, &written) {
-            written = write_line(&mut output, line);
-            next = lines.try_recv().ok();
+    while let Ok(first) = lines.recv() {
+        for line in std::iter::once(first).chain(lines.try_iter()).flatten() {
+            write_line(&mut output, line)?;
         }
-        written.and_then(|()| output.flush())?;
+        output.flush()?;
     }
     Ok(())
 }
