@@ -148,7 +148,7 @@ pub(crate) fn prepare(config: Config, log: Arc<Log>, ends: Ends) -> Result<impl 
     let to_log = Arc::clone(&log);
     spawn("reader", move || {
         let budget = Budget::new(limit.saturating_mul(2));
-        let input = BufReader::with_capacity(64 * 1024, ends.input);
+        let input = BufReader::with_capacity(stdio::READ_BUFFER, ends.input);
         let read = || stdio::read_lines(input, limit, &budget, |news| to_reader.push(news));
         or_on_panic(read, || to_reader.push_to_main(Event::ClientClosed));
     })?;

@@ -12,7 +12,10 @@ use std::sync::mpsc::{Receiver, Sender};
 
 use crate::bridge::Event;
 use crate::jsonrpc::{Malformed, Message, Parsed, RequestId};
-use crate::transport::backpressure::Budget;
+use crate::transport::backpressure::{Budget, make_room};
+
+/// Bytes of stdin read at once.
+pub(crate) const READ_BUFFER: usize = 64 * 1024;
 
 /// A line for the client.
 pub(crate) enum Line {
@@ -116,6 +119,7 @@ fn read_line(input: &mut impl BufRead, limit: usize) -> std::io::Result<Option<R
         let end = memchr::memchr(b'\n', chunk);
         let part = chunk.get(..end.unwrap_or(chunk.len())).unwrap_or(chunk);
         if !too_long {
+            make_room(&mut line, part.len(), limit.saturating_add(READ_BUFFER));
             line.extend_from_slice(part);
         }
         let used = part.len() + usize::from(end.is_some());

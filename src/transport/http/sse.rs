@@ -12,6 +12,8 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use crate::transport::backpressure::make_room;
+
 /// An item of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item {
@@ -88,8 +90,7 @@ impl Parser {
                 continue;
             }
             let Some(end) = memchr::memchr2(b'\r', b'\n', bytes) else {
-                self.line.extend_from_slice(bytes);
-                self.check_length(self.line.len())?;
+                self.extend_line(bytes)?;
                 break;
             };
             let (part, rest) = bytes.split_at(end);
@@ -101,12 +102,18 @@ impl Parser {
                 self.field(part, &mut items);
                 continue;
             }
-            self.line.extend_from_slice(part);
-            self.check_length(self.line.len())?;
+            self.extend_line(part)?;
             let line = std::mem::take(&mut self.line);
             self.end_of_line(line, &mut items);
         }
         Ok(items)
+    }
+
+    fn extend_line(&mut self, bytes: &[u8]) -> Result<(), TooLong> {
+        self.check_length(self.line.len().saturating_add(bytes.len()))?;
+        make_room(&mut self.line, bytes.len(), self.limit.saturating_add(64));
+        self.line.extend_from_slice(bytes);
+        Ok(())
     }
 
     fn check_length(&self, line: usize) -> Result<(), TooLong> {

@@ -49,6 +49,11 @@ impl GrowingBuffers {
         self.input.get_mut(self.to..).unwrap_or_default()
     }
 
+    /// The output is not needed before the next request; each waiting exchange would hold it.
+    pub(crate) fn give_back_output(&mut self) {
+        self.output = Vec::new();
+    }
+
     fn whole_output(&mut self) -> &mut [u8] {
         if self.output.is_empty() {
             self.output = vec![0; OUTPUT_BUFFER];

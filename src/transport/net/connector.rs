@@ -299,6 +299,7 @@ impl Transport for Tcp {
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
         self.send_unsent(&timeout)?;
+        self.buffers.give_back_output();
         let limit = timeout.not_zero().map(|limit| *limit);
         if limit != self.read_limit {
             self.stream.set_read_timeout(limit)?;
