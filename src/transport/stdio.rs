@@ -17,6 +17,9 @@ use crate::transport::backpressure::{Budget, make_room};
 /// Bytes of stdin read at once.
 pub(crate) const READ_BUFFER: usize = 64 * 1024;
 
+/// Lines up to this length are written with their end by one system call. Untouched memory of it costs nothing.
+const WRITE_BUFFER: usize = 128 * 1024;
+
 /// A line for the client.
 pub(crate) enum Line {
     /// A message of the server.
@@ -67,7 +70,7 @@ pub(crate) fn read_lines(
 /// # Errors
 /// If the output is closed.
 pub(crate) fn write_lines(output: impl Write, lines: &Receiver<Vec<Line>>) -> std::io::Result<()> {
-    let mut output = BufWriter::with_capacity(64 * 1024, output);
+    let mut output = BufWriter::with_capacity(WRITE_BUFFER, output);
     while let Ok(first) = lines.recv() {
         for line in std::iter::once(first).chain(lines.try_iter()).flatten() {
             write_line(&mut output, line)?;
