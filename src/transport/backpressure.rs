@@ -8,7 +8,7 @@
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Makes room for `more` bytes in a text of at most `limit`. One that outgrows 1 MiB gets room for the longest at once: memory
+/// Makes room for `more` bytes in a text of at most `limit`. One that outgrows 256 KiB gets room for the longest at once: memory
 /// that is not written to costs nothing, and growing by moving would hold a large text twice.
 pub(crate) fn make_room(text: &mut Vec<u8>, more: usize, limit: usize) {
     let needed = text.len().saturating_add(more);
@@ -18,7 +18,7 @@ pub(crate) fn make_room(text: &mut Vec<u8>, more: usize, limit: usize) {
     }
 }
 
-const MIN_LARGE: usize = 1024 * 1024;
+const MIN_LARGE: usize = 256 * 1024;
 
 /// Limits the bytes under way.
 #[derive(Debug)]

@@ -144,8 +144,6 @@ const CHUNK: usize = 8 * 1024;
 
 /// Memory reserved for an announced length before any byte has come. The rest is reserved when this is filled.
 const MAX_PREALLOCATED: usize = 256 * 1024;
-/// A body of unknown length is read so far before memory for the longest one is reserved.
-const MAX_UNKNOWN: usize = 1024 * 1024;
 
 fn read_body(
     url: &Url,
@@ -164,16 +162,12 @@ fn read_body(
         told: Instant::now(),
     };
     let mut body = Vec::new();
-    for most in [
-        MAX_PREALLOCATED.min(limit),
-        MAX_UNKNOWN.min(limit),
-        limit.saturating_add(1),
-    ] {
+    for most in [MAX_PREALLOCATED.min(limit), limit.saturating_add(1)] {
         if expected > body.len() {
             // If the system refuses one large block, the body grows as it is filled.
             body.try_reserve_exact(expected.min(most) - body.len()).ok();
         } else {
-            make_room(&mut body, MAX_PREALLOCATED, most);
+            make_room(&mut body, 1, most);
         }
         let left = most.saturating_sub(body.len()) as u64;
         (&mut reader)
