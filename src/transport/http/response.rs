@@ -163,15 +163,15 @@ fn read_body(
     };
     let mut body = Vec::new();
     for most in [MAX_PREALLOCATED.min(limit), limit.saturating_add(1)] {
+        let left = most.saturating_sub(body.len());
         if expected > body.len() {
             // If the system refuses one large block, the body grows as it is filled.
-            body.try_reserve_exact(expected.min(most) - body.len()).ok();
-        } else {
-            make_room(&mut body, 1, most);
+            body.try_reserve_exact(left.min(expected - body.len())).ok();
+        } else if body.len() >= MAX_PREALLOCATED {
+            make_room(&mut body, left, most);
         }
-        let left = most.saturating_sub(body.len()) as u64;
         (&mut reader)
-            .take(left)
+            .take(left as u64)
             .read_to_end(&mut body)
             .map_err(|e| (error::from_body(&e, url), Stage::Answering))?;
     }
