@@ -1,4 +1,10 @@
 //! The doctor: `mcp-remote-client URL`.
+
+/// Cargo.toml says why.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 fn main() -> std::process::ExitCode {
     mcp_remote::cli::doctor()
 }

@@ -14,8 +14,7 @@ pub fn quoted(text: &str) -> String {
 
 /// Valid JSON holds no line break inside a string, so each one found stands between tokens.
 pub(super) fn one_line(text: String) -> String {
-    let bytes = text.as_bytes();
-    if bytes.contains(&b'\n') || bytes.contains(&b'\r') {
+    if memchr::memchr2(b'\n', b'\r', text.as_bytes()).is_some() {
         text.replace(['\r', '\n'], " ")
     } else {
         text

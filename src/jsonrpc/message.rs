@@ -130,7 +130,8 @@ pub enum Kind {
 #[derive(Debug, Clone)]
 pub struct Message {
     kind: Kind,
-    text: Box<str>,
+    /// Not a `Box<str>`: making one may copy a large text to shrink it.
+    text: String,
     /// Its part of the memory that messages under way may take.
     permit: Option<Arc<Permit>>,
 }
@@ -178,7 +179,7 @@ impl Message {
         let kind = envelope.kind()?;
         Ok(Parsed::One(Message {
             kind,
-            text: one_line(text).into(),
+            text: one_line(text),
             permit: None,
         }))
     }
@@ -259,7 +260,7 @@ impl Message {
     fn changed(&self, kind: Kind, text: String) -> Message {
         Message {
             kind,
-            text: text.into(),
+            text,
             permit: self.permit.clone(),
         }
     }
@@ -277,8 +278,8 @@ pub enum Parsed {
 
 impl Parsed {
     /// The messages hold this part of a budget until the last of them is dropped.
-    pub fn holding(mut self, permit: Permit) -> Parsed {
-        let permit = Some(Arc::new(permit));
+    pub fn holding(mut self, permit: Arc<Permit>) -> Parsed {
+        let permit = Some(permit);
         match &mut self {
             Parsed::One(message) => message.permit = permit,
             Parsed::Batch(parts) => parts
@@ -459,7 +460,7 @@ mod tests {
     fn a_batch_holds_its_part_of_a_budget_until_its_last_message_is_dropped() {
         let budget = crate::transport::backpressure::Budget::new(100);
         let batch = Message::read(r#"[5,{"method":"a"},{"method":"b"}]"#.to_owned()).unwrap();
-        let Parsed::Batch(mut parts) = batch.holding(budget.take(60)) else {
+        let Parsed::Batch(mut parts) = batch.holding(budget.take(60).into()) else {
             panic!("no batch")
         };
         // A part that is held knows its budget.

@@ -8,6 +8,18 @@
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+/// Makes room for `more` bytes in a text of at most `limit`. One that outgrows 256 KiB gets room for the longest at once: memory
+/// that is not written to costs nothing, and growing by moving would hold a large text twice.
+pub(crate) fn make_room(text: &mut Vec<u8>, more: usize, limit: usize) {
+    let needed = text.len().saturating_add(more);
+    if needed > text.capacity() && needed > MIN_LARGE && needed <= limit {
+        // If the system refuses, the text grows as others do.
+        text.try_reserve_exact(limit - text.len()).ok();
+    }
+}
+
+const MIN_LARGE: usize = 256 * 1024;
+
 /// Limits the bytes under way.
 #[derive(Debug)]
 pub struct Budget {

@@ -262,7 +262,7 @@ mod tests {
     }
 
     /// The ids that were answered.
-    fn answered(lines: &Receiver<Line>) -> Vec<String> {
+    fn answered(lines: &Receiver<Vec<Line>>) -> Vec<String> {
         let id = |line| match line {
             Line::Answer(text) => {
                 let answer: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -270,7 +270,7 @@ mod tests {
             }
             Line::Message(_) | Line::Flush(_) => panic!("no answer"),
         };
-        lines.try_iter().map(id).collect()
+        lines.try_iter().flatten().map(id).collect()
     }
 
     #[test]

@@ -154,7 +154,7 @@ pub(crate) fn prepare(config: Config, log: Arc<Log>, ends: Ends) -> Result<impl 
     let to_log = Arc::clone(&log);
     spawn("reader", move || {
         let budget = Budget::new(limit.saturating_mul(2));
-        let input = BufReader::with_capacity(64 * 1024, ends.input);
+        let input = BufReader::with_capacity(stdio::READ_BUFFER, ends.input);
         let read = || stdio::read_lines(input, limit, &budget, |news| to_reader.push(news));
         or_on_panic(read, || to_reader.push_to_main(Event::ClientClosed));
     })?;
@@ -177,6 +177,7 @@ pub(crate) fn prepare(config: Config, log: Arc<Log>, ends: Ends) -> Result<impl 
         bridge: Bridge::new(settings, Instant::now()),
         workers,
         writer,
+        lines: Vec::new(),
         log,
         store,
         authorizer,
@@ -216,7 +217,9 @@ const PLAIN_HEADERS: [&str; 8] = [
 pub(crate) struct Driver {
     bridge: Bridge,
     workers: Workers,
-    writer: Sender<Line>,
+    writer: Sender<Vec<Line>>,
+    /// Lines of the current event; the writer gets them all at once.
+    lines: Vec<Line>,
     log: Arc<Log>,
     store: Arc<Store>,
     authorizer: Option<Arc<Authorizer>>,
@@ -259,22 +262,27 @@ impl Driver {
         if let Some(id) = over {
             self.workers.finished(id);
         }
+        let mut goes_on = true;
         while let Some(output) = self.bridge.poll() {
             if matches!(output, Action::Exit) {
-                return false;
+                goes_on = false;
+                break;
             }
             self.carry_out(output);
         }
-        true
+        if !self.lines.is_empty() {
+            // The writer is gone only after it reported that stdout is closed.
+            self.writer.send(std::mem::take(&mut self.lines)).ok();
+        }
+        goes_on
     }
 
     fn carry_out(&mut self, output: Action) {
         match output {
-            // The writer is gone only after it reported that stdout is closed.
-            Action::Client(message) => drop(self.writer.send(Line::Message(message))),
+            Action::Client(message) => self.lines.push(Line::Message(message)),
             Action::Respond(text) => {
                 let text = self.log.secrets.take_from(&text);
-                drop(self.writer.send(Line::Answer(text)));
+                self.lines.push(Line::Answer(text));
             }
             Action::Open(id, exchange) => self.workers.open(id, exchange),
             Action::Close(id) => self.workers.close(id),
@@ -329,7 +337,7 @@ impl Driver {
     /// Waits until the writer has written all lines, but not for a client that does not read.
     fn flush(&self) {
         let (done, written) = channel();
-        if self.writer.send(Line::Flush(done)).is_ok() {
+        if self.writer.send(vec![Line::Flush(done)]).is_ok() {
             written.recv_timeout(FLUSH_TIMEOUT).ok();
         }
     }
@@ -385,7 +393,7 @@ mod tests {
     use crate::jsonrpc::Message;
 
     /// A bridge with this event_loop, and what it says to the client.
-    pub(super) fn driver(event_loop: &Arc<EventLoop>) -> (Box<Driver>, Receiver<Line>) {
+    pub(super) fn driver(event_loop: &Arc<EventLoop>) -> (Box<Driver>, Receiver<Vec<Line>>) {
         let config = Config::new(url::Url::parse("http://127.0.0.1:1/mcp").unwrap());
         let silent = LogConfig {
             silent: true,
@@ -406,6 +414,7 @@ mod tests {
             bridge: Bridge::new(settings, Instant::now()),
             workers: Workers::new(Arc::new(shared), Arc::clone(event_loop)),
             writer,
+            lines: Vec::new(),
             store: Arc::new(Store::for_config(&config, Arc::clone(&log))),
             log,
             authorizer: None,
@@ -441,6 +450,7 @@ mod tests {
         assert!(panicked.is_err());
         let mut ids: Vec<String> = lines
             .try_iter()
+            .flatten()
             .filter_map(|line| match line {
                 Line::Message(message) => Some(message.text().to_owned()),
                 Line::Answer(text) => Some(text),

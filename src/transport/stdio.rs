@@ -12,7 +12,13 @@ use std::sync::mpsc::{Receiver, Sender};
 
 use crate::bridge::Event;
 use crate::jsonrpc::{Malformed, Message, Parsed, RequestId};
-use crate::transport::backpressure::Budget;
+use crate::transport::backpressure::{Budget, make_room};
+
+/// Bytes of stdin read at once.
+pub(crate) const READ_BUFFER: usize = 64 * 1024;
+
+/// Lines up to this length are written with their end by one system call. Untouched memory of it costs nothing.
+const WRITE_BUFFER: usize = 128 * 1024;
 
 /// A line for the client.
 pub(crate) enum Line {
@@ -42,7 +48,7 @@ pub(crate) fn read_lines(
                     continue;
                 }
                 let size = bytes.len();
-                parse_line(bytes).map(|parsed| parsed.holding(budget.take(size)))
+                parse_line(bytes).map(|parsed| parsed.holding(budget.take(size).into()))
             }
             ReadLine::TooLong(start) => Err(Malformed::invalid(
                 id_near_start(&start),
@@ -63,16 +69,13 @@ pub(crate) fn read_lines(
 ///
 /// # Errors
 /// If the output is closed.
-pub(crate) fn write_lines(output: impl Write, lines: &Receiver<Line>) -> std::io::Result<()> {
-    let mut output = BufWriter::with_capacity(64 * 1024, output);
-    while let Ok(line) = lines.recv() {
-        let mut next = Some(line);
-        let mut written = Ok(());
-        while let (Some(line), Ok(())) = (next, &written) {
-            written = write_line(&mut output, line);
-            next = lines.try_recv().ok();
+pub(crate) fn write_lines(output: impl Write, lines: &Receiver<Vec<Line>>) -> std::io::Result<()> {
+    let mut output = BufWriter::with_capacity(WRITE_BUFFER, output);
+    while let Ok(first) = lines.recv() {
+        for line in std::iter::once(first).chain(lines.try_iter()).flatten() {
+            write_line(&mut output, line)?;
         }
-        written.and_then(|()| output.flush())?;
+        output.flush()?;
     }
     Ok(())
 }
@@ -119,6 +122,7 @@ fn read_line(input: &mut impl BufRead, limit: usize) -> std::io::Result<Option<R
         let end = memchr::memchr(b'\n', chunk);
         let part = chunk.get(..end.unwrap_or(chunk.len())).unwrap_or(chunk);
         if !too_long {
+            make_room(&mut line, part.len(), limit.saturating_add(READ_BUFFER));
             line.extend_from_slice(part);
         }
         let used = part.len() + usize::from(end.is_some());

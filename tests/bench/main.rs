@@ -1,4 +1,5 @@
-//! Measures this bridge, npm's, and the floor (the same calls without a bridge), in one run and on one machine.
+//! Measures this bridge, npm's, and the floor (the same calls without a bridge), in one run and on one machine; if GLIBC names
+//! the dynamic program of the same code, that as well: the static one must not fall behind.
 //!
 //! `scripts/bench` builds and runs it: `bench THIS [NPM'S COMMAND, split at spaces]`. The rounds alternate between the
 //! candidates, so that a busy machine is busy for all of them; each figure is the median of its rounds.
@@ -55,12 +56,17 @@ fn run() -> Outcome<()> {
     measure::watch();
     let rounds = std::env::var("ROUNDS").map_or(Ok(5), |text| text.parse());
     let rounds: usize = rounds.map_err(|e| format!("ROUNDS: {e}"))?;
-    let names = ["this", "npm"];
+    let mut names = vec!["this", "npm"];
+    names.truncate(commands.len());
+    if let Some(program) = std::env::var_os("GLIBC") {
+        names.push("glibc");
+        commands.push(vec![program]);
+    }
     let mut found: HashMap<&str, Vec<Figures>> = HashMap::new();
     for round in 1..=rounds {
         eprintln!("round {round} of {rounds}");
         for (name, command) in names.iter().zip(&commands) {
-            let share = if *name == "this" { 1 } else { 8 };
+            let share = if *name == "npm" { 8 } else { 1 };
             let figures = measure::bridge(command, &site, share);
             let figures = figures.map_err(|problem| format!("{name}: {problem}"))?;
             found.entry(name).or_default().push(figures);
@@ -74,7 +80,7 @@ fn run() -> Outcome<()> {
     let _ = std::fs::remove_dir_all(&home);
 
     let mut columns: Vec<(&str, Map<String, Value>)> = Vec::new();
-    for name in ["this", "npm", "floor"] {
+    for name in ["this", "glibc", "npm", "floor"] {
         if let Some(rounds) = found.get(name) {
             columns.push((name, medians(rounds)));
         }

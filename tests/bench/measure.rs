@@ -51,6 +51,8 @@ const WARM_UP: usize = 500;
 const CALLS: usize = 2000;
 const AT_ONCE: usize = 64;
 const MANY: usize = 10_048; // a multiple of AT_ONCE
+/// Bytes of text in an ordinary result.
+const TEXT: usize = 200;
 const NOTIFICATIONS: usize = 20_000;
 const MIB: usize = 1024 * 1024;
 const QUIET: Duration = Duration::from_secs(5);
@@ -103,7 +105,7 @@ pub fn bridge(command: &[OsString], site: &Site, share: usize) -> Outcome<Figure
     process::forget_peak(id);
     let cpu = process::processor(id);
     let calls = MANY / share / AT_ONCE * AT_ONCE;
-    let took = bridge.side_by_side(calls, AT_ONCE, "json")?;
+    let took = bridge.side_by_side(calls, AT_ONCE, "json", TEXT)?;
     found.push(("calls_per_s", calls as f64 / took.as_secs_f64()));
     let cpu = cpu.and_then(|before| Some(process::processor(id)? - before));
     found.extend(known(
@@ -112,11 +114,22 @@ pub fn bridge(command: &[OsString], site: &Site, share: usize) -> Outcome<Figure
     ));
     found.extend(known("busy_mb", process::peak(id)));
 
+    now("results of 64 KiB");
+    let cpu = process::processor(id);
+    let calls = MANY / 4 / share;
+    let took = bridge.side_by_side(calls, 8, "json", 64 * 1024)?;
+    found.push(("results_64k_per_s", calls as f64 / took.as_secs_f64()));
+    let cpu = cpu.and_then(|before| Some(process::processor(id)? - before));
+    found.extend(known(
+        "results_64k_cpu_s_per_1000",
+        cpu.map(|s| s * 1000.0 / calls as f64),
+    ));
+
     now("slow calls");
     let calls = MANY / share.max(2) / AT_ONCE * AT_ONCE;
-    let took = bridge.side_by_side(calls, AT_ONCE, "work")?;
+    let took = bridge.side_by_side(calls, AT_ONCE, "work", TEXT)?;
     found.push(("work_calls_per_s", calls as f64 / took.as_secs_f64()));
-    let took = bridge.side_by_side(32, 32, "slow")?;
+    let took = bridge.side_by_side(32, 32, "slow", TEXT)?;
     found.push(("slow_ms", milliseconds(took)));
 
     now("notifications");
@@ -129,7 +142,7 @@ pub fn bridge(command: &[OsString], site: &Site, share: usize) -> Outcome<Figure
     }
     let took = began.elapsed();
     // The answer to the call itself may stand before, between or behind them.
-    bridge.side_by_side(1, 1, "json")?;
+    bridge.side_by_side(1, 1, "json", TEXT)?;
     found.push((
         "notifications_per_s",
         notifications as f64 / took.as_secs_f64(),

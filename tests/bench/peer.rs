@@ -83,14 +83,20 @@ impl Bridge {
     }
 
     /// Keeps so many calls open at once until all are answered.
-    pub fn side_by_side(&mut self, calls: usize, at_once: usize, tool: &str) -> Outcome<Duration> {
+    pub fn side_by_side(
+        &mut self,
+        calls: usize,
+        at_once: usize,
+        tool: &str,
+        length: usize,
+    ) -> Outcome<Duration> {
         let began = Instant::now();
         for id in 0..calls + at_once {
             if id >= at_once && !self.receive()?.contains("\"result\"") {
                 return Err("a call was answered with an error".to_owned());
             }
             if id < calls {
-                self.send(&call(id, tool, 200, ""))?;
+                self.send(&call(id, tool, length, ""))?;
             }
         }
         Ok(began.elapsed())

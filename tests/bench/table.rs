@@ -23,6 +23,12 @@ pub const ROWS: &[Row] = &[
         0,
     ),
     ("cpu_s_per_10000", "processor time of 10,000 calls, s", 2),
+    ("results_64k_per_s", "results of 64 KiB per second", 0),
+    (
+        "results_64k_cpu_s_per_1000",
+        "processor time of 1,000 of them, s",
+        2,
+    ),
     ("slow_ms", "32 calls of 200 ms at once, ms", 0),
     ("notifications_per_s", "notifications per second", 0),
     ("large_json_ms", "50 MiB answer, JSON, ms", 0),
@@ -33,6 +39,15 @@ pub const ROWS: &[Row] = &[
     ("large_request_mb", "its memory at most, MB", 0),
     ("quiet_cpu_ms_per_s", "processor time, idle, ms per s", 1),
     ("quiet_wakeups_per_s", "wake-ups, idle, per s", 1),
+];
+
+/// The rows that matter to a user; the others are in the output of `scripts/bench`.
+const IN_README: [&str; 5] = [
+    "size_mb",
+    "start_ms",
+    "idle_mb",
+    "call_json_p50_ms",
+    "cpu_s_per_10000",
 ];
 
 /// A run: `{"machine", "versions", "rounds", "this": {key: figure}, …}`.
@@ -47,21 +62,21 @@ pub fn report(about: Value, columns: &[(&str, Map<String, Value>)]) -> Value {
 /// The table for a terminal, with the columns of this run.
 pub fn text(report: &Value) -> String {
     let mut text = format!("{:<42}", "");
-    for name in ["this", "npm", "floor", "npm/this", "this/floor"] {
+    for name in ["this", "glibc", "npm", "floor", "this/glibc", "npm/this"] {
         text += &format!("{name:>11}");
     }
     text.push('\n');
     for (key, name, digits) in ROWS {
-        let figures = ["this", "npm", "floor"].map(|column| report[column][key].as_f64());
-        let [this, npm, floor] = figures;
+        let figures = ["this", "glibc", "npm", "floor"].map(|column| report[column][key].as_f64());
+        let [this, glibc, npm, _] = figures;
         let ratio =
             |over: Option<f64>, under: Option<f64>| Some(over? / under.filter(|u| *u > 0.0)?);
         text += &format!("{name:<42}");
         for figure in figures {
             text += &shown(figure, *digits, 11);
         }
+        text += &shown(ratio(this, glibc), 2, 11);
         text += &shown(ratio(npm, this), 2, 11);
-        text += &shown(ratio(this, floor), 2, 11);
         text.push('\n');
     }
     text
@@ -77,7 +92,7 @@ fn shown(figure: Option<f64>, digits: usize, width: usize) -> String {
 pub fn markdown(report: &Value) -> String {
     let mut text =
         "| | this | npm `mcp-remote` | without a bridge |\n|---|---|---|---|\n".to_owned();
-    for (key, name, digits) in ROWS {
+    for (key, name, digits) in ROWS.iter().filter(|(key, ..)| IN_README.contains(key)) {
         let cell = |column: &str| {
             let figure = report[column][key].as_f64();
             figure.map_or(String::new(), |f| format!("{f:.digits$}"))

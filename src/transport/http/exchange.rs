@@ -61,7 +61,7 @@ impl Reporter {
         }
     }
 
-    /// Reports this together with the next event, which follows at once: one thread switch for both.
+    /// Reports this together with the events that follow at once: one thread switch for all of them.
     pub(crate) fn hold(&self, progress: Progress) {
         let mut held = self.held.take();
         held.push(progress);
@@ -69,9 +69,16 @@ impl Reporter {
     }
 
     pub(crate) fn report(&self, progress: Progress) {
-        let mut news = self.held.take();
-        news.push(progress);
-        self.event_loop.push(Event::Progress(self.id, news));
+        self.hold(progress);
+        self.report_held();
+    }
+
+    /// Reports what is held, if anything is.
+    pub(crate) fn report_held(&self) {
+        let news = self.held.take();
+        if !news.is_empty() {
+            self.event_loop.push(Event::Progress(self.id, news));
+        }
     }
 }
 
@@ -264,8 +271,9 @@ fn send(
         .map_err(|e| error::from_request(&e, url, &shared.config.http))
 }
 
-/// The next request of this worker gets a new agent: this one may have been made with the wrong roots.
-fn forget_agent(slot: &AgentSlot) {
+/// The next request of this worker gets a new agent: this one may have been made with the wrong roots, or its connection is too
+/// old.
+pub(crate) fn forget_agent(slot: &AgentSlot) {
     let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
     if matches!(*slot, Slot::Agent(_)) {
         *slot = Slot::Empty;

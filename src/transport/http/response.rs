@@ -7,7 +7,7 @@
 //! Spec: MCP 2025-11-25 basic/transports (Streamable HTTP); WHATWG HTML 9.2.
 //! Not done here: time limits; the bridge sets them and cancels the exchange.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::error::{Error, Kind};
 use crate::jsonrpc::{self, Message, Parsed};
 use crate::log::clean;
+use crate::transport::backpressure::{Permit, make_room};
 use crate::transport::http::error;
 use crate::transport::http::exchange::{Attempt, Reporter, Shared, header_text, retry_after};
 use crate::transport::http::http_sse;
@@ -129,22 +130,19 @@ fn read_json(
             return Err((error(what).with_detail(start), Stage::Answering));
         }
     };
+    // Waits while the budget is used up.
+    let permit = shared.budget.take(size);
     reporter.hold(Progress::Event {
         id: None,
-        parsed: Ok(held(shared, parsed, size)),
+        parsed: Ok(parsed.holding(permit.into())),
     });
     Ok(Progress::Ended(End::Complete))
 }
 
-/// Has the messages hold a permit until they are written; waits while the budget is used up.
-fn held(shared: &Shared, parsed: Parsed, size: usize) -> Parsed {
-    parsed.holding(shared.budget.take(size))
-}
-
-/// Bytes read at once; each busy worker has as much of its stack resident.
+/// Bytes of a stream read at once; each worker with a stream has as much of its stack resident.
 const CHUNK: usize = 8 * 1024;
 
-/// At most so much memory is reserved for an announced length; more only when the bytes have come.
+/// Memory reserved for an announced length before any byte has come. The rest is reserved when this is filled.
 const MAX_PREALLOCATED: usize = 256 * 1024;
 
 fn read_body(
@@ -158,37 +156,55 @@ fn read_body(
         .content_length()
         .and_then(|length| usize::try_from(length).ok())
         .unwrap_or(0);
-    let mut reader = response.into_body().into_reader();
-    let mut body = Vec::with_capacity(expected.min(limit).min(MAX_PREALLOCATED));
-    let mut chunk = [0; CHUNK];
-    let mut told = Instant::now();
-    loop {
-        let read = match reader.read(&mut chunk) {
-            Ok(0) => break,
-            Ok(read) => read,
-            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(e) => {
-                return Err((error::from_body(&e, url), Stage::Answering));
-            }
-        };
-        body.extend_from_slice(chunk.get(..read).unwrap_or_default());
-        if body.len() > limit {
-            let what = format!(
-                "the answer of {} is longer than {} MiB (--max-message-size)",
-                shown(url),
-                limit / (1024 * 1024)
-            );
-            return Err((Error::new(Kind::PeerMisbehaved, what), Stage::Answering));
+    let mut reader = Watched {
+        reader: response.into_body().into_reader(),
+        reporter,
+        told: Instant::now(),
+    };
+    let mut body = Vec::new();
+    for most in [MAX_PREALLOCATED.min(limit), limit.saturating_add(1)] {
+        let left = most.saturating_sub(body.len());
+        if expected > body.len() {
+            // If the system refuses one large block, the body grows as it is filled.
+            body.try_reserve_exact(left.min(expected - body.len())).ok();
+        } else if body.len() >= MAX_PREALLOCATED {
+            make_room(&mut body, left, most);
         }
-        if let Some(reporter) = reporter
-            && told.elapsed() >= ALIVE_INTERVAL
-        {
-            told = Instant::now();
-            reporter.report(Progress::Alive);
-        }
+        (&mut reader)
+            .take(left as u64)
+            .read_to_end(&mut body)
+            .map_err(|e| (error::from_body(&e, url), Stage::Answering))?;
+    }
+    if body.len() > limit {
+        let what = format!(
+            "the answer of {} is longer than {} MiB (--max-message-size)",
+            shown(url),
+            limit / (1024 * 1024)
+        );
+        return Err((Error::new(Kind::PeerMisbehaved, what), Stage::Answering));
     }
     Ok(String::from_utf8(body)
         .unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()))
+}
+
+/// A body; reports that its bytes keep coming.
+struct Watched<'a, R> {
+    reader: R,
+    reporter: Option<&'a Reporter>,
+    told: Instant,
+}
+
+impl<R: Read> Read for Watched<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.reader.read(buffer)?;
+        if let Some(reporter) = self.reporter
+            && self.told.elapsed() >= ALIVE_INTERVAL
+        {
+            self.told = Instant::now();
+            reporter.report(Progress::Alive);
+        }
+        Ok(read)
+    }
 }
 
 fn read_stream(
@@ -223,8 +239,14 @@ fn read_stream(
                 (Error::new(Kind::PeerMisbehaved, what), Stage::Hopeless)
             })?;
         let quiet = items.is_empty();
-        for item in items {
-            report_item(shared, url, http_sse, item, reporter);
+        if !quiet {
+            // One permit for all, taken before any of them is held: it waits while the budget is used up.
+            let permit = Arc::new(shared.budget.take(items.iter().map(sse::Item::size).sum()));
+            for item in items {
+                hold_item(url, http_sse, item, &permit, reporter);
+            }
+            drop(permit);
+            reporter.report_held();
         }
         if quiet && told.elapsed() >= ALIVE_INTERVAL {
             told = Instant::now();
@@ -233,35 +255,34 @@ fn read_stream(
     }
 }
 
-fn report_item(
-    shared: &Arc<Shared>,
+fn hold_item(
     url: &Url,
     http_sse: bool,
     item: sse::Item,
+    permit: &Arc<Permit>,
     reporter: &Reporter,
 ) {
     let event = match item {
-        sse::Item::Retry(retry) => return reporter.report(Progress::Retry(retry)),
+        sse::Item::Retry(retry) => return reporter.hold(Progress::Retry(retry)),
         sse::Item::Event(event) => event,
     };
     let id = event.id.filter(|id| id.is_empty() || fits_a_header(id));
     let id = id.map(EventId);
     if event.data.is_empty() {
         if let Some(id) = id {
-            reporter.report(Progress::EventId(id));
+            reporter.hold(Progress::EventId(id));
         }
         return;
     }
     if event.name == "endpoint" && http_sse {
-        return reporter.report(Progress::Endpoint(http_sse::endpoint(url, &event.data)));
+        return reporter.hold(Progress::Endpoint(http_sse::endpoint(url, &event.data)));
     }
     // Other event types are ignored; "message" is the default.
     if event.name != "message" {
         return;
     }
-    let size = event.data.len();
-    let parsed = Message::read(event.data).map(|parsed| held(shared, parsed, size));
-    reporter.report(Progress::Event { id, parsed });
+    let parsed = Message::read(event.data).map(|parsed| parsed.holding(Arc::clone(permit)));
+    reporter.hold(Progress::Event { id, parsed });
 }
 
 /// Reads any other response.

@@ -9,7 +9,10 @@
 //! Different on purpose: an event without data is given out too if it sets an id, since MCP servers prime streams so
 //! (2025-11-25 basic/transports, Sending Messages to the Server, 6).
 
+use std::borrow::Cow;
 use std::time::Duration;
+
+use crate::transport::backpressure::make_room;
 
 /// An item of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,11 +23,21 @@ pub enum Item {
     Retry(Duration),
 }
 
+impl Item {
+    /// The bytes of its data.
+    pub fn size(&self) -> usize {
+        match self {
+            Item::Event(event) => event.data.len(),
+            Item::Retry(_) => 0,
+        }
+    }
+}
+
 /// One event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     /// Its name; `message` if it has none.
-    pub name: String,
+    pub name: Cow<'static, str>,
     /// The id it sets, if it sets one.
     pub id: Option<String>,
     /// Its data; empty only if it sets an id.
@@ -77,24 +90,35 @@ impl Parser {
                 continue;
             }
             let Some(end) = memchr::memchr2(b'\r', b'\n', bytes) else {
-                self.line.extend_from_slice(bytes);
-                self.check_length()?;
+                self.extend_line(bytes)?;
                 break;
             };
             let (part, rest) = bytes.split_at(end);
-            self.line.extend_from_slice(part);
             self.after_cr = rest.first() == Some(&b'\r');
             bytes = rest.get(1..).unwrap_or_default();
-            self.check_length()?;
+            if self.line.is_empty() && !self.first_line {
+                // The whole line came at once.
+                self.check_length(part.len())?;
+                self.field(part, &mut items);
+                continue;
+            }
+            self.extend_line(part)?;
             let line = std::mem::take(&mut self.line);
             self.end_of_line(line, &mut items);
         }
         Ok(items)
     }
 
-    fn check_length(&self) -> Result<(), TooLong> {
+    fn extend_line(&mut self, bytes: &[u8]) -> Result<(), TooLong> {
+        self.check_length(self.line.len().saturating_add(bytes.len()))?;
+        make_room(&mut self.line, bytes.len(), self.limit.saturating_add(64));
+        self.line.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn check_length(&self, line: usize) -> Result<(), TooLong> {
         // A field name and its colon come on top of the data.
-        let fits = self.line.len().saturating_add(self.data.len()) <= self.limit.saturating_add(64);
+        let fits = line.saturating_add(self.data.len()) <= self.limit.saturating_add(64);
         if fits { Ok(()) } else { Err(TooLong) }
     }
 
@@ -102,11 +126,24 @@ impl Parser {
         if std::mem::take(&mut self.first_line) && line.starts_with(b"\xef\xbb\xbf") {
             line.drain(..3);
         }
+        if !self.has_data && line.len() > 64 * 1024 && line.starts_with(b"data:") {
+            // A large event is moved, not copied.
+            let start = if line.get(5) == Some(&b' ') { 6 } else { 5 };
+            line.drain(..start);
+            self.data = line;
+            self.has_data = true;
+        } else {
+            self.field(&line, items);
+        }
+    }
+
+    /// Interprets a line.
+    fn field(&mut self, line: &[u8], items: &mut Vec<Item>) {
         if line.is_empty() {
             items.extend(self.dispatch());
             return;
         }
-        let colon = memchr::memchr(b':', &line);
+        let colon = memchr::memchr(b':', line);
         let name = line.get(..colon.unwrap_or(line.len())).unwrap_or_default();
         let mut start = colon.map_or(line.len(), |at| at + 1);
         if line.get(start) == Some(&b' ') {
@@ -114,12 +151,6 @@ impl Parser {
         }
         let value = line.get(start..).unwrap_or_default();
         match name {
-            b"data" if !self.has_data && value.len() > 64 * 1024 => {
-                // A large event is moved, not copied.
-                line.drain(..start);
-                self.data = line;
-                self.has_data = true;
-            }
             b"data" => {
                 if self.has_data {
                     self.data.push(b'\n');
@@ -151,9 +182,9 @@ impl Parser {
         let data = String::from_utf8(data)
             .unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned());
         let name = if name.is_empty() {
-            "message".to_owned()
+            Cow::Borrowed("message")
         } else {
-            name
+            Cow::Owned(name)
         };
         Some(Item::Event(Event { name, id, data }))
     }
@@ -186,7 +217,7 @@ mod tests {
 
     fn event(name: &str, id: Option<&str>, data: &str) -> Item {
         Item::Event(Event {
-            name: name.into(),
+            name: name.to_owned().into(),
             id: id.map(Into::into),
             data: data.into(),
         })

@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvError, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ use crate::transport::event_loop::EventLoop;
 use crate::transport::event_loop::STACK;
 use crate::transport::http::exchange::Reporter;
 use crate::transport::http::exchange::{self, Shared};
+use crate::transport::net::agent::KEEP_CONNECTION;
 
 /// The workers, busy and idle.
 pub(crate) struct Workers {
@@ -174,7 +175,7 @@ fn run(
     slot: &AgentSlot,
     queue: &Receiver<(ExchangeId, Exchange)>,
 ) {
-    while let Ok((id, exchange)) = queue.recv() {
+    while let Ok((id, exchange)) = next(queue, slot) {
         let reporter = Reporter::new(id, Arc::clone(event_loop));
         let last = guarded(|| {
             exchange::run(shared, slot, &exchange, &reporter)
@@ -183,6 +184,18 @@ fn run(
         // Frees a large request before the next wait.
         drop(exchange);
         reporter.report(last);
+    }
+}
+
+/// Waits for the next exchange. The agent of an idle worker is dropped, and with it a connection that is too old to be used
+/// again, and its buffers.
+fn next<T>(queue: &Receiver<T>, slot: &AgentSlot) -> Result<T, RecvError> {
+    match queue.recv_timeout(KEEP_CONNECTION) {
+        Err(RecvTimeoutError::Timeout) => {
+            exchange::forget_agent(slot);
+            queue.recv()
+        }
+        received => received.map_err(|_| RecvError),
     }
 }
 

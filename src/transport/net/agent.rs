@@ -32,7 +32,8 @@ const MAX_RESPONSE_HEAD: usize = 32 * 1024;
 pub(crate) const OUTPUT_BUFFER: usize = MAX_HEADER + 1024;
 /// Servers take 8 to 16 KiB; a token with many groups in it may be that long.
 pub(crate) const MAX_HEADER: usize = 32 * 1024;
-const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+/// How long an idle connection may be used again.
+pub(crate) const KEEP_CONNECTION: Duration = Duration::from_secs(4);
 
 /// Makes agents.
 #[derive(Debug)]
@@ -124,7 +125,7 @@ impl Agents {
             .input_buffer_size(INPUT_BUFFER)
             .output_buffer_size(OUTPUT_BUFFER)
             .max_response_header_size(MAX_RESPONSE_HEAD)
-            .max_idle_age(IDLE_TIMEOUT)
+            .max_idle_age(KEEP_CONNECTION)
             .build();
         let names = HostResolver::new(use_of);
         Ok((config, NetConnector::new(roots.clone(), names)))

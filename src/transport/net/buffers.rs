@@ -2,7 +2,8 @@
 //!
 //! ureq's `LazyBuffers` honour the configured sizes, but allocate all of it, resident, for each connection; with them, 64 calls in
 //! flight take 13 MB instead of 9.5. Here the output is as long as the longest head may be,
-//! and the input begins small, doubles when a read fills it, and begins small again with the next request.
+//! and the input begins small, doubles when a read fills it, and begins small again with the next request if the last response
+//! did not need more. A worker that is idle drops its connection, and with it the buffers.
 //!
 //! All blocks are small enough for the C library to use them again: blocks of 128 KiB and more are mapped by themselves
 //! only until the first of them is freed, where the C library is glibc (mallopt(3), M_MMAP_THRESHOLD); from then on each
@@ -24,6 +25,8 @@ pub(crate) struct GrowingBuffers {
     /// The part of the input that waits to be consumed.
     from: usize,
     to: usize,
+    /// The most input that waited at once since the request began.
+    peak: usize,
     /// The last read filled the input: there may be more to read than fits.
     was_filled: bool,
     /// The last look at the input consumed something; if not, more has to come first.
@@ -46,6 +49,11 @@ impl GrowingBuffers {
         self.input.get_mut(self.to..).unwrap_or_default()
     }
 
+    /// The output is not needed before the next request; each waiting exchange would hold it.
+    pub(crate) fn give_back_output(&mut self) {
+        self.output = Vec::new();
+    }
+
     fn whole_output(&mut self) -> &mut [u8] {
         if self.output.is_empty() {
             self.output = vec![0; OUTPUT_BUFFER];
@@ -57,8 +65,11 @@ impl GrowingBuffers {
 impl Buffers for GrowingBuffers {
     fn output(&mut self) -> &mut [u8] {
         // The next request begins.
-        if self.input().is_empty() && self.input.len() > INITIAL_INPUT {
-            self.input = Vec::new();
+        if self.input().is_empty() && self.peak > 0 {
+            if self.peak <= INITIAL_INPUT && self.input.len() > INITIAL_INPUT {
+                self.input = Vec::new();
+            }
+            self.peak = 0;
         }
         self.whole_output()
     }
@@ -74,6 +85,7 @@ impl Buffers for GrowingBuffers {
     fn input_appended(&mut self, amount: usize) {
         self.to = self.to.saturating_add(amount).min(self.input.len());
         self.was_filled = self.to == self.input.len();
+        self.peak = self.peak.max(self.to);
     }
 
     fn input_consume(&mut self, amount: usize) {
@@ -157,8 +169,14 @@ mod tests {
             pages.input_consume(usize::MAX);
         }
         assert_eq!(pages.input.len(), MAX_INPUT);
-        pages.output();
-        assert_eq!(pages.input.capacity(), 0);
-        assert_eq!(pages.input_append_buf().len(), INITIAL_INPUT);
+        // The next request keeps them; the one after it does not, since the response between needed less.
+        for kept in [MAX_INPUT, 0] {
+            pages.output();
+            pages.output();
+            assert_eq!(pages.input.len(), kept);
+            append(&mut pages, b"a short answer");
+            pages.input_consume(usize::MAX);
+        }
+        assert_eq!(pages.input.len(), INITIAL_INPUT);
     }
 }

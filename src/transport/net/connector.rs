@@ -281,6 +281,7 @@ impl Transport for Tcp {
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
         self.send_unsent(&timeout)?;
+        self.buffers.give_back_output();
         let limit = timeout.not_zero().map(|limit| *limit);
         if limit != self.read_limit {
             self.stream.set_read_timeout(limit)?;
@@ -304,14 +305,29 @@ impl Transport for Tcp {
         if std::mem::take(&mut self.was_read) {
             return true;
         }
-        let quiet = |stream: &TcpStream| -> io::Result<bool> {
-            stream.set_nonblocking(true)?;
-            let read = (&*stream).read(&mut [0]);
-            stream.set_nonblocking(false)?;
-            Ok(matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock))
-        };
-        quiet(&self.stream).unwrap_or(false)
+        is_quiet(&self.stream)
     }
+}
+
+/// Whether a connection is open and nothing has come on it; one system call.
+#[cfg(unix)]
+fn is_quiet(stream: &TcpStream) -> bool {
+    use nix::sys::socket::{MsgFlags, recv};
+    use std::os::fd::AsRawFd;
+    let read = recv(stream.as_raw_fd(), &mut [0], MsgFlags::MSG_DONTWAIT);
+    read == Err(nix::errno::Errno::EAGAIN)
+}
+
+/// Whether a connection is open and nothing has come on it.
+#[cfg(not(unix))]
+fn is_quiet(stream: &TcpStream) -> bool {
+    let quiet = |mut stream: &TcpStream| -> io::Result<bool> {
+        stream.set_nonblocking(true)?;
+        let read = stream.read(&mut [0]);
+        stream.set_nonblocking(false)?;
+        Ok(matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock))
+    };
+    quiet(stream).unwrap_or(false)
 }
 
 fn over(error: io::Error, timeout: &NextTimeout) -> ureq::Error {
