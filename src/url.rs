@@ -14,6 +14,20 @@ pub fn same_origin(a: &Url, b: &Url) -> bool {
     a.origin().is_tuple() && a.origin() == b.origin()
 }
 
+/// The address with https, if a server at https names an address with http: where TLS ends at a proxy, the server behind
+/// it does not know its own scheme. Any other address stays as it is.
+pub fn keeping_https(from: &Url, mut to: Url) -> Url {
+    if from.scheme() == "https" && to.scheme() == "http" {
+        // Between these two schemes this cannot fail.
+        to.set_scheme("https").ok();
+        // The server behind the proxy does not know the port either.
+        if to.host() == from.host() && to.port().is_none() {
+            to.set_port(from.port()).ok();
+        }
+    }
+    to
+}
+
 /// Whether the host is this machine: `localhost`, `*.localhost`, 127.0.0.0/8 or `::1`.
 pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
@@ -136,6 +150,32 @@ mod tests {
             &url("http://a.test")
         ));
         assert!(!same_origin(&url("data:x"), &url("data:x")));
+    }
+
+    #[test]
+    fn a_server_at_https_means_https() {
+        for (from, to, meant) in [
+            ("https://a.test/x", "http://a.test/y", "https://a.test/y"),
+            (
+                "https://a.test:8443/x",
+                "http://a.test/y",
+                "https://a.test:8443/y",
+            ),
+            (
+                "https://a.test/x",
+                "http://a.test:81/y",
+                "https://a.test:81/y",
+            ),
+            (
+                "https://a.test:8443/x",
+                "http://b.test/y",
+                "https://b.test/y",
+            ),
+            ("http://a.test/x", "http://a.test/y", "http://a.test/y"),
+            ("https://a.test/x", "ftp://a.test/y", "ftp://a.test/y"),
+        ] {
+            assert_eq!(keeping_https(&url(from), url(to)).as_str(), meant);
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use url::Url;
 
 use crate::error::{Error, Kind, Result};
 use crate::log::clean;
-use crate::url::{same_origin, shown};
+use crate::url::{keeping_https, same_origin, shown};
 
 /// The address messages are POSTed to, from the data of an `endpoint` event.
 ///
@@ -26,6 +26,7 @@ pub(crate) fn endpoint(server: &Url, data: &str) -> Result<Url> {
     let url = server
         .join(data.trim())
         .map_err(|_| refuse("is not a valid URL"))?;
+    let url = keeping_https(server, url);
     if !same_origin(server, &url) {
         return Err(refuse("is on another origin"));
     }
@@ -54,6 +55,8 @@ mod tests {
         );
         assert_eq!(read("messages").unwrap(), "https://a.test/base/messages");
         assert_eq!(read("https://a.test:443/m").unwrap(), "https://a.test/m");
+        // Where TLS ends at a proxy, the server does not know of it.
+        assert_eq!(read("http://a.test/m").unwrap(), "https://a.test/m");
     }
 
     #[test]
@@ -61,7 +64,7 @@ mod tests {
         for data in [
             "https://b.test/m",
             "//b.test/m",
-            "http://a.test/m",
+            "http://a.test:81/m",
             "https://a.test:444/m",
             "https://u@a.test/m",
             "javascript:x",

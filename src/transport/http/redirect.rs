@@ -1,6 +1,7 @@
 //! Decides which redirects to follow. Pure.
 //!
 //! - Within the same origin only: a token, a session id or a configured header must not reach another one.
+//! - A redirect from https to http is followed with https, within the same origin; elsewhere the https address is named.
 //! - 307 and 308 keep method and body. 301, 302 and 303 would turn a POST into a GET, which loses the message:
 //!   they are followed for GET and DELETE only.
 //! - Anything else is an error that names the target.
@@ -11,7 +12,7 @@ use url::Url;
 
 use crate::error::{Error, Kind, Result};
 use crate::log::clean;
-use crate::url::{same_origin, shown};
+use crate::url::{keeping_https, same_origin, shown};
 
 /// More hops than this are a loop.
 const MAX_REDIRECTS: u32 = 5;
@@ -40,6 +41,7 @@ pub(crate) fn target(
             clean(location, 200)
         ))
     })?;
+    let to = keeping_https(from, to);
     if !same_origin(from, &to) {
         let error = refuse(format!(
             "a redirect to another server, {}, which is not followed",
@@ -96,6 +98,19 @@ mod tests {
     }
 
     #[test]
+    fn https_is_kept() {
+        assert_eq!(
+            go("POST", 307, Some("http://a.test/mcp/"), 1).unwrap(),
+            "https://a.test/mcp/"
+        );
+        let elsewhere = go("POST", 307, Some("http://b.test/mcp/"), 1).unwrap_err();
+        assert!(
+            elsewhere.contains("https://b.test/mcp/") && !elsewhere.contains("http://"),
+            "{elsewhere}"
+        );
+    }
+
+    #[test]
     fn other_redirects_are_errors_that_name_the_target() {
         assert!(
             go("POST", 307, Some("https://b.test/mcp?x=1"), 1)
@@ -109,7 +124,7 @@ mod tests {
         );
         for (location, hops) in [
             (None, 1),
-            (Some("http://a.test/mcp"), 1),
+            (Some("http://a.test:81/mcp"), 1),
             (Some("/x"), 6),
             (Some("ftp://a.test"), 1),
             (Some("https://u:p@a.test/"), 1),
