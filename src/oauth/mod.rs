@@ -248,10 +248,11 @@ impl Authorizer {
                 authorization_server: endpoint.origin().ascii_serialization(),
             });
         }
+        let issuer = self.store.tokens().and_then(|tokens| tokens.issuer);
         let known = self.store.notes().resource_metadata_url;
         let known = known.and_then(|text| Url::parse(&text).ok());
         let url = resource_metadata.or(known.as_ref());
-        let discovered = discovery::discover(&*self.env, &self.config, url)?;
+        let discovered = discovery::discover(&*self.env, &self.config, url, issuer.as_deref())?;
         if let Some(url) = resource_metadata {
             self.store
                 .update_notes(|notes| notes.resource_metadata_url = Some(url.to_string()));

@@ -1,6 +1,8 @@
 //! Authorization server metadata: its URLs, and which documents are accepted.
 //!
-//! - For an issuer with a path: OAuth with the path inserted, OpenID inserted, OpenID appended; without: OAuth, OpenID.
+//! - For an issuer with a path: OAuth with the path inserted, OpenID inserted, OpenID appended, then both at the root, where most
+//!   often the document of another issuer is (`--accept-issuer`); without: OAuth, OpenID.
+//! - A member that is an empty string is not there.
 //! - The document must name the issuer it was fetched for (`issuer.rs`), and every endpoint must be https or on this machine.
 //! - A 2025-03-26 server without metadata has its endpoints at `/authorize`, `/token` and `/register`.
 //!
@@ -11,11 +13,11 @@
 use serde_json::Value;
 use url::Url;
 
+use super::address;
 use super::resource_metadata::{inserted, texts};
 use crate::error::{Error, Kind};
 use crate::oauth::error::{Failure, Step};
 use crate::store::Object;
-use crate::url::from_network;
 
 /// Authorization server metadata.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -55,23 +57,52 @@ pub fn well_known(issuer: &Url) -> Vec<Url> {
         appended.set_path(&format!("{path}{OPENID}"));
         appended.set_fragment(None);
         places.push(appended);
+        places.extend(at_root(issuer));
     }
     places
+}
+
+/// The URLs at the root, where some issuers with a path have their metadata.
+fn at_root(issuer: &Url) -> [Url; 2] {
+    [OAUTH, OPENID].map(|path| {
+        let mut url = issuer.clone();
+        url.set_path(path);
+        url.set_query(None);
+        url.set_fragment(None);
+        url
+    })
+}
+
+/// Whether a document is metadata at all: some servers return `{}` or a message where they have none.
+pub fn is_metadata(document: &Object) -> bool {
+    let has = |name| text(document, name).is_some();
+    issuer(document).is_some() || has("authorization_endpoint") || has("token_endpoint")
+}
+
+/// The issuer that a document names.
+pub fn issuer(document: &Object) -> Option<&str> {
+    text(document, "issuer")
+}
+
+/// A member that is a string and not empty.
+pub(super) fn text<'a>(document: &'a Object, name: &str) -> Option<&'a str> {
+    let text = document.get(name)?.as_str()?;
+    Some(text).filter(|text| !text.trim().is_empty())
 }
 
 const OAUTH: &str = "/.well-known/oauth-authorization-server";
 const OPENID: &str = "/.well-known/openid-configuration";
 
-/// Reads the document; the issuer is the caller's to check.
+/// Reads the document that was found at `place`; the issuer is the caller's to check.
 ///
 /// # Errors
 /// If an endpoint has a URL that is not allowed.
-pub fn read(document: Object, allow_http: bool) -> Step<ServerMetadata> {
+pub fn read(document: Object, place: &Url, allow_http: bool) -> Step<ServerMetadata> {
     let endpoint = |name: &str| -> Step<Option<Url>> {
-        let Some(text) = document.get(name).filter(|value| !value.is_null()) else {
+        let Some(text) = text(&document, name) else {
             return Ok(None);
         };
-        let checked = from_network(text.as_str().unwrap_or_default(), allow_http);
+        let checked = address(place, text, allow_http);
         checked.map(Some).map_err(|why| {
             Failure::new(format!(
                 "the authorization server's metadata is refused: {name} {why}"
@@ -80,10 +111,7 @@ pub fn read(document: Object, allow_http: bool) -> Step<ServerMetadata> {
     };
     let is_true = |name: &str| document.get(name).and_then(Value::as_bool) == Some(true);
     Ok(ServerMetadata {
-        issuer: document
-            .get("issuer")
-            .and_then(Value::as_str)
-            .map(str::to_owned),
+        issuer: issuer(&document).map(str::to_owned),
         authorization_endpoint: endpoint("authorization_endpoint")?,
         token_endpoint: endpoint("token_endpoint")?,
         registration_endpoint: endpoint("registration_endpoint")?,
@@ -170,7 +198,8 @@ mod tests {
     }
 
     fn read_text(text: &str) -> Step<ServerMetadata> {
-        read(serde_json::from_str(text).unwrap(), false)
+        let place = url("https://as.test");
+        read(serde_json::from_str(text).unwrap(), &place, false)
     }
 
     #[test]
@@ -187,6 +216,8 @@ mod tests {
                 "https://as.test/.well-known/oauth-authorization-server/tenant1",
                 "https://as.test/.well-known/openid-configuration/tenant1",
                 "https://as.test/tenant1/.well-known/openid-configuration",
+                "https://as.test/.well-known/oauth-authorization-server",
+                "https://as.test/.well-known/openid-configuration",
             ]
         );
         for issuer in ["https://as.test", "https://as.test/"] {
@@ -204,7 +235,7 @@ mod tests {
     fn an_endpoint_that_must_not_be_used_is_refused_by_its_name() {
         for (name, bad) in [
             ("authorization_endpoint", "javascript:alert(1)"),
-            ("token_endpoint", "http://as.test/token"),
+            ("token_endpoint", "http://other.test/token"),
             ("registration_endpoint", "file:///x"),
             ("device_authorization_endpoint", "no url"),
             ("revocation_endpoint", "https://u:p@as.test/"),
