@@ -25,8 +25,9 @@ use crate::config::Config;
 use crate::error::{Error, Kind};
 use crate::log::clean;
 use crate::oauth::environment::{Environment, Fetch};
-use crate::store::{DiscoveryState, Object, same_issuer};
+use crate::store::{AcceptedIssuer, DiscoveryState, Object, same_issuer};
 use crate::url::{from_network, keeping_https, same_origin, shown};
+use issuer::Accepted;
 use resource_metadata::ResourceMetadata;
 use server_metadata::ServerMetadata;
 
@@ -53,6 +54,17 @@ impl Discovered {
         stated.unwrap_or(&self.authorization_server)
     }
 
+    /// Where an issuer was accepted that is not the one it was looked for under.
+    pub fn accepted(&self, accepted: &Accepted) -> Option<AcceptedIssuer> {
+        let issuer = self.server.issuer.as_deref()?;
+        let is_other = !same_issuer(issuer, &self.authorization_server);
+        let is_accepted = accepted.issuer().is_some_and(|it| same_issuer(it, issuer));
+        (is_other && is_accepted).then(|| AcceptedIssuer {
+            place: self.authorization_server.clone(),
+            issuer: issuer.to_owned(),
+        })
+    }
+
     /// The record that npm mcp-remote keeps beside the verifier.
     pub fn record(&self) -> DiscoveryState {
         let document = &self.server.document;
@@ -66,8 +78,16 @@ impl Discovered {
     }
 }
 
-/// Finds the authorization server. `named_url` is the `resource_metadata` URL of the challenge, `known_issuer` the issuer of
-/// the stored tokens.
+/// What earlier sign-ins at the server have shown.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// The issuer of the stored tokens.
+    pub issuer: Option<String>,
+    /// The issuer of `--accept-issuer`.
+    pub accepted: Accepted,
+}
+
+/// Finds the authorization server. `named_url` is the `resource_metadata` URL of the challenge.
 ///
 /// # Errors
 /// If a document is invalid, or none is found.
@@ -75,12 +95,12 @@ pub fn discover(
     env: &dyn Environment,
     config: &Config,
     named_url: Option<&Url>,
-    known_issuer: Option<&str>,
+    known: &Known,
 ) -> Step<Discovered> {
     let origin = config.server.origin().ascii_serialization();
     let resource = match find_resource(env, config, named_url) {
         Ok(resource) => resource,
-        Err(trouble) => return without_resource(env, config, origin, known_issuer, trouble),
+        Err(trouble) => return without_resource(env, config, known, origin, trouble),
     };
     let named = resource
         .as_ref()
@@ -92,7 +112,7 @@ pub fn discover(
         Some((url, _)) => env.found("resource metadata", &shown(url)),
         None => env.found("resource metadata", "none (a 2025-03-26 server)"),
     }
-    let found = find_server(env, config, &authorization_server, &issuer_url)?;
+    let found = find_server(env, config, known, &authorization_server, &issuer_url)?;
     let server = match found {
         Some(server) => server,
         None if same_origin(&issuer_url, &config.server) => {
@@ -115,15 +135,19 @@ pub fn discover(
 fn without_resource(
     env: &dyn Environment,
     config: &Config,
+    known: &Known,
     origin: String,
-    known_issuer: Option<&str>,
     trouble: Failure,
 ) -> Step<Discovered> {
     let may_pass = matches!(&trouble, Failure::Passing(error) if error.kind() == Kind::SignIn);
-    if !may_pass || known_issuer.is_some_and(|known| !same_issuer(known, &origin)) {
+    let issuer = known.issuer.as_deref();
+    if !may_pass || issuer.is_some_and(|issuer| !same_issuer(issuer, &origin)) {
         return Err(trouble);
     }
-    match find_server(env, config, &origin, &config.server) {
+    let Ok(origin_url) = Url::parse(&origin) else {
+        return Err(trouble);
+    };
+    match find_server(env, config, known, &origin, &origin_url) {
         Ok(Some(server)) if server.issuer.is_some() => {
             env.found("resource metadata", "none that can be read");
             env.found("server metadata", &origin);
@@ -187,6 +211,7 @@ fn find_resource(
 fn find_server(
     env: &dyn Environment,
     config: &Config,
+    known: &Known,
     issuer_text: &str,
     issuer_url: &Url,
 ) -> Step<Option<ServerMetadata>> {
@@ -194,7 +219,7 @@ fn find_server(
     for url in server_metadata::well_known(issuer_url) {
         let what = "authorization server metadata";
         let found = document(env, &url, what, server_metadata::is_metadata);
-        let read = |document| read_server(env, config, issuer_text, issuer_url, document);
+        let read = |document| read_server(env, config, known, issuer_text, issuer_url, document);
         match found.and_then(|document| document.map(read).transpose()) {
             Ok(Some(metadata)) => return Ok(Some(metadata)),
             Ok(None) => {}
@@ -207,24 +232,26 @@ fn find_server(
 fn read_server(
     env: &dyn Environment,
     config: &Config,
+    known: &Known,
     issuer_text: &str,
     issuer_url: &Url,
     document: Object,
 ) -> Step<ServerMetadata> {
-    let accepted = config.oauth.accept_issuer.as_deref();
     let stated = server_metadata::issuer(&document);
     // Some servers name their MCP endpoint as issuer, and publish the metadata of their origin.
     let own = config.server.origin().ascii_serialization();
-    if same_origin(issuer_url, &config.server) && stated.is_some_and(|it| same_issuer(&own, it)) {
-        return server_metadata::read(document, issuer_url, config.allow_http);
-    }
-    issuer::check_metadata(issuer_text, stated, accepted)?;
-    if stated.is_some_and(|stated| !same_issuer(issuer_text, stated)) {
+    let is_own = same_origin(issuer_url, &config.server)
+        && stated.is_some_and(|stated| same_issuer(&own, stated));
+    if !is_own && issuer::check_metadata(issuer_text, stated, &known.accepted)? {
         let what =
             "the metadata names another issuer than it was looked for under (--accept-issuer)";
         env.found("warning", what);
     }
-    server_metadata::read(document, issuer_url, config.allow_http)
+    let mut metadata = server_metadata::read(document, issuer_url, config.allow_http)?;
+    metadata
+        .issuer
+        .get_or_insert_with(|| issuer_text.to_owned());
+    Ok(metadata)
 }
 
 fn no_metadata(issuer_url: &Url) -> Failure {

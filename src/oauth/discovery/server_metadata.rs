@@ -75,8 +75,10 @@ fn at_root(issuer: &Url) -> [Url; 2] {
 
 /// Whether a document is metadata at all: some servers return `{}` or a message where they have none.
 pub fn is_metadata(document: &Object) -> bool {
-    let has = |name| text(document, name).is_some();
-    issuer(document).is_some() || has("authorization_endpoint") || has("token_endpoint")
+    let is_there = |name: &str| document.get(name).is_some_and(|value| value != "");
+    ["issuer", "authorization_endpoint", "token_endpoint"]
+        .iter()
+        .any(|name| is_there(name))
 }
 
 /// The issuer that a document names.

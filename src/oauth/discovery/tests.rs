@@ -13,7 +13,14 @@ fn config() -> Config {
 
 fn find(env: &Scripted, config: &Config, named: Option<&str>) -> Step<Discovered> {
     let named = named.map(|url| Url::parse(url).unwrap());
-    discover(env, config, named.as_ref(), None)
+    let known = Known {
+        accepted: Accepted {
+            typed: config.oauth.accept_issuer.clone(),
+            before: None,
+        },
+        ..Known::default()
+    };
+    discover(env, config, named.as_ref(), &known)
 }
 
 /// What is found when the first URL of the resource metadata has this response, and what was asked.
@@ -127,7 +134,11 @@ fn resource_metadata_in_trouble_everywhere_ends_the_search_unless_the_server_has
         }
         env.answer(200, text);
         env.answer(404, "");
-        let found = discover(&env, &config(), None, known);
+        let known = Known {
+            issuer: known.map(str::to_owned),
+            ..Known::default()
+        };
+        let found = discover(&env, &config(), None, &known);
         assert_eq!(found.is_ok(), is_found, "{text} {known:?}");
         if let Err(failure) = found {
             assert!(matches!(failure, Failure::Passing(_)), "{failure:?}");
@@ -176,4 +187,29 @@ fn a_server_that_names_its_endpoint_as_issuer_has_the_metadata_of_its_own_origin
     let token = found.server.token_endpoint.as_ref().unwrap();
     assert_eq!(token.as_str(), "https://a.test/oauth/token");
     assert_eq!(found.issuer(), "https://a.test");
+}
+
+#[test]
+fn an_accepted_issuer_is_bound_to_the_place_that_claimed_it_first() {
+    let env = Scripted::new();
+    let mut authorizer = crate::oauth::scripted_environment::authorizer(&env);
+    authorizer.config.oauth.accept_issuer = Some("https://x.test".to_owned());
+    let claims = |origin: &str| {
+        env.answer(200, &RESOURCE.replace("https://as.test", origin));
+        env.answer(200, &GOOD.replace("https://as.test", "https://x.test"));
+    };
+    for _ in 0..2 {
+        claims("https://good.test");
+        assert!(authorizer.discover(None).is_ok());
+    }
+    claims("https://evil.test");
+    env.answer(404, "");
+    let failure = authorizer.discover(None).unwrap_err();
+    let hint = failure.error().hint().unwrap();
+    assert!(hint.contains("only at https://good.test"), "{hint}");
+    assert!(!hint.contains("evil.test"), "{hint}");
+    // The user says that it has moved.
+    authorizer.config.oauth.accept_issuer = Some("https://evil.test=https://x.test".to_owned());
+    claims("https://evil.test");
+    assert!(authorizer.discover(None).is_ok());
 }
