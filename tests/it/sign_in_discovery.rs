@@ -341,3 +341,21 @@ fn configured_headers_go_to_no_other_origin_and_not_across_a_redirect_to_one() {
         "{without:?}"
     );
 }
+
+/// Without `iss`, nothing else shows that a document names the authorization endpoint of another party.
+#[test]
+fn endpoints_of_different_sites_are_told_before_the_browser_opens() {
+    let site = Site::start(|rules| {
+        rules.iss = None;
+        let server = rules.server_origin.clone();
+        let document = rules.server_document();
+        document["token_endpoint"] = json!(format!("{server}/token"));
+        let members = document.as_object_mut().unwrap();
+        members.remove("authorization_response_iss_parameter_supported");
+    });
+    let browser = Browser::new();
+    let mut process = signed_in(&site, &browser, &[]);
+    process.finish();
+    let stderr = process.stderr();
+    assert!(stderr.contains("endpoints of different sites"), "{stderr}");
+}

@@ -2,12 +2,13 @@
 //!
 //! - For an issuer with a path: OAuth with the path inserted, OpenID inserted, OpenID appended, then both at the root, where most
 //!   often the document of another issuer is (`--accept-issuer`); without: OAuth, OpenID.
+//! - Endpoints of different sites give a warning (mix-up), unless the authorization response must name its issuer.
 //! - A member that is an empty string is not there.
 //! - The document must name the issuer it was fetched for (`issuer.rs`), and every endpoint must be https or on this machine.
 //! - A 2025-03-26 server without metadata has its endpoints at `/authorize`, `/token` and `/register`.
 //!
 //! Flags: `--accept-missing-s256`.
-//! Spec: RFC 8414 2, 3; OpenID Connect Discovery 1.0 4; RFC 9207 3; MCP 2026-07-28 basic/authorization (Authorization Server
+//! Spec: RFC 8414 2, 3; OpenID Connect Discovery 1.0 4; RFC 9207 3; RFC 9700 4.4; MCP 2026-07-28 basic/authorization (Authorization Server
 //! Metadata Discovery), 2025-03-26 basic/authorization 2.3.3 (Fallbacks for Servers without Metadata Discovery).
 
 use serde_json::Value;
@@ -170,6 +171,32 @@ impl ServerMetadata {
         self.issuer.is_some() && !methods.into_iter().any(|method| method == "S256")
     }
 
+    /// A warning, if the user signs in at another party than gets the code. A metadata document may name the authorization
+    /// endpoint of another server and its own token endpoint, and would get that server's codes; only `iss` shows it then
+    /// (RFC 9700 4.4).
+    pub fn mix_up_warning(&self) -> Option<String> {
+        if self.sends_iss {
+            return None;
+        }
+        let (authorize, token) = (
+            self.authorization_endpoint.as_ref()?,
+            self.token_endpoint.as_ref()?,
+        );
+        let issuer = self.issuer.as_deref().and_then(|it| Url::parse(it).ok());
+        let issuer = issuer.as_ref().unwrap_or(token);
+        let is_one = is_same_party(authorize, token)
+            && is_same_party(issuer, authorize)
+            && is_same_party(issuer, token);
+        (!is_one).then(|| {
+            format!(
+                "the metadata of {} names endpoints of different sites: you sign in at {}, and {} gets the tokens; go on only if you know that they belong together",
+                self.name(),
+                host(authorize),
+                host(token)
+            )
+        })
+    }
+
     /// Its name in messages.
     pub fn name(&self) -> String {
         let endpoint = self.token_endpoint.as_ref().map(crate::url::shown);
@@ -188,6 +215,25 @@ impl ServerMetadata {
                 self.name()
             ))
         })
+    }
+}
+
+/// Whether one host is the other or is below it. Which domains belong to one owner is known for no others.
+fn is_same_party(a: &Url, b: &Url) -> bool {
+    let (one, other) = (host(a), host(b));
+    let is_below = |host: &str, domain: &str| {
+        let above = host.strip_suffix(domain);
+        domain.contains('.') && above.is_some_and(|above| above.ends_with('.'))
+    };
+    one == other || is_below(&one, &other) || is_below(&other, &one)
+}
+
+/// The host, with its port unless that is the usual one.
+fn host(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    match url.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
     }
 }
 
@@ -272,5 +318,74 @@ mod tests {
             none.registration_endpoint.unwrap().as_str(),
             "https://a.test/register"
         );
+    }
+
+    #[test]
+    fn endpoints_of_different_sites_give_a_warning_unless_iss_will_tell() {
+        for (issuer, authorize, token, more, warns) in [
+            (
+                "https://as.test",
+                "https://as.test",
+                "https://as.test",
+                "",
+                false,
+            ),
+            (
+                "https://as.test",
+                "https://login.as.test",
+                "https://as.test",
+                "",
+                false,
+            ),
+            (
+                "https://as.test",
+                "https://as.test",
+                "https://evil.test",
+                "",
+                true,
+            ),
+            (
+                "https://evil.test",
+                "https://as.test",
+                "https://evil.test",
+                "",
+                true,
+            ),
+            (
+                "https://as.test",
+                "https://evilas.test",
+                "https://as.test",
+                "",
+                true,
+            ),
+            (
+                "http://127.0.0.1:1",
+                "http://127.0.0.1:2",
+                "http://127.0.0.1:1",
+                "",
+                true,
+            ),
+            (
+                "https://evil.test",
+                "https://as.test",
+                "https://evil.test",
+                r#","authorization_response_iss_parameter_supported":true"#,
+                false,
+            ),
+        ] {
+            let metadata = read_text(&format!(
+                r#"{{"issuer":"{issuer}","authorization_endpoint":"{authorize}/a","token_endpoint":"{token}/t"{more}}}"#
+            ))
+            .unwrap();
+            let warning = metadata.mix_up_warning();
+            assert_eq!(warning.is_some(), warns, "{issuer} {authorize} {token}");
+            if let Some(warning) = warning {
+                let host = |url: &str| url.replace("https://", "").replace("http://", "");
+                assert!(
+                    warning.contains(&host(authorize)) && warning.contains(&host(token)),
+                    "{warning}"
+                );
+            }
+        }
     }
 }
