@@ -216,17 +216,24 @@ fn find_server(
     issuer_url: &Url,
 ) -> Step<Option<ServerMetadata>> {
     let mut trouble = Trouble::default();
+    let mut incomplete = None;
     for url in server_metadata::well_known(issuer_url) {
         let what = "authorization server metadata";
         let found = document(env, &url, what, server_metadata::is_metadata);
         let read = |document| read_server(env, config, known, issuer_text, issuer_url, document);
         match found.and_then(|document| document.map(read).transpose()) {
-            Ok(Some(metadata)) => return Ok(Some(metadata)),
+            Ok(Some(metadata)) if metadata.token_endpoint.is_some() => return Ok(Some(metadata)),
+            Ok(Some(metadata)) => {
+                incomplete.get_or_insert(metadata);
+            }
             Ok(None) => {}
             Err(failure) => trouble.add(failure)?,
         }
     }
-    trouble.end()
+    match incomplete {
+        Some(metadata) => Ok(Some(metadata)),
+        None => trouble.end(),
+    }
 }
 
 fn read_server(

@@ -23,7 +23,7 @@ fn find(env: &Scripted, config: &Config, named: Option<&str>) -> Step<Discovered
     discover(env, config, named.as_ref(), &known)
 }
 
-/// What is found when the first URL of the resource metadata has this response, and what was asked.
+/// What is found when the first URL of the resource metadata has this response.
 fn after_resource(status: u16, text: &str) -> Step<Discovered> {
     let env = Scripted::new();
     for _ in 0..if status >= 500 { 3 } else { 1 } {
@@ -55,6 +55,7 @@ fn trouble_at_one_url_does_not_hide_the_document_at_the_next() {
         (200, "[]"),
         (200, r#"{"message":"no such page"}"#),
         (200, r#"{"resource":"","issuer":""}"#),
+        (200, r#"{"issuer":"https://as.test"}"#),
         (200, r#"{"resource":"https://other.test/"}"#),
         (
             200,
@@ -70,6 +71,14 @@ fn trouble_at_one_url_does_not_hide_the_document_at_the_next() {
             assert_eq!(found.issuer(), "https://as.test", "{status} {text}");
         }
     }
+}
+
+#[test]
+fn a_byte_order_mark_is_ignored() {
+    let env = Scripted::new();
+    env.answer(200, &format!("\u{feff}{RESOURCE}"));
+    env.answer(200, &format!("\u{feff}{GOOD}"));
+    assert!(find(&env, &config(), None).is_ok());
 }
 
 #[test]
