@@ -179,7 +179,8 @@ pub struct OAuth {
     pub token_endpoint: Option<Url>,
     /// The PEM file of the key that signs client assertions (`--client-assertion-key`).
     pub client_assertion_key: Option<PathBuf>,
-    /// An issuer that is believed although the metadata was looked for under another one (`--accept-issuer`).
+    /// An issuer that is accepted although the metadata was looked for under another one, at the place where it is found
+    /// first, or as `PLACE=ISSUER` at this place (`--accept-issuer`).
     pub accept_issuer: Option<String>,
     /// Sign in although the authorization server does not offer PKCE with S256 (`--accept-missing-s256`).
     pub accept_missing_s256: bool,

@@ -118,7 +118,7 @@ pub fn metadata(input: &[u8]) {
                 .for_each(|url| safe(&url));
         }
     }
-    if let Ok(read) = server_metadata::read(document, false) {
+    if let Ok(read) = server_metadata::read(document, &server, false) {
         let endpoints = [
             &read.authorization_endpoint,
             &read.token_endpoint,

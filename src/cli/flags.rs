@@ -188,7 +188,7 @@ pub const FLAGS: &[Flag] = &[
     flag(SignIn, "--static-oauth-client-metadata", "JSON|@FILE", "", "cli/config.rs", "Override members of the client metadata"),
     flag(SignIn, "--client-metadata-url", "URL", "", "cli/config.rs", "Client id metadata document"),
     flag(SignIn, "--client-assertion-key", "FILE", "", "cli/config.rs", "Private key (PEM) that signs client assertions (private_key_jwt)"),
-    flag(SignIn, "--accept-issuer", "URL", "", "oauth/discovery/issuer.rs", "Accept metadata with this issuer, wherever it was found"),
+    flag(SignIn, "--accept-issuer", "[PLACE=]URL", "", "oauth/discovery/issuer.rs", "Accept metadata with this issuer, at the authorization server (PLACE) where it is found first"),
     switch(SignIn, "--accept-missing-s256", "oauth/discovery/server_metadata.rs", "Sign in although the authorization server does not offer PKCE with S256"),
     flag(SignIn, "--resource", "URL", "", "cli/config.rs", "Value of the resource parameter; empty leaves it out"),
     switch(SignIn, "--disable-resource-parameter", "cli/config.rs", "Leave the resource parameter out"),

@@ -184,7 +184,12 @@ mod tests {
 
     fn server() -> ServerMetadata {
         let text = r#"{"issuer":"https://as.test","token_endpoint":"https://as.test/t","device_authorization_endpoint":"https://as.test/d"}"#;
-        read_server(serde_json::from_str(text).unwrap(), false).unwrap()
+        read_server(
+            serde_json::from_str(text).unwrap(),
+            &Url::parse("https://as.test").unwrap(),
+            false,
+        )
+        .unwrap()
     }
 
     fn endpoint<'a>(

@@ -180,8 +180,8 @@ pub struct Fetched {
 }
 
 impl Fetched {
-    /// The body, if it is a JSON object.
+    /// The body, if it is a JSON object; a byte order mark before it is ignored (RFC 8259 8.1).
     pub fn object(&self) -> Option<Object> {
-        serde_json::from_str(self.body.expose()).ok()
+        serde_json::from_str(self.body.expose().trim_start_matches('\u{feff}')).ok()
     }
 }

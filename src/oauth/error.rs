@@ -126,8 +126,9 @@ const LOST: u16 = 504;
 const RETRIES: u32 = 2;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const MAX_PAUSE: Duration = Duration::from_secs(5);
-/// No retry begins later than this after the first request: 10 s, a pause and 10 s more are within the 30 s of a lease.
-const LAST_TRY: UnixMillis = 10_000;
+/// No retry begins later than this after the first request, and a pause: a request that timed out after 10 s is sent again, and
+/// 10 s, a pause and 10 s more are within the 30 s of a lease.
+const LAST_TRY: UnixMillis = 12_000;
 
 /// The error of a response: the server's error code and description, else its status.
 pub fn of_response(doing: &str, request: &Fetch, response: &Fetched) -> Failure {
@@ -236,6 +237,20 @@ mod tests {
             let fetched = fetch(&env, &form("refresh_token=x"), "it");
             assert_eq!((fetched.is_ok(), env.sent().len()), (sent == 2, sent));
         }
+    }
+
+    #[test]
+    fn a_document_that_took_too_long_is_waited_for_once_more() {
+        let env = Scripted::new();
+        env.takes(Duration::from_millis(10_100));
+        for _ in 0..2 {
+            env.lose(Error::new(Kind::Timeout, "no response in time").into());
+        }
+        let document = Fetch::document(Url::parse("https://a.test/").unwrap());
+        let began = env.now();
+        assert!(fetch(&env, &document, "it").is_err());
+        assert_eq!(env.sent().len(), 2);
+        assert!(env.now() - began < 30_000);
     }
 
     #[test]

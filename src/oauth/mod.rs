@@ -50,8 +50,9 @@ use crate::secret::Secret;
 use crate::store::Store;
 use challenge::Challenge;
 use client_auth::Key;
-use discovery::Discovered;
+use discovery::issuer::Accepted;
 use discovery::server_metadata::ServerMetadata;
+use discovery::{Discovered, Known};
 use environment::Environment;
 use error::{Failure, Step};
 use refresh::RefreshState;
@@ -248,14 +249,27 @@ impl Authorizer {
                 authorization_server: endpoint.origin().ascii_serialization(),
             });
         }
-        let known = self.store.notes().resource_metadata_url;
-        let known = known.and_then(|text| Url::parse(&text).ok());
-        let url = resource_metadata.or(known.as_ref());
-        let discovered = discovery::discover(&*self.env, &self.config, url)?;
-        if let Some(url) = resource_metadata {
-            self.store
-                .update_notes(|notes| notes.resource_metadata_url = Some(url.to_string()));
-        }
+        let notes = self.store.notes();
+        let known = Known {
+            issuer: self.store.tokens().and_then(|tokens| tokens.issuer),
+            accepted: Accepted {
+                typed: self.config.oauth.accept_issuer.clone(),
+                before: notes.accepted_issuer,
+            },
+        };
+        let noted = notes.resource_metadata_url;
+        let noted = noted.and_then(|text| Url::parse(&text).ok());
+        let url = resource_metadata.or(noted.as_ref());
+        let discovered = discovery::discover(&*self.env, &self.config, url, &known)?;
+        let accepted = discovered.accepted(&known.accepted);
+        self.store.update_notes(|notes| {
+            if let Some(url) = resource_metadata {
+                notes.resource_metadata_url = Some(url.to_string());
+            }
+            if accepted.is_some() {
+                notes.accepted_issuer = accepted;
+            }
+        });
         Ok(discovered)
     }
 }

@@ -14,7 +14,7 @@
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::discovery::Discovered;
+use super::discovery::{Discovered, issuer};
 use super::environment::{Content, Environment, Fetch};
 use super::error::{Failure, Step, fetch, of_response};
 use super::scope;
@@ -140,17 +140,19 @@ fn check_issuer(
         .map(|bound| bound.issuer.as_str());
     let found = discovered.issuer();
     let accepted = oauth.accept_issuer.as_deref();
+    let accepted = accepted.map(|typed| issuer::split(typed).1);
     match known {
         Some(known)
             if !same_issuer(known, found)
                 && accepted.is_none_or(|accepted| !same_issuer(accepted, found)) =>
         {
+            let flag = issuer::flag(found);
             let (known, found) = (clean(known, 200), clean(found, 200));
             let what = format!(
                 "the server uses another authorization server now, \"{found}\"; the client given with --static-oauth-client-info belongs to \"{known}\""
             );
             Err(Failure::Final(Error::new(Kind::SignIn, what).with_hint(
-                format!("obtain a client there; or, if this one is known there too, add: --accept-issuer {found}"),
+                format!("obtain a client there; or, if this one is known there too, {flag}"),
             )))
         }
         _ => Ok(()),

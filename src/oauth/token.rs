@@ -232,8 +232,12 @@ mod tests {
         let text = format!(
             r#"{{"issuer":"https://as.test","token_endpoint":"https://as.test/token"{methods}}}"#
         );
-        super::super::discovery::server_metadata::read(serde_json::from_str(&text).unwrap(), false)
-            .unwrap()
+        super::super::discovery::server_metadata::read(
+            serde_json::from_str(&text).unwrap(),
+            &Url::parse("https://as.test").unwrap(),
+            false,
+        )
+        .unwrap()
     }
 
     fn client(secret: Option<&str>, method: Option<&str>) -> Client {

@@ -37,6 +37,8 @@ pub struct ServerNotes {
     pub sign_in_failed_at: Option<UnixMillis>,
     /// The client given by hand and the issuer it first signed in at.
     pub static_client: Option<StaticClient>,
+    /// Where `--accept-issuer` has accepted which issuer.
+    pub accepted_issuer: Option<AcceptedIssuer>,
     /// The wider scope a step-up led to.
     pub scope: Option<String>,
     /// The issuer of the tokens, for when npm writes them without it.
@@ -58,6 +60,7 @@ impl ServerNotes {
             window_opened_at: number(&object, "window_opened_at"),
             sign_in_failed_at: number(&object, "sign_in_failed_at"),
             static_client: StaticClient::from_notes(&object),
+            accepted_issuer: AcceptedIssuer::from_notes(&object),
             scope: text(&object, "scope"),
             issuer: text(&object, "issuer"),
             more: Object::new(),
@@ -93,9 +96,31 @@ impl ServerNotes {
         let client = self.static_client.as_ref();
         let client = client.map(|it| json!({"client_id": it.client_id, "issuer": it.issuer}));
         put(&mut object, "static_client", client);
+        let accepted = self.accepted_issuer.as_ref();
+        let accepted = accepted.map(|it| json!({"place": it.place, "issuer": it.issuer}));
+        put(&mut object, "accepted_issuer", accepted);
         put(&mut object, "scope", self.scope.clone());
         put(&mut object, "issuer", self.issuer.clone());
         object
+    }
+}
+
+/// An issuer and the one place that may claim it, although it is looked for under another name there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AcceptedIssuer {
+    /// The URL that the resource metadata names.
+    pub place: String,
+    /// The issuer that the metadata found there names.
+    pub issuer: String,
+}
+
+impl AcceptedIssuer {
+    fn from_notes(notes: &Object) -> Option<AcceptedIssuer> {
+        let object = notes.get("accepted_issuer")?.as_object()?;
+        Some(AcceptedIssuer {
+            place: text(object, "place")?,
+            issuer: text(object, "issuer")?,
+        })
     }
 }
 

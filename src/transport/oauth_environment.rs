@@ -2,7 +2,8 @@
 //!
 //! - A response is read up to 1 MiB and within 10 s. Redirects are followed only for documents, five at most, without
 //!   credentials, and only to addresses that a document may name.
-//! - Configured headers, cookies and tokens of the MCP server are never sent.
+//! - Configured headers go to the MCP server's own origin only, for servers behind a gateway, and not after a redirect from
+//!   elsewhere; ours of the same name stay. Cookies and tokens of the MCP server are never sent.
 //! - The SSRF guard (`net/ssrf`) checks all addresses except those that the user configured.
 //!
 //! Spec: RFC 9110 15.4; RFC 9728 7.7.
@@ -30,7 +31,7 @@ use crate::transport::http::error;
 use crate::transport::http::exchange::{header_text, retry_after};
 use crate::transport::net::agent::Agents;
 use crate::transport::net::ssrf::Network;
-use crate::url::{from_network, shown};
+use crate::url::{from_network, keeping_https, same_origin, shown};
 
 /// The real environment; tests have a scripted one.
 pub(crate) struct HttpEnvironment {
@@ -92,8 +93,13 @@ const MAX_REDIRECTS: usize = 5;
 impl Environment for HttpEnvironment {
     fn fetch(&self, fetch: &Fetch) -> std::result::Result<Fetched, Unanswered> {
         let mut url = fetch.url.clone();
+        // Another server must not direct a request with these headers to a path of its choice.
+        let mut configured: &[(String, Secret)] = &self.config.headers;
         for _ in 0..=MAX_REDIRECTS {
-            let response = self.send(fetch, &url)?;
+            if !same_origin(&url, &self.config.server) {
+                configured = &[];
+            }
+            let response = self.send(fetch, &url, configured)?;
             let status = response.status().as_u16();
             let method = match fetch.body {
                 Content::Nothing => "GET",
@@ -105,7 +111,7 @@ impl Environment for HttpEnvironment {
             let is_redirect = matches!(status, 301 | 302 | 303 | 307 | 308);
             match location.filter(|_| is_redirect && fetch.follow) {
                 Some(location) => url = self.next_hop(&url, &location)?,
-                None => return Ok(read(&url, response)?),
+                None => return Ok(without(configured, read(&url, response)?)),
             }
         }
         Err(Error::new(
@@ -212,11 +218,18 @@ impl HttpEnvironment {
             Error::new(Kind::SignIn, what)
         };
         let next = url.join(location).map_err(|e| refused(e.to_string()))?;
+        let kept = keeping_https(url, next.clone());
+        let next = if same_origin(&kept, url) { kept } else { next };
         from_network(next.as_str(), self.config.allow_http).map_err(refused)
     }
 
-    /// Sends one request.
-    fn send(&self, fetch: &Fetch, url: &Url) -> std::result::Result<Response<Body>, Unanswered> {
+    /// Sends one request with these configured headers.
+    fn send(
+        &self,
+        fetch: &Fetch,
+        url: &Url,
+        configured: &[(String, Secret)],
+    ) -> std::result::Result<Response<Body>, Unanswered> {
         let network = (!fetch.trusted).then(|| self.network_of_server());
         let blocked = || {
             let what = format!(
@@ -231,7 +244,10 @@ impl HttpEnvironment {
         {
             return Err(blocked().into());
         }
-        let send = || send_once(&self.agents.agent_for_document(url, network)?, fetch, url);
+        let send = || {
+            let agent = self.agents.agent_for_document(url, network)?;
+            send_once(&agent, fetch, url, configured)
+        };
         self.agents.with_known_roots(send)?.map_err(|error| {
             if error::is_blocked(&error) {
                 return blocked().into();
@@ -273,6 +289,7 @@ fn send_once(
     agent: &Agent,
     fetch: &Fetch,
     url: &Url,
+    configured: &[(String, Secret)],
 ) -> Result<std::result::Result<Response<Body>, ureq::Error>> {
     let (method, kind, body) = match &fetch.body {
         Content::Nothing => ("GET", None, None),
@@ -293,6 +310,13 @@ fn send_once(
     if let Some(authorization) = &fetch.authorization {
         request = request.header(header::AUTHORIZATION, authorization.expose());
     }
+    let ours = request.headers_ref().cloned().unwrap_or_default();
+    for (name, value) in configured {
+        let is_of_body = HEADERS_OF_BODY.contains(&&*name.to_ascii_lowercase());
+        if !is_of_body && !ours.contains_key(name) {
+            request = request.header(name, value.expose());
+        }
+    }
     let unfit = |e: ureq::http::Error| {
         let what = format!("cannot make a request to {}: {e}", shown(url));
         Error::new(Kind::SignIn, what)
@@ -304,6 +328,36 @@ fn send_once(
             request.body(body.expose().as_bytes()).map_err(unfit)?,
         ),
     })
+}
+
+/// What describes the body of a request; a configured one is for the messages of MCP.
+const HEADERS_OF_BODY: [&str; 4] = [
+    "content-type",
+    "content-length",
+    "content-encoding",
+    "transfer-encoding",
+];
+
+/// A refusal without the values of the headers that were sent: a gateway may repeat them.
+fn without(configured: &[(String, Secret)], response: Fetched) -> Fetched {
+    if response.status < 400 {
+        return response;
+    }
+    let mut body = response.body.expose().to_owned();
+    for (_, value) in configured {
+        let value = value.expose();
+        let proof = value.split_once(' ').map(|(_, proof)| proof);
+        for secret in [Some(value), proof].into_iter().flatten() {
+            // A short value is not a secret, and may be any word of a sentence.
+            if secret.len() > 3 {
+                body = body.replace(secret, "(redacted)");
+            }
+        }
+    }
+    Fetched {
+        body: Secret::new(body),
+        ..response
+    }
 }
 
 fn run<B: ureq::AsSendBody>(

@@ -267,3 +267,95 @@ fn a_redirect_of_metadata_is_followed_without_credentials() {
     let moved = site.requests("prm").remove(0);
     assert_eq!(moved.header("authorization"), None);
 }
+
+/// Signs in with a configured header; gives the requests with it and those without, "a" for the issuer's origin.
+fn with_header(site: &Site) -> (Vec<String>, Vec<String>) {
+    let browser = Browser::new();
+    let header = ["--header", "X-Gateway: key-of-the-gateway"];
+    let mut process = signed_in(site, &browser, &header);
+    works(&mut process);
+    process.finish();
+    // The browser has a way of its own to pass the gateway, and asks for pages only.
+    let ours = site.seen().into_iter().filter(|seen| {
+        let accept = seen.request.header("accept").unwrap_or_default();
+        accept.contains("json")
+    });
+    let (with, without): (Vec<_>, Vec<_>) =
+        ours.partition(|seen| seen.request.header("x-gateway") == Some("key-of-the-gateway"));
+    let names = |all: Vec<crate::support::authorization_server::Seen>| {
+        let name = |seen: &crate::support::authorization_server::Seen| {
+            let origin = if seen.at_issuer { "a" } else { "s" };
+            format!("{origin} {}", seen.what())
+        };
+        all.iter().map(name).collect()
+    };
+    (names(with), names(without))
+}
+
+#[test]
+fn configured_headers_go_to_everything_on_the_servers_own_origin() {
+    let site = Site::start(|rules| {
+        rules.documents.clear();
+        rules.challenge = None;
+        rules.iss = None;
+    });
+    let (with, without) = with_header(&site);
+    assert!(without.is_empty(), "{without:?}");
+    for path in [
+        "oauth-protected-resource",
+        "oauth-authorization-server",
+        "POST /register",
+        "POST /token",
+    ] {
+        assert!(
+            with.iter().any(|what| what.contains(path)),
+            "{path}: {with:?}"
+        );
+    }
+}
+
+#[test]
+fn configured_headers_go_to_no_other_origin_and_not_across_a_redirect_to_one() {
+    let site = Site::start(|rules| {
+        let place = rules.resource_metadata_url();
+        let document = rules.documents.remove(&place).unwrap();
+        let moved = format!("{}/moved/.well-known/prm", rules.issuer_origin);
+        rules.documents.insert(moved, document);
+    });
+    let target = site.issuer.url("/moved/.well-known/prm");
+    site.on(
+        "/.well-known/oauth-protected-resource/mcp",
+        move |_, reply| {
+            reply.full(307, &format!("location: {target}\r\n"), "");
+            true
+        },
+    );
+    let (with, without) = with_header(&site);
+    assert!(with.iter().all(|what| what.starts_with('s')), "{with:?}");
+    assert!(
+        without.iter().all(|what| what.starts_with('a')),
+        "{without:?}"
+    );
+    assert!(
+        without.iter().any(|what| what.contains("/moved")),
+        "{without:?}"
+    );
+}
+
+/// Without `iss`, nothing else shows that a document names the authorization endpoint of another party.
+#[test]
+fn endpoints_of_different_sites_are_told_before_the_browser_opens() {
+    let site = Site::start(|rules| {
+        rules.iss = None;
+        let server = rules.server_origin.clone();
+        let document = rules.server_document();
+        document["token_endpoint"] = json!(format!("{server}/token"));
+        let members = document.as_object_mut().unwrap();
+        members.remove("authorization_response_iss_parameter_supported");
+    });
+    let browser = Browser::new();
+    let mut process = signed_in(&site, &browser, &[]);
+    process.finish();
+    let stderr = process.stderr();
+    assert!(stderr.contains("endpoints of different sites"), "{stderr}");
+}

@@ -3,16 +3,18 @@
 //! - The URL of the challenge, else the well-known path with the server's own path inserted (its query kept), else the root.
 //! - `resource` must be the server's URL or a path above it on the same origin, so that no server can obtain a token for another
 //!   one; this is not checked with `--resource` or `--disable-resource-parameter`.
-//! - The first of `authorization_servers` is taken; none means that the server is its own.
+//! - The first of `authorization_servers` that is not empty is taken; none means that the server is its own.
 //!
 //! Spec: RFC 9728 2, 3.1, 3.3, 7.6; MCP 2026-07-28 basic/authorization (Protected Resource Metadata Discovery).
 
 use url::Url;
 
+use super::address;
+use super::server_metadata::text;
 use crate::log::clean;
 use crate::oauth::error::{Failure, Step};
 use crate::store::Object;
-use crate::url::{from_network, same_origin, shown};
+use crate::url::{same_origin, shown};
 
 /// Protected resource metadata.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -49,6 +51,11 @@ pub(super) fn inserted(url: &Url, well_known: &str) -> Url {
 
 const SUFFIX: &str = "/.well-known/oauth-protected-resource";
 
+/// Whether a document is metadata at all: some servers return `{}` or a message where they have none.
+pub fn is_metadata(document: &Object) -> bool {
+    text(document, "resource").is_some() || document.contains_key("authorization_servers")
+}
+
 /// Reads the document. `any_resource`: the user chose the resource.
 ///
 /// # Errors
@@ -61,20 +68,21 @@ pub fn read(
     allow_http: bool,
 ) -> Step<ResourceMetadata> {
     let place = shown(place);
-    let text = |name: &str| document.get(name).and_then(|value| value.as_str());
-    let resource = text("resource").unwrap_or_default();
+    let resource = text(document, "resource").unwrap_or_default();
     if !any_resource {
         check_resource(resource, server, &place)?;
     }
-    let first = document
-        .get("authorization_servers")
+    let servers = document.get("authorization_servers");
+    let first = servers
         .and_then(|servers| servers.as_array())
-        .and_then(|servers| servers.first());
+        .into_iter()
+        .flatten()
+        .find(|server| server.as_str() != Some(""));
     let authorization_server = match first {
         None => None,
         Some(first) => {
             let issuer = first.as_str().unwrap_or_default();
-            if let Err(why) = from_network(issuer, allow_http) {
+            if let Err(why) = address(server, issuer, allow_http) {
                 return Err(Failure::new(format!(
                     "the authorization server in the resource metadata {place} cannot be used: {why}"
                 )));

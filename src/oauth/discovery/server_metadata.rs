@@ -1,21 +1,24 @@
 //! Authorization server metadata: its URLs, and which documents are accepted.
 //!
-//! - For an issuer with a path: OAuth with the path inserted, OpenID inserted, OpenID appended; without: OAuth, OpenID.
+//! - For an issuer with a path: OAuth with the path inserted, OpenID inserted, OpenID appended, then both at the root, where most
+//!   often the document of another issuer is (`--accept-issuer`); without: OAuth, OpenID.
+//! - Endpoints of different sites give a warning (mix-up), unless the authorization response must name its issuer.
+//! - A member that is an empty string is not there.
 //! - The document must name the issuer it was fetched for (`issuer.rs`), and every endpoint must be https or on this machine.
 //! - A 2025-03-26 server without metadata has its endpoints at `/authorize`, `/token` and `/register`.
 //!
 //! Flags: `--accept-missing-s256`.
-//! Spec: RFC 8414 2, 3; OpenID Connect Discovery 1.0 4; RFC 9207 3; MCP 2026-07-28 basic/authorization (Authorization Server
+//! Spec: RFC 8414 2, 3; OpenID Connect Discovery 1.0 4; RFC 9207 3; RFC 9700 4.4; MCP 2026-07-28 basic/authorization (Authorization Server
 //! Metadata Discovery), 2025-03-26 basic/authorization 2.3.3 (Fallbacks for Servers without Metadata Discovery).
 
 use serde_json::Value;
 use url::Url;
 
+use super::address;
 use super::resource_metadata::{inserted, texts};
 use crate::error::{Error, Kind};
 use crate::oauth::error::{Failure, Step};
 use crate::store::Object;
-use crate::url::from_network;
 
 /// Authorization server metadata.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -55,23 +58,54 @@ pub fn well_known(issuer: &Url) -> Vec<Url> {
         appended.set_path(&format!("{path}{OPENID}"));
         appended.set_fragment(None);
         places.push(appended);
+        places.extend(at_root(issuer));
     }
     places
+}
+
+/// The URLs at the root, where some issuers with a path have their metadata.
+fn at_root(issuer: &Url) -> [Url; 2] {
+    [OAUTH, OPENID].map(|path| {
+        let mut url = issuer.clone();
+        url.set_path(path);
+        url.set_query(None);
+        url.set_fragment(None);
+        url
+    })
+}
+
+/// Whether a document is metadata at all: some servers return `{}` or a message where they have none.
+pub fn is_metadata(document: &Object) -> bool {
+    let is_there = |name: &str| document.get(name).is_some_and(|value| value != "");
+    ["issuer", "authorization_endpoint", "token_endpoint"]
+        .iter()
+        .any(|name| is_there(name))
+}
+
+/// The issuer that a document names.
+pub fn issuer(document: &Object) -> Option<&str> {
+    text(document, "issuer")
+}
+
+/// A member that is a string and not empty.
+pub(super) fn text<'a>(document: &'a Object, name: &str) -> Option<&'a str> {
+    let text = document.get(name)?.as_str()?;
+    Some(text).filter(|text| !text.trim().is_empty())
 }
 
 const OAUTH: &str = "/.well-known/oauth-authorization-server";
 const OPENID: &str = "/.well-known/openid-configuration";
 
-/// Reads the document; the issuer is the caller's to check.
+/// Reads the document that was found at `place`; the issuer is the caller's to check.
 ///
 /// # Errors
 /// If an endpoint has a URL that is not allowed.
-pub fn read(document: Object, allow_http: bool) -> Step<ServerMetadata> {
+pub fn read(document: Object, place: &Url, allow_http: bool) -> Step<ServerMetadata> {
     let endpoint = |name: &str| -> Step<Option<Url>> {
-        let Some(text) = document.get(name).filter(|value| !value.is_null()) else {
+        let Some(text) = text(&document, name) else {
             return Ok(None);
         };
-        let checked = from_network(text.as_str().unwrap_or_default(), allow_http);
+        let checked = address(place, text, allow_http);
         checked.map(Some).map_err(|why| {
             Failure::new(format!(
                 "the authorization server's metadata is refused: {name} {why}"
@@ -80,10 +114,7 @@ pub fn read(document: Object, allow_http: bool) -> Step<ServerMetadata> {
     };
     let is_true = |name: &str| document.get(name).and_then(Value::as_bool) == Some(true);
     Ok(ServerMetadata {
-        issuer: document
-            .get("issuer")
-            .and_then(Value::as_str)
-            .map(str::to_owned),
+        issuer: issuer(&document).map(str::to_owned),
         authorization_endpoint: endpoint("authorization_endpoint")?,
         token_endpoint: endpoint("token_endpoint")?,
         registration_endpoint: endpoint("registration_endpoint")?,
@@ -140,6 +171,32 @@ impl ServerMetadata {
         self.issuer.is_some() && !methods.into_iter().any(|method| method == "S256")
     }
 
+    /// A warning, if the user signs in at another party than gets the code. A metadata document may name the authorization
+    /// endpoint of another server and its own token endpoint, and would get that server's codes; only `iss` shows it then
+    /// (RFC 9700 4.4).
+    pub fn mix_up_warning(&self) -> Option<String> {
+        if self.sends_iss {
+            return None;
+        }
+        let (authorize, token) = (
+            self.authorization_endpoint.as_ref()?,
+            self.token_endpoint.as_ref()?,
+        );
+        let issuer = self.issuer.as_deref().and_then(|it| Url::parse(it).ok());
+        let issuer = issuer.as_ref().unwrap_or(token);
+        let is_one = is_same_party(authorize, token)
+            && is_same_party(issuer, authorize)
+            && is_same_party(issuer, token);
+        (!is_one).then(|| {
+            format!(
+                "the metadata of {} names endpoints of different sites: you sign in at {}, and {} gets the tokens; go on only if you know that they belong together",
+                self.name(),
+                host(authorize),
+                host(token)
+            )
+        })
+    }
+
     /// Its name in messages.
     pub fn name(&self) -> String {
         let endpoint = self.token_endpoint.as_ref().map(crate::url::shown);
@@ -161,6 +218,25 @@ impl ServerMetadata {
     }
 }
 
+/// Whether one host is the other or is below it. Which domains belong to one owner is known for no others.
+fn is_same_party(a: &Url, b: &Url) -> bool {
+    let (one, other) = (host(a), host(b));
+    let is_below = |host: &str, domain: &str| {
+        let above = host.strip_suffix(domain);
+        domain.contains('.') && above.is_some_and(|above| above.ends_with('.'))
+    };
+    one == other || is_below(&one, &other) || is_below(&other, &one)
+}
+
+/// The host, with its port unless that is the usual one.
+fn host(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    match url.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,7 +246,8 @@ mod tests {
     }
 
     fn read_text(text: &str) -> Step<ServerMetadata> {
-        read(serde_json::from_str(text).unwrap(), false)
+        let place = url("https://as.test");
+        read(serde_json::from_str(text).unwrap(), &place, false)
     }
 
     #[test]
@@ -187,6 +264,8 @@ mod tests {
                 "https://as.test/.well-known/oauth-authorization-server/tenant1",
                 "https://as.test/.well-known/openid-configuration/tenant1",
                 "https://as.test/tenant1/.well-known/openid-configuration",
+                "https://as.test/.well-known/oauth-authorization-server",
+                "https://as.test/.well-known/openid-configuration",
             ]
         );
         for issuer in ["https://as.test", "https://as.test/"] {
@@ -204,7 +283,7 @@ mod tests {
     fn an_endpoint_that_must_not_be_used_is_refused_by_its_name() {
         for (name, bad) in [
             ("authorization_endpoint", "javascript:alert(1)"),
-            ("token_endpoint", "http://as.test/token"),
+            ("token_endpoint", "http://other.test/token"),
             ("registration_endpoint", "file:///x"),
             ("device_authorization_endpoint", "no url"),
             ("revocation_endpoint", "https://u:p@as.test/"),
@@ -239,5 +318,74 @@ mod tests {
             none.registration_endpoint.unwrap().as_str(),
             "https://a.test/register"
         );
+    }
+
+    #[test]
+    fn endpoints_of_different_sites_give_a_warning_unless_iss_will_tell() {
+        for (issuer, authorize, token, more, warns) in [
+            (
+                "https://as.test",
+                "https://as.test",
+                "https://as.test",
+                "",
+                false,
+            ),
+            (
+                "https://as.test",
+                "https://login.as.test",
+                "https://as.test",
+                "",
+                false,
+            ),
+            (
+                "https://as.test",
+                "https://as.test",
+                "https://evil.test",
+                "",
+                true,
+            ),
+            (
+                "https://evil.test",
+                "https://as.test",
+                "https://evil.test",
+                "",
+                true,
+            ),
+            (
+                "https://as.test",
+                "https://evilas.test",
+                "https://as.test",
+                "",
+                true,
+            ),
+            (
+                "http://127.0.0.1:1",
+                "http://127.0.0.1:2",
+                "http://127.0.0.1:1",
+                "",
+                true,
+            ),
+            (
+                "https://evil.test",
+                "https://as.test",
+                "https://evil.test",
+                r#","authorization_response_iss_parameter_supported":true"#,
+                false,
+            ),
+        ] {
+            let metadata = read_text(&format!(
+                r#"{{"issuer":"{issuer}","authorization_endpoint":"{authorize}/a","token_endpoint":"{token}/t"{more}}}"#
+            ))
+            .unwrap();
+            let warning = metadata.mix_up_warning();
+            assert_eq!(warning.is_some(), warns, "{issuer} {authorize} {token}");
+            if let Some(warning) = warning {
+                let host = |url: &str| url.replace("https://", "").replace("http://", "");
+                assert!(
+                    warning.contains(&host(authorize)) && warning.contains(&host(token)),
+                    "{warning}"
+                );
+            }
+        }
     }
 }

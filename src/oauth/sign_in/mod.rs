@@ -195,6 +195,9 @@ impl<'a> SignIn<'a> {
                 "the authorization server does not offer PKCE with S256 (--accept-missing-s256)";
             authorizer.env.found("warning", what);
         }
+        if let Some(warning) = discovered.server.mix_up_warning() {
+            authorizer.env.say(Level::Warn, &warning);
+        }
         let (host, port, path) = (&oauth.host, listener.port(), &oauth.callback_path);
         let mut sign_in = SignIn {
             authorizer,
