@@ -21,7 +21,7 @@ use crate::url::shown;
 pub enum Failure {
     /// Temporary: nothing is wrong with what is stored.
     Passing(Error),
-    /// The authorization server refused, with this error code.
+    /// The authorization server refused, with this error code; with the status of a 400 or 401 that carries no code.
     Refused(String, Error),
     /// Any other failure.
     Final(Error),
@@ -140,21 +140,29 @@ pub fn of_response(doing: &str, request: &Fetch, response: &Fetched) -> Failure 
             response.status
         );
         let error = with_detail(Error::new(Kind::SignIn, what), request, response);
-        return if is_passing(response.status) {
-            Failure::Passing(error)
-        } else {
-            Failure::Final(error)
+        return match response.status {
+            status if is_passing(status) => Failure::Passing(error),
+            400 | 401 => Failure::Refused(response.status.to_string(), error),
+            _ => Failure::Final(error),
         };
     };
     let description = described(&object).map(|text| request.without_secrets(text));
     let error = Error::new(Kind::SignIn, refusal(doing, &code, description.as_deref()));
-    // Temporary by their definition, whatever the status (RFC 6749 4.1.2.1).
-    let passing = matches!(code.as_str(), "temporarily_unavailable" | "server_error");
-    if passing || is_passing(response.status) {
+    if names_passing_trouble(&code) || is_passing(response.status) {
         Failure::Passing(error)
     } else {
         Failure::Refused(code, error)
     }
+}
+
+/// Whether an error code is temporary, whatever the status: the two of RFC 6749 4.1.2.1, and those that servers use for limits.
+fn names_passing_trouble(code: &str) -> bool {
+    let code = code.to_ascii_lowercase();
+    matches!(
+        code.as_str(),
+        "temporarily_unavailable" | "server_error" | "internal_server_error" | "internal_error"
+    ) || code.contains("rate_limit")
+        || code.contains("too_many_requests")
 }
 
 /// One sentence from an OAuth error.
