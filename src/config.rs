@@ -243,7 +243,7 @@ impl Default for OAuth {
             .to_owned(),
             callback_path: "/oauth/callback".to_owned(),
             port: None,
-            auth_timeout: Duration::from_secs(30),
+            auth_timeout: Duration::from_secs(20),
             success_url: None,
             static_client_info: None,
             static_client_metadata: None,

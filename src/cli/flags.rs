@@ -181,7 +181,7 @@ pub const FLAGS: &[Flag] = &[
     flag(Messages, "--max-message-size", "MIB", "64", "cli/config.rs", "Maximum message size in either direction"),
     flag(SignIn, "--host", "NAME", "localhost (127.0.0.1 on Windows)", "cli/config.rs", "Host name in the redirect URI"),
     flag(SignIn, "--callback-path", "PATH", "/oauth/callback", "cli/config.rs", "Path of the redirect URI"),
-    flag(SignIn, "--auth-timeout", "SECONDS", "30", "cli/config.rs", "How long a request waits for a sign-in"),
+    flag(SignIn, "--auth-timeout", "SECONDS", "20", "cli/config.rs", "How long a request waits for a sign-in"),
     flag(SignIn, "--auth-success-url", "URL", "", "cli/config.rs", "Send the browser there after signing in"),
     switch(SignIn, "--no-browser", "cli/config.rs", "Print the sign-in address, do not open a browser"),
     flag(SignIn, "--static-oauth-client-info", "JSON|@FILE", "", "cli/config.rs", "Use this client registration; ${VAR} in it is replaced"),
