@@ -210,14 +210,13 @@ impl Authorizer {
             return Ok(Recovered::Again);
         }
         let discovered = self.discovered(state, challenge)?;
-        if current.issuer.is_none() {
-            self.store.bind_tokens(discovered.issuer());
-        }
-        if !current.may_be_from(discovered.issuer()) {
-            self.env.say(
-                Level::Info,
-                "the server uses another authorization server now: a new sign-in is needed",
-            );
+        if !current.is_from(discovered.issuer()) {
+            let why = match current.issuer {
+                Some(_) => "the server uses another authorization server now",
+                None => "no record tells which authorization server issued the stored tokens",
+            };
+            let text = format!("{why}: a new sign-in is needed");
+            self.env.say(Level::Info, &text);
             state.hopeless = Some(current.access_token);
             return Ok(Recovered::NeedsSignIn);
         }
@@ -388,6 +387,7 @@ mod tests {
             refresh_token: Some(Secret::new("r0")),
             scope: Some("a".to_owned()),
             expires_at: Some(1),
+            issuer: Some("https://a.test".to_owned()),
             ..Tokens::default()
         };
         store.save_tokens(tokens, env.now());

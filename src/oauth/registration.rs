@@ -98,7 +98,7 @@ pub fn known(
         }));
     }
     let stored = store.client_info().filter(|info| {
-        info.may_be_from(discovered.issuer())
+        info.is_usable_at(discovered.issuer())
             && !info.is_expired(now)
             && redirect_uri.is_none_or(|uri| info.redirect_uris.iter().any(|known| known == uri))
     });
