@@ -231,7 +231,7 @@ impl<'a> SignIn<'a> {
         let client =
             registration::obtain(&*authorizer.env, oauth, store, &self.discovered, wanted)?;
         let authorization = authorizer.authorization(&self.discovered, &client, wanted)?;
-        let result = match authorizer.preflight(&client, &authorization) {
+        let result = match authorizer.preflight(&self.discovered, &client, &authorization) {
             Ok(()) => {
                 let shown = authorizer.show(&authorization, self.browser.take());
                 self.wait(shown, &client, &authorization)
