@@ -186,6 +186,7 @@ pub const FLAGS: &[Flag] = &[
     switch(SignIn, "--no-browser", "cli/config.rs", "Print the sign-in address, do not open a browser"),
     flag(SignIn, "--static-oauth-client-info", "JSON|@FILE", "", "cli/config.rs", "Use this client registration; ${VAR} in it is replaced"),
     flag(SignIn, "--static-oauth-client-metadata", "JSON|@FILE", "", "cli/config.rs", "Override members of the client metadata"),
+    flag(SignIn, "--scope", "SCOPES", "", "oauth/scope.rs", "Request exactly these scopes, separated by spaces; empty requests none"),
     flag(SignIn, "--client-metadata-url", "URL", "", "cli/config.rs", "Client id metadata document"),
     flag(SignIn, "--client-assertion-key", "FILE", "", "cli/config.rs", "Private key (PEM) that signs client assertions (private_key_jwt)"),
     flag(SignIn, "--accept-issuer", "URL", "", "oauth/discovery/issuer.rs", "Accept metadata with this issuer, wherever it was found"),

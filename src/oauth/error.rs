@@ -55,6 +55,25 @@ impl Failure {
         }
     }
 
+    /// Whether the server refused because of the scope, or of a missing one.
+    pub fn is_about_scope(&self) -> bool {
+        match self {
+            Failure::Refused(code, error) => {
+                code != "access_denied" && error.what().to_lowercase().contains("scope")
+            }
+            Failure::Passing(_) | Failure::Final(_) => false,
+        }
+    }
+
+    /// The same failure with its error changed.
+    pub fn map(self, change: impl FnOnce(Error) -> Error) -> Failure {
+        match self {
+            Failure::Passing(error) => Failure::Passing(change(error)),
+            Failure::Refused(code, error) => Failure::Refused(code, change(error)),
+            Failure::Final(error) => Failure::Final(change(error)),
+        }
+    }
+
     /// Whether the server does not know the client (RFC 6749 5.2).
     pub fn is_unknown_client(&self) -> bool {
         matches!(self.code(), Some("invalid_client" | "unauthorized_client"))

@@ -236,6 +236,28 @@ impl Authorizer {
         }
     }
 
+    /// The scope to request instead of one that the server refused; none if the user chose it, or nothing else is listed.
+    fn scope_instead(
+        &self,
+        discovered: &Discovered,
+        challenge: &Challenge,
+        requested: Option<&str>,
+        failure: &Failure,
+    ) -> Option<String> {
+        if !failure.is_about_scope() || registration::pinned_scope(&self.config.oauth).is_some() {
+            return None;
+        }
+        let resource = discovered.resource();
+        let resource = resource.and_then(|resource| resource.scopes.as_deref());
+        let supported = discovered.server.scopes.as_deref();
+        let instead = scope::instead_of(requested, resource, supported)?;
+        // A step-up without the missing scope would not help.
+        let needed = challenge.scope.as_deref().unwrap_or_default();
+        let is_enough =
+            !challenge.is_insufficient_scope() || scope::holds_all(Some(&instead), needed);
+        is_enough.then_some(instead)
+    }
+
     /// Finds the authorization server. The `resource_metadata` of the challenge is remembered for later refreshes.
     fn discover(&self, resource_metadata: Option<&Url>) -> Step<Discovered> {
         if let Some(endpoint) = &self.config.oauth.token_endpoint {

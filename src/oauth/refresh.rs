@@ -21,7 +21,7 @@ use super::discovery::Discovered;
 use super::error::{Failure, Step};
 use super::registration::Origin;
 use super::token_cache::life_in_words;
-use super::{Authorizer, Recovered, lock, registration, token};
+use super::{Authorizer, Recovered, lock, registration, scope, token};
 use crate::error::{Error, Kind};
 use crate::log::Level;
 use crate::secret::Secret;
@@ -159,7 +159,7 @@ impl Authorizer {
     ) -> Step<Recovered> {
         let discovered = self.discovered(state, challenge)?;
         renew_lease();
-        let scope = match challenge {
+        let mut scope = match challenge {
             Some(challenge) => self.scope(&discovered, challenge),
             // Ahead of time there is no challenge: the scope stays.
             None => registration::pinned_scope(&self.config.oauth)
@@ -180,11 +180,30 @@ impl Authorizer {
             )));
         };
         let endpoint = self.endpoint(&discovered, &client);
-        let tokens = self.with_resource(&discovered, |resource| {
-            let mut form = vec![("grant_type", "client_credentials")];
-            form.extend(scope.as_deref().map(|scope| ("scope", scope)));
-            form.extend(resource.map(|resource| ("resource", resource)));
-            token::request(endpoint, &form, "signing in with client credentials")
+        let request = |scope: Option<&str>| {
+            self.with_resource(&discovered, |resource| {
+                let mut form = vec![("grant_type", "client_credentials")];
+                form.extend(scope.map(|scope| ("scope", scope)));
+                form.extend(resource.map(|resource| ("resource", resource)));
+                token::request(endpoint, &form, "signing in with client credentials")
+            })
+        };
+        let challenge = challenge.cloned().unwrap_or_default();
+        let mut requested = request(scope.as_deref());
+        if let Err(failure) = &requested
+            && let Some(instead) =
+                self.scope_instead(&discovered, &challenge, scope.as_deref(), failure)
+        {
+            requested = request(Some(&instead));
+            scope = Some(instead);
+        }
+        let tokens = requested.map_err(|failure| {
+            if failure.is_about_scope() {
+                let supported = discovered.server.scopes.as_deref();
+                failure.map(|error| scope::with_way_out(error, supported))
+            } else {
+                failure
+            }
         })?;
         registration::bind(store, &discovered, &client);
         let tokens = Tokens {

@@ -157,6 +157,30 @@ fn without_any_way_to_a_client_the_person_is_told_what_to_get() {
 }
 
 #[test]
+fn a_registration_that_is_refused_for_its_scope_is_tried_without_one() {
+    for (status, code) in [
+        (400, "invalid_client_metadata"),
+        (403, "insufficient_scope"),
+    ] {
+        let site = Site::start(|rules| {
+            rules.resource_document()["scopes_supported"] = json!(["x", "y"]);
+        });
+        site.on("/register", move |request, reply| {
+            let has_scope = request.json()["scope"].is_string();
+            if has_scope {
+                let body = json!({"error": code}).to_string();
+                reply.full(status, "content-type: application/json\r\n", body);
+            }
+            has_scope
+        });
+        let browser = Browser::new();
+        signed_in(&site, &browser, &[]).finish();
+        assert_eq!(authorization(&browser, 1)["scope"], "x y");
+        assert_eq!(site.requests("/register").len(), 2);
+    }
+}
+
+#[test]
 fn a_refused_registration_is_explained() {
     let site = Site::start(|_| {});
     site.on("/register", |_, reply| {

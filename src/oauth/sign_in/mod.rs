@@ -2,7 +2,7 @@
 //!
 //! - The callback port is bound first: the instance that holds it leads (`coordination.rs`).
 //! - A registration that the server no longer knows, or that was made for less scope, is replaced in the same browser tab; a
-//!   resource parameter that the server refuses is left out.
+//!   resource parameter that the server refuses is left out, and a scope that it refuses is replaced by what it lists.
 //! - The browser gets its page after the code has been exchanged; the page shows the result.
 //! - Five sign-ins in half a minute are a loop (npm's limit).
 //!
@@ -137,7 +137,8 @@ impl Authorizer {
             // RFC 6749 5.1: not stated means as requested.
             scope: tokens.scope.or(requested.map(str::to_owned)),
             // npm discards tokens whose text differs from what it would request; a pinned scope is the same for both.
-            requested_scope: pinned,
+            requested_scope: registration::metadata_scope(&self.config.oauth)
+                .filter(|_| self.config.oauth.scope.is_none()),
             ..tokens
         };
         let tokens = self.keep(tokens, discovered.issuer());
@@ -262,6 +263,15 @@ impl<'a> SignIn<'a> {
         if authorizer.is_resource_refused(&self.discovered, resource, &failure) {
             return Ok(false);
         }
+        let instead = authorizer.scope_instead(&self.discovered, challenge, wanted.scope, &failure);
+        if instead.is_some() {
+            self.scope = instead;
+            return Ok(false);
+        }
+        if failure.is_about_scope() {
+            let supported = self.discovered.server.scopes.as_deref();
+            return Err(failure.map(|error| scope::with_way_out(error, supported)));
+        }
         Err(failure)
     }
 
@@ -299,6 +309,7 @@ fn in_words(challenge: &Challenge) -> String {
 
 const LOOP_TIME: UnixMillis = 30_000;
 const LOOP_COUNT: usize = 5;
-const MAX_TRIES: u32 = 3;
+/// One more than the reasons for another: registration, resource, scope.
+const MAX_TRIES: u32 = 4;
 /// After this time the user may have been granted what was refused.
 const STEP_UP_INTERVAL: UnixMillis = 600_000;
