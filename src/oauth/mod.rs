@@ -212,7 +212,7 @@ impl Authorizer {
 
     /// The scope that this resource needs. A step-up adds the scope that is already granted.
     fn scope(&self, discovered: &Discovered, challenge: &Challenge) -> Option<String> {
-        let pinned = registration::pinned_scope(&self.config.oauth);
+        let pinned = scope::pinned(&self.config.oauth);
         let remembered = self.store.notes().scope;
         let granted = self.store.tokens().and_then(|tokens| tokens.scope);
         let resource = discovered.resource();
@@ -230,7 +230,7 @@ impl Authorizer {
     /// The scope to request from the user, with `offline_access` where that is offered.
     fn requested_scope(&self, discovered: &Discovered, challenge: &Challenge) -> Option<String> {
         let scope = self.scope(discovered, challenge);
-        match registration::pinned_scope(&self.config.oauth) {
+        match scope::pinned(&self.config.oauth) {
             Some(_) => scope,
             None => scope::with_offline_access(scope, discovered.server.scopes.as_deref()),
         }
@@ -244,7 +244,7 @@ impl Authorizer {
         requested: Option<&str>,
         failure: &Failure,
     ) -> Option<String> {
-        if !failure.is_about_scope() || registration::pinned_scope(&self.config.oauth).is_some() {
+        if !failure.is_about_scope() || scope::pinned(&self.config.oauth).is_some() {
             return None;
         }
         let resource = discovered.resource();

@@ -273,11 +273,11 @@ fn scopes_to_try(
     wanted: Wanted<'_>,
 ) -> Vec<Option<String>> {
     let requested = wanted.scope.map(str::to_owned);
-    if metadata_scope(oauth).is_some() && oauth.scope.is_none() {
+    if scope::in_metadata(oauth).is_some() && oauth.scope.is_none() {
         return vec![requested];
     }
     let mut scopes = vec![requested, None];
-    if pinned_scope(oauth).is_none() {
+    if scope::pinned(oauth).is_none() {
         scopes.insert(0, whole_scope(discovered, wanted));
         let resource = discovered.resource();
         let resource = resource.and_then(|resource| resource.scopes.as_deref());
@@ -358,18 +358,6 @@ fn body(oauth: &OAuth, listed: Option<&[String]>, wanted: Wanted<'_>) -> Map<Str
     }
     body.extend(own);
     body
-}
-
-/// The scope that the user has chosen with `--scope`, else in `--static-oauth-client-metadata`.
-pub fn pinned_scope(oauth: &OAuth) -> Option<String> {
-    oauth.scope.clone().or_else(|| metadata_scope(oauth))
-}
-
-/// The scope in `--static-oauth-client-metadata`, which npm mcp-remote reads, too.
-pub fn metadata_scope(oauth: &OAuth) -> Option<String> {
-    let text = oauth.static_client_metadata.as_deref()?;
-    let object: Object = serde_json::from_str(text).ok()?;
-    object.get("scope")?.as_str().map(str::to_owned)
 }
 
 fn nowhere_to_register(oauth: &OAuth, discovered: &Discovered, wanted: Wanted<'_>) -> Failure {
@@ -512,7 +500,7 @@ mod tests {
         let body = body(&oauth, None, wanted());
         assert_eq!(body["client_name"], "mine");
         assert_eq!(body["scope"], "x");
-        assert_eq!(pinned_scope(&oauth).as_deref(), Some("x"));
+        assert_eq!(scope::pinned(&oauth).as_deref(), Some("x"));
     }
 
     #[test]

@@ -12,8 +12,10 @@
 //! Spec: MCP 2026-07-28 basic/authorization (Scope Selection Strategy, Step-Up Authorization Flow, Refresh Tokens);
 //! RFC 6749 3.3.
 
+use crate::config::OAuth;
 use crate::error::Error;
 use crate::log::clean;
+use crate::store::Object;
 
 /// Where scopes can come from.
 #[derive(Debug, Clone, Copy, Default)]
@@ -43,6 +45,18 @@ impl StepUp {
     pub fn is_met_by(&self, scope: Option<&str>) -> bool {
         scope != self.before.as_deref() || holds_all(scope, &self.needed)
     }
+}
+
+/// The scope that the user has chosen with `--scope`, else in `--static-oauth-client-metadata`.
+pub fn pinned(oauth: &OAuth) -> Option<String> {
+    oauth.scope.clone().or_else(|| in_metadata(oauth))
+}
+
+/// The scope in `--static-oauth-client-metadata`, which npm mcp-remote reads, too.
+pub fn in_metadata(oauth: &OAuth) -> Option<String> {
+    let text = oauth.static_client_metadata.as_deref()?;
+    let object: Object = serde_json::from_str(text).ok()?;
+    object.get("scope")?.as_str().map(str::to_owned)
 }
 
 /// The scope to request, if any.

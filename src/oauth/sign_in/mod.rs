@@ -127,7 +127,7 @@ impl Authorizer {
         requested: Option<&str>,
         challenge: &Challenge,
     ) {
-        let pinned = registration::pinned_scope(&self.config.oauth);
+        let pinned = scope::pinned(&self.config.oauth);
         let is_step_up = challenge.is_insufficient_scope();
         if let (true, None, Some(requested)) = (is_step_up, &pinned, requested) {
             self.store
@@ -137,7 +137,7 @@ impl Authorizer {
             // RFC 6749 5.1: not stated means as requested.
             scope: tokens.scope.or(requested.map(str::to_owned)),
             // npm discards tokens whose text differs from what it would request; a pinned scope is the same for both.
-            requested_scope: registration::metadata_scope(&self.config.oauth)
+            requested_scope: scope::in_metadata(&self.config.oauth)
                 .filter(|_| self.config.oauth.scope.is_none()),
             ..tokens
         };
