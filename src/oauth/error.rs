@@ -145,7 +145,7 @@ const LOST: u16 = 504;
 const RETRIES: u32 = 2;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const MAX_PAUSE: Duration = Duration::from_secs(5);
-/// No retry begins later than this after the first request: 10 s, a pause and 10 s more are within the 30 s of a lease.
+/// No retry begins later than this after the first request, so that nobody waits long for a server in trouble.
 const LAST_TRY: UnixMillis = 10_000;
 
 /// The error of a response: the server's error code and description, else its status.

@@ -136,10 +136,16 @@ impl Authorizer {
                 lease.renew();
             }
         };
-        if self.config.oauth.client_credentials {
-            self.use_client_credentials(state, used, challenge, renew_lease)
-        } else {
-            self.use_refresh_token(state, used, challenge, renew_lease)
+        let mut request = || {
+            if self.config.oauth.client_credentials {
+                self.use_client_credentials(state, used, challenge, renew_lease)
+            } else {
+                self.use_refresh_token(state, used, challenge, renew_lease)
+            }
+        };
+        match &lease {
+            Some(lease) => lease.while_renewed(request),
+            None => request(),
         }
     }
 
@@ -162,7 +168,7 @@ impl Authorizer {
         let mut scope = match challenge {
             Some(challenge) => self.scope(&discovered, challenge),
             // Ahead of time there is no challenge: the scope stays.
-            None => registration::pinned_scope(&self.config.oauth)
+            None => scope::pinned(&self.config.oauth)
                 .or_else(|| used.scope.clone())
                 .or_else(|| self.scope(&discovered, &Challenge::default())),
         };

@@ -1,6 +1,7 @@
 //! The environment of OAuth: its HTTP requests, the clock, the browser, the user's terminal.
 //!
-//! - A response is read up to 1 MiB and within 10 s. Redirects are followed only for documents, five at most, without
+//! - A response is read up to 1 MiB and within 10 s; that of a token request within `--headers-timeout`, because a code is good
+//!   for once. Redirects are followed only for documents, five at most, without
 //!   credentials, and only to addresses that a document may name.
 //! - Configured headers, cookies and tokens of the MCP server are never sent.
 //! - The SSRF guard (`net/ssrf`) checks all addresses except those that the user configured.
@@ -85,7 +86,7 @@ const MAX_LINE: u64 = 64 * 1024;
 
 /// The longest body of a response, in bytes.
 const MAX_BODY: u64 = 1024 * 1024;
-/// For the whole of a request.
+/// For the whole of a request that is not for tokens.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_REDIRECTS: usize = 5;
 
@@ -231,7 +232,15 @@ impl HttpEnvironment {
         {
             return Err(blocked().into());
         }
-        let send = || send_once(&self.agents.agent_for_document(url, network)?, fetch, url);
+        let limit = if fetch.is_for_tokens() {
+            self.config.http.headers_timeout
+        } else {
+            Some(REQUEST_TIMEOUT)
+        };
+        let send = || {
+            let agent = self.agents.agent_for_document(url, network)?;
+            send_once(&agent, fetch, url, limit)
+        };
         self.agents.with_known_roots(send)?.map_err(|error| {
             if error::is_blocked(&error) {
                 return blocked().into();
@@ -273,6 +282,7 @@ fn send_once(
     agent: &Agent,
     fetch: &Fetch,
     url: &Url,
+    limit: Option<Duration>,
 ) -> Result<std::result::Result<Response<Body>, ureq::Error>> {
     let (method, kind, body) = match &fetch.body {
         Content::Nothing => ("GET", None, None),
@@ -298,10 +308,11 @@ fn send_once(
         Error::new(Kind::SignIn, what)
     };
     Ok(match body {
-        None => run(agent, request.body(()).map_err(unfit)?),
+        None => run(agent, request.body(()).map_err(unfit)?, limit),
         Some(body) => run(
             agent,
             request.body(body.expose().as_bytes()).map_err(unfit)?,
+            limit,
         ),
     })
 }
@@ -309,10 +320,11 @@ fn send_once(
 fn run<B: ureq::AsSendBody>(
     agent: &Agent,
     request: Request<B>,
+    limit: Option<Duration>,
 ) -> std::result::Result<Response<Body>, ureq::Error> {
     let request = agent
         .configure_request(request)
-        .timeout_global(Some(REQUEST_TIMEOUT))
+        .timeout_global(limit)
         .build();
     agent.run(request)
 }
