@@ -39,7 +39,7 @@ use crate::secret::Secret;
 use files::Files;
 pub use lease::{Lease, LeaseOutcome};
 pub use list::Listed;
-pub use own_records::{PendingSignIn, SIGN_IN_LIFE, ServerNotes, StaticClient};
+pub use own_records::{PendingSignIn, SIGN_IN_LIFE, ServerNotes, StaticClient, SteppedUp};
 pub use records::{
     ClientInfo, DiscoveryState, EXPIRY_MARGIN, Object, Tokens, UnixMillis, same_issuer,
 };

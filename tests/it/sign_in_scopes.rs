@@ -220,6 +220,13 @@ fn scope_that_is_never_enough_ends_in_words() {
     says(&error_of(&answer), &["scope"]);
     assert_eq!(browser.urls().len(), windows);
     process.finish();
+    // So is the next process: some hosts start one for each question.
+    let mut next = start(&site, &[]).browser(&browser).home(&process.home).go();
+    next.handshake();
+    let answer = next.ask("7");
+    says(&error_of(&answer), &["scope", "moon"]);
+    assert_eq!(browser.urls().len(), windows);
+    next.finish();
 }
 
 #[test]
