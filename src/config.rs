@@ -161,6 +161,8 @@ pub struct OAuth {
     pub static_client_info: Option<Secret>,
     /// Members that override our client metadata: a JSON object (`--static-oauth-client-metadata`).
     pub static_client_metadata: Option<String>,
+    /// The scope to request, exactly; `""` for none (`--scope`).
+    pub scope: Option<String>,
     /// The client id metadata document (`--client-metadata-url`).
     pub client_metadata_url: Option<String>,
     /// The resource parameter as it was typed, trimmed (`--resource`).
@@ -273,10 +275,11 @@ impl Default for OAuth {
             .to_owned(),
             callback_path: "/oauth/callback".to_owned(),
             port: None,
-            auth_timeout: Duration::from_secs(30),
+            auth_timeout: Duration::from_secs(20),
             success_url: None,
             static_client_info: None,
             static_client_metadata: None,
+            scope: None,
             client_metadata_url: None,
             resource: None,
             disable_resource: false,

@@ -14,7 +14,7 @@ use url::Url;
 use super::challenge::Challenge;
 use super::error::{Failure, Step, of_response};
 use super::registration::{self, Wanted};
-use super::{Authorizer, token};
+use super::{Authorizer, scope, token};
 use crate::error::{Error, Kind};
 use crate::log::clean;
 use crate::secret::Secret;
@@ -24,40 +24,44 @@ use crate::url::{from_network, shown};
 impl Authorizer {
     pub(super) fn with_device_code(&self, challenge: &Challenge) -> Step<()> {
         let discovered = self.discover(challenge.resource_metadata.as_ref())?;
-        let scope = self.requested_scope(&discovered, challenge);
-        let wanted = Wanted {
-            redirect_uri: None,
-            grant: GRANT,
-            scope: scope.as_deref(),
-        };
+        let mut scope = self.requested_scope(&discovered, challenge);
         let (oauth, store) = (&self.config.oauth, &self.store);
-        let client = || registration::obtain(&*self.env, oauth, store, &discovered, wanted);
-        let mut client_now = client()?;
-        let issued = loop {
-            let endpoint = self.endpoint(&discovered, &client_now);
+        let (client, issued) = loop {
+            let wanted = Wanted {
+                redirect_uri: None,
+                grant: GRANT,
+                scope: scope.as_deref(),
+            };
+            let client = registration::obtain(&*self.env, oauth, store, &discovered, wanted)?;
+            let endpoint = self.endpoint(&discovered, &client);
             let begun = self.with_resource(&discovered, |resource| {
                 begin(endpoint, wanted.scope, resource, self.config.allow_http)
             });
-            match begun {
-                Ok(issued) => break issued,
-                Err(failure) => {
-                    let scope = wanted.scope;
-                    if !registration::needs_replacement(store, &client_now, &failure, scope) {
-                        return Err(failure);
-                    }
-                    store.remove_client_info();
-                    client_now = client()?;
-                }
+            let failure = match begun {
+                Ok(issued) => break (client, issued),
+                Err(failure) => failure,
+            };
+            if registration::needs_replacement(store, &client, &failure, wanted.scope) {
+                store.remove_client_info();
+                continue;
             }
+            scope = match self.scope_instead(&discovered, challenge, wanted.scope, &failure) {
+                None if failure.is_about_scope() => {
+                    let supported = discovered.server.scopes.as_deref();
+                    return Err(failure.map(|error| scope::with_way_out(error, supported)));
+                }
+                None => return Err(failure),
+                instead => instead,
+            };
         };
         self.env.show_url(&issued.url, &issued.text);
-        let endpoint = self.endpoint(&discovered, &client_now);
+        let endpoint = self.endpoint(&discovered, &client);
         let resource = self.resource(&discovered);
         // Another instance may be first, with a code of its own.
         let is_done = || self.has_new_tokens();
         if let Some(tokens) = wait(endpoint, &issued, resource.as_deref(), is_done)? {
-            registration::bind(store, &discovered, &client_now);
-            self.finish_sign_in(tokens, &discovered, wanted.scope, challenge);
+            registration::bind(store, &discovered, &client);
+            self.finish_sign_in(tokens, &discovered, scope.as_deref(), challenge);
         }
         Ok(())
     }

@@ -18,7 +18,7 @@ use crate::store::{Object, UnixMillis};
 
 /// What a sign-in needs from outside.
 pub trait Environment: Send + Sync {
-    /// One HTTP request, bounded to 1 MiB and 10 s.
+    /// One HTTP request, bounded to 1 MiB and 10 s; a request for tokens to `--headers-timeout`.
     ///
     /// # Errors
     /// `Network` and `Timeout` errors are temporary; any other is final.
@@ -127,11 +127,20 @@ impl Fetch {
 
     /// Whether it redeems something that is valid once: a code (RFC 6749 4.1.2), a refresh token that rotates (RFC 9700 4.14.2).
     pub fn is_good_for_once(&self) -> bool {
+        self.has_member(&["code", "refresh_token"])
+    }
+
+    /// Whether it requests tokens (RFC 6749 3.2).
+    pub fn is_for_tokens(&self) -> bool {
+        self.has_member(&["grant_type"])
+    }
+
+    fn has_member(&self, members: &[&str]) -> bool {
         let Content::Form(form) = &self.body else {
             return false;
         };
         let mut names = form.expose().split('&').map(|pair| pair.split('=').next());
-        names.any(|name| matches!(name, Some("code" | "refresh_token")))
+        names.any(|name| name.is_some_and(|name| members.contains(&name)))
     }
 
     /// Text from the server with the secrets of the request replaced.

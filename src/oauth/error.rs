@@ -21,7 +21,7 @@ use crate::url::shown;
 pub enum Failure {
     /// Temporary: nothing is wrong with what is stored.
     Passing(Error),
-    /// The authorization server refused, with this error code.
+    /// The authorization server refused, with this error code; with the status of a 400 or 401 that carries no code.
     Refused(String, Error),
     /// Any other failure.
     Final(Error),
@@ -52,6 +52,25 @@ impl Failure {
         match self {
             Failure::Refused(code, _) => Some(code),
             Failure::Passing(_) | Failure::Final(_) => None,
+        }
+    }
+
+    /// Whether the server refused because of the scope, or of a missing one.
+    pub fn is_about_scope(&self) -> bool {
+        match self {
+            Failure::Refused(code, error) => {
+                code != "access_denied" && error.what().to_lowercase().contains("scope")
+            }
+            Failure::Passing(_) | Failure::Final(_) => false,
+        }
+    }
+
+    /// The same failure with its error changed.
+    pub fn map(self, change: impl FnOnce(Error) -> Error) -> Failure {
+        match self {
+            Failure::Passing(error) => Failure::Passing(change(error)),
+            Failure::Refused(code, error) => Failure::Refused(code, change(error)),
+            Failure::Final(error) => Failure::Final(change(error)),
         }
     }
 
@@ -126,8 +145,8 @@ const LOST: u16 = 504;
 const RETRIES: u32 = 2;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const MAX_PAUSE: Duration = Duration::from_secs(5);
-/// No retry begins later than this after the first request, and a pause: a request that timed out after 10 s is sent again, and
-/// 10 s, a pause and 10 s more are within the 30 s of a lease.
+/// No retry begins later than this after the first request, so that nobody waits long for a server in trouble. A document that
+/// timed out after 10 s is asked for once more.
 const LAST_TRY: UnixMillis = 12_000;
 
 /// The error of a response: the server's error code and description, else its status.
@@ -141,21 +160,29 @@ pub fn of_response(doing: &str, request: &Fetch, response: &Fetched) -> Failure 
             response.status
         );
         let error = with_detail(Error::new(Kind::SignIn, what), request, response);
-        return if is_passing(response.status) {
-            Failure::Passing(error)
-        } else {
-            Failure::Final(error)
+        return match response.status {
+            status if is_passing(status) => Failure::Passing(error),
+            400 | 401 => Failure::Refused(response.status.to_string(), error),
+            _ => Failure::Final(error),
         };
     };
     let description = described(&object).map(|text| request.without_secrets(text));
     let error = Error::new(Kind::SignIn, refusal(doing, &code, description.as_deref()));
-    // Temporary by their definition, whatever the status (RFC 6749 4.1.2.1).
-    let passing = matches!(code.as_str(), "temporarily_unavailable" | "server_error");
-    if passing || is_passing(response.status) {
+    if names_passing_trouble(&code) || is_passing(response.status) {
         Failure::Passing(error)
     } else {
         Failure::Refused(code, error)
     }
+}
+
+/// Whether an error code is temporary, whatever the status: the two of RFC 6749 4.1.2.1, and those that servers use for limits.
+fn names_passing_trouble(code: &str) -> bool {
+    let code = code.to_ascii_lowercase();
+    matches!(
+        code.as_str(),
+        "temporarily_unavailable" | "server_error" | "internal_server_error" | "internal_error"
+    ) || code.contains("rate_limit")
+        || code.contains("too_many_requests")
 }
 
 /// One sentence from an OAuth error.

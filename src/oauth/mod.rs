@@ -213,7 +213,7 @@ impl Authorizer {
 
     /// The scope that this resource needs. A step-up adds the scope that is already granted.
     fn scope(&self, discovered: &Discovered, challenge: &Challenge) -> Option<String> {
-        let pinned = registration::pinned_scope(&self.config.oauth);
+        let pinned = scope::pinned(&self.config.oauth);
         let remembered = self.store.notes().scope;
         let granted = self.store.tokens().and_then(|tokens| tokens.scope);
         let resource = discovered.resource();
@@ -231,10 +231,32 @@ impl Authorizer {
     /// The scope to request from the user, with `offline_access` where that is offered.
     fn requested_scope(&self, discovered: &Discovered, challenge: &Challenge) -> Option<String> {
         let scope = self.scope(discovered, challenge);
-        match registration::pinned_scope(&self.config.oauth) {
+        match scope::pinned(&self.config.oauth) {
             Some(_) => scope,
             None => scope::with_offline_access(scope, discovered.server.scopes.as_deref()),
         }
+    }
+
+    /// The scope to request instead of one that the server refused; none if the user chose it, or nothing else is listed.
+    fn scope_instead(
+        &self,
+        discovered: &Discovered,
+        challenge: &Challenge,
+        requested: Option<&str>,
+        failure: &Failure,
+    ) -> Option<String> {
+        if !failure.is_about_scope() || scope::pinned(&self.config.oauth).is_some() {
+            return None;
+        }
+        let resource = discovered.resource();
+        let resource = resource.and_then(|resource| resource.scopes.as_deref());
+        let supported = discovered.server.scopes.as_deref();
+        let instead = scope::instead_of(requested, resource, supported)?;
+        // A step-up without the missing scope would not help.
+        let needed = challenge.scope.as_deref().unwrap_or_default();
+        let is_enough =
+            !challenge.is_insufficient_scope() || scope::holds_all(Some(&instead), needed);
+        is_enough.then_some(instead)
     }
 
     /// Finds the authorization server. The `resource_metadata` of the challenge is remembered for later refreshes.

@@ -6,7 +6,8 @@
 //! - The scope is the granted one; it is left out where the server refuses it (RFC 6749 6: it then stays as it was). A server
 //!   that returns no new refresh token keeps the old one valid.
 //! - A failure is returned again for a while without a new attempt, so that ten waiting requests do not make ten.
-//! - Errors such as `invalid_grant` remove the tokens; any other refusal leaves them, but needs a new sign-in.
+//! - Errors such as `invalid_grant` remove the tokens; any other refusal, also a 400 or 401 without an error code, leaves them,
+//!   but needs a new sign-in. `invalid_client` for a client given by hand is an error that names its flag.
 //! - Twenty refreshes in half a minute are a loop (npm's limit).
 //! - Client credentials need a client registered by hand, with a secret or a key. With `--token-endpoint` there is no
 //!   discovery, and the endpoint may be anywhere.
@@ -18,8 +19,9 @@
 use super::challenge::Challenge;
 use super::discovery::Discovered;
 use super::error::{Failure, Step};
+use super::registration::Origin;
 use super::token_cache::life_in_words;
-use super::{Authorizer, Recovered, lock, registration, token};
+use super::{Authorizer, Recovered, lock, registration, scope, token};
 use crate::error::{Error, Kind};
 use crate::log::Level;
 use crate::secret::Secret;
@@ -134,10 +136,16 @@ impl Authorizer {
                 lease.renew();
             }
         };
-        if self.config.oauth.client_credentials {
-            self.use_client_credentials(state, used, challenge, renew_lease)
-        } else {
-            self.use_refresh_token(state, used, challenge, renew_lease)
+        let mut request = || {
+            if self.config.oauth.client_credentials {
+                self.use_client_credentials(state, used, challenge, renew_lease)
+            } else {
+                self.use_refresh_token(state, used, challenge, renew_lease)
+            }
+        };
+        match &lease {
+            Some(lease) => lease.while_renewed(request),
+            None => request(),
         }
     }
 
@@ -157,10 +165,10 @@ impl Authorizer {
     ) -> Step<Recovered> {
         let discovered = self.discovered(state, challenge)?;
         renew_lease();
-        let scope = match challenge {
+        let mut scope = match challenge {
             Some(challenge) => self.scope(&discovered, challenge),
             // Ahead of time there is no challenge: the scope stays.
-            None => registration::pinned_scope(&self.config.oauth)
+            None => scope::pinned(&self.config.oauth)
                 .or_else(|| used.scope.clone())
                 .or_else(|| self.scope(&discovered, &Challenge::default())),
         };
@@ -178,11 +186,30 @@ impl Authorizer {
             )));
         };
         let endpoint = self.endpoint(&discovered, &client);
-        let tokens = self.with_resource(&discovered, |resource| {
-            let mut form = vec![("grant_type", "client_credentials")];
-            form.extend(scope.as_deref().map(|scope| ("scope", scope)));
-            form.extend(resource.map(|resource| ("resource", resource)));
-            token::request(endpoint, &form, "signing in with client credentials")
+        let request = |scope: Option<&str>| {
+            self.with_resource(&discovered, |resource| {
+                let mut form = vec![("grant_type", "client_credentials")];
+                form.extend(scope.map(|scope| ("scope", scope)));
+                form.extend(resource.map(|resource| ("resource", resource)));
+                token::request(endpoint, &form, "signing in with client credentials")
+            })
+        };
+        let challenge = challenge.cloned().unwrap_or_default();
+        let mut requested = request(scope.as_deref());
+        if let Err(failure) = &requested
+            && let Some(instead) =
+                self.scope_instead(&discovered, &challenge, scope.as_deref(), failure)
+        {
+            requested = request(Some(&instead));
+            scope = Some(instead);
+        }
+        let tokens = requested.map_err(|failure| {
+            if failure.is_about_scope() {
+                let supported = discovered.server.scopes.as_deref();
+                failure.map(|error| scope::with_way_out(error, supported))
+            } else {
+                failure
+            }
         })?;
         registration::bind(store, &discovered, &client);
         let tokens = Tokens {
@@ -208,14 +235,13 @@ impl Authorizer {
             return Ok(Recovered::Again);
         }
         let discovered = self.discovered(state, challenge)?;
-        if current.issuer.is_none() {
-            self.store.bind_tokens(discovered.issuer());
-        }
-        if !current.may_be_from(discovered.issuer()) {
-            self.env.say(
-                Level::Info,
-                "the server uses another authorization server now: a new sign-in is needed",
-            );
+        if !current.is_from(discovered.issuer()) {
+            let why = match current.issuer {
+                Some(_) => "the server uses another authorization server now",
+                None => "no record tells which authorization server issued the stored tokens",
+            };
+            let text = format!("{why}: a new sign-in is needed");
+            self.env.say(Level::Info, &text);
             state.hopeless = Some(current.access_token);
             return Ok(Recovered::NeedsSignIn);
         }
@@ -232,6 +258,13 @@ impl Authorizer {
         });
         let tokens = match redeemed {
             Ok(tokens) => tokens,
+            // The client given by hand is wrong, which says nothing about the refresh token (RFC 6749 5.2).
+            Err(Failure::Refused(code, error))
+                if code == "invalid_client"
+                    && matches!(client.origin, Origin::Static | Origin::Document) =>
+            {
+                return Err(Failure::Final(error));
+            }
             Err(Failure::Refused(code, error)) => {
                 let text = format!("{}: a new sign-in is needed", error.what());
                 self.env.say(Level::Info, &text);
@@ -379,6 +412,7 @@ mod tests {
             refresh_token: Some(Secret::new("r0")),
             scope: Some("a".to_owned()),
             expires_at: Some(1),
+            issuer: Some("https://a.test".to_owned()),
             ..Tokens::default()
         };
         store.save_tokens(tokens, env.now());
@@ -457,14 +491,48 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_by_an_unusual_code_needs_a_sign_in_and_discards_nothing() {
-        let env = Scripted::new();
-        let authorizer = authorizer(&env);
-        env.answer(400, r#"{"error":"unsupported_grant_type"}"#);
-        for _ in 0..3 {
-            assert!(matches!(refused(&authorizer), Ok(Recovered::NeedsSignIn)));
+    fn a_refusal_without_a_usual_code_needs_a_sign_in_and_discards_nothing() {
+        for (status, body) in [
+            (400, r#"{"error":"unsupported_grant_type"}"#),
+            (400, r#"{"error_code":"refresh_token_not_found"}"#),
+            (400, r#"{"error":{"message":"no"}}"#),
+            (401, "Unauthorized"),
+            (200, r#"{"error":"bad_refresh_token"}"#),
+        ] {
+            let env = Scripted::new();
+            let authorizer = authorizer(&env);
+            env.answer(status, body);
+            for _ in 0..3 {
+                assert!(matches!(refused(&authorizer), Ok(Recovered::NeedsSignIn)));
+            }
+            assert_eq!(forms(&env).len(), 1, "{body}");
+            assert!(authorizer.store.tokens().is_some());
         }
-        assert_eq!(forms(&env).len(), 1);
+    }
+
+    #[test]
+    fn a_refusal_that_will_pass_needs_no_sign_in() {
+        for body in [
+            r#"{"error":"temporarily_unavailable"}"#,
+            r#"{"error":"rate_limit_exceeded"}"#,
+        ] {
+            let env = Scripted::new();
+            let authorizer = authorizer(&env);
+            env.answer(400, body);
+            assert!(matches!(refused(&authorizer), Err(Failure::Passing(_))));
+        }
+    }
+
+    #[test]
+    fn a_wrong_client_given_by_hand_is_named_and_costs_no_tokens() {
+        let env = Scripted::new();
+        let mut authorizer = authorizer(&env);
+        let info = r#"{"client_id":"c","client_secret":"wrong"}"#;
+        authorizer.config.oauth.static_client_info = Some(Secret::new(info));
+        env.answer(401, r#"{"error":"invalid_client"}"#);
+        let failure = refused(&authorizer).unwrap_err();
+        let hint = failure.error().hint().unwrap_or_default();
+        assert!(hint.contains("--static-oauth-client-info"), "{hint}");
         assert!(authorizer.store.tokens().is_some());
     }
 

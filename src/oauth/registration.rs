@@ -6,7 +6,8 @@
 //! - A registration is bound to its issuer and to its redirect URI; it is replaced when either changes, or when the server
 //!   no longer knows it.
 //! - It is made for all scopes of the resource, because many servers hold a client to the scope it registered with: a step-up
-//!   then needs no other client. Where the server does not allow that, it is made for the requested scope.
+//!   then needs no other client. Where the server does not allow that, it is made for the requested scope, else without a scope,
+//!   else for what the authorization server lists.
 //!
 //! Flags: `--static-oauth-client-info`, `--static-oauth-client-metadata`, `--client-metadata-url`.
 //! Spec: RFC 7591 2, 3; MCP 2026-07-28 basic/authorization/client-registration; npm mcp-remote 0.15.1 (body, methods).
@@ -98,7 +99,7 @@ pub fn known(
         }));
     }
     let stored = store.client_info().filter(|info| {
-        info.may_be_from(discovered.issuer())
+        info.is_usable_at(discovered.issuer())
             && !info.is_expired(now)
             && redirect_uri.is_none_or(|uri| info.redirect_uris.iter().any(|known| known == uri))
     });
@@ -194,19 +195,26 @@ pub fn register(
         }
     };
     let doing = "registering a client";
-    let whole = whole_scope(discovered, wanted);
-    let mut request = request_for(whole.as_deref());
-    let mut response = fetch(env, &request, "the registration endpoint")?;
-    if response.status == 400 && whole.as_deref() != wanted.scope {
-        request = request_for(wanted.scope);
-        response = fetch(env, &request, "the registration endpoint")?;
-    }
+    let mut scopes = scopes_to_try(oauth, discovered, wanted).into_iter();
+    let (request, response) = loop {
+        let request = request_for(scopes.next().flatten().as_deref());
+        let response = fetch(env, &request, "the registration endpoint")?;
+        let may_be_the_scope = matches!(response.status, 400 | 401 | 403 | 422)
+            && of_response(doing, &request, &response).code() != Some("invalid_redirect_uri");
+        if !may_be_the_scope || scopes.len() == 0 {
+            break (request, response);
+        }
+    };
     if !(200..300).contains(&response.status) {
         let failure = of_response(doing, &request, &response);
         return Err(match failure {
             Failure::Passing(_) => failure,
             Failure::Refused(..) | Failure::Final(_) if discovered.server.document.is_empty() => {
                 Failure::Final(no_way_to_sign_in(endpoint, response.status))
+            }
+            failure if failure.is_about_scope() => {
+                let supported = discovered.server.scopes.as_deref();
+                Failure::Final(scope::with_way_out(failure.into_error(), supported))
             }
             Failure::Refused(..) | Failure::Final(_) => {
                 Failure::Final(by_hand(failure.into_error(), wanted))
@@ -257,6 +265,34 @@ fn whole_scope(discovered: &Discovered, wanted: Wanted<'_>) -> Option<String> {
     let listed = resource.and_then(|resource| resource.scopes.as_deref());
     let listed = listed.unwrap_or_default().iter().map(String::as_str);
     scope::joined(wanted.scope?.split(' ').chain(listed))
+}
+
+/// The scopes to register with, one after the other until the server accepts one: servers refuse scopes that a client must not
+/// register for, and some require one.
+fn scopes_to_try(
+    oauth: &OAuth,
+    discovered: &Discovered,
+    wanted: Wanted<'_>,
+) -> Vec<Option<String>> {
+    let requested = wanted.scope.map(str::to_owned);
+    if scope::in_metadata(oauth).is_some() && oauth.scope.is_none() {
+        return vec![requested];
+    }
+    let mut scopes = vec![requested, None];
+    if scope::pinned(oauth).is_none() {
+        scopes.insert(0, whole_scope(discovered, wanted));
+        let resource = discovered.resource();
+        let resource = resource.and_then(|resource| resource.scopes.as_deref());
+        let supported = discovered.server.scopes.as_deref();
+        scopes.push(scope::instead_of(wanted.scope, resource, supported));
+    }
+    let mut tried = Vec::new();
+    scopes.retain(|scope| {
+        let is_new = !tried.contains(scope);
+        tried.push(scope.clone());
+        is_new
+    });
+    scopes
 }
 
 /// Whether a new registration may help: the server no longer knows `client`, or it was registered for less than this scope.
@@ -314,20 +350,16 @@ fn body(oauth: &OAuth, listed: Option<&[String]>, wanted: Wanted<'_>) -> Map<Str
     if let Some(scope) = wanted.scope {
         put("scope", json!(scope));
     }
-    let own: Object = oauth
+    let mut own: Object = oauth
         .static_client_metadata
         .as_deref()
         .and_then(|text| serde_json::from_str(text).ok())
         .unwrap_or_default();
+    if oauth.scope.is_some() {
+        own.remove("scope");
+    }
     body.extend(own);
     body
-}
-
-/// The scope that the user has set in `--static-oauth-client-metadata`.
-pub fn pinned_scope(oauth: &OAuth) -> Option<String> {
-    let text = oauth.static_client_metadata.as_deref()?;
-    let object: Object = serde_json::from_str(text).ok()?;
-    object.get("scope")?.as_str().map(str::to_owned)
 }
 
 fn nowhere_to_register(oauth: &OAuth, discovered: &Discovered, wanted: Wanted<'_>) -> Failure {
@@ -470,7 +502,7 @@ mod tests {
         let body = body(&oauth, None, wanted());
         assert_eq!(body["client_name"], "mine");
         assert_eq!(body["scope"], "x");
-        assert_eq!(pinned_scope(&oauth).as_deref(), Some("x"));
+        assert_eq!(scope::pinned(&oauth).as_deref(), Some("x"));
     }
 
     #[test]

@@ -34,7 +34,7 @@ impl Authorizer {
             return Ok(SignedOut::WasNot);
         };
         let discovered = self.discover(None)?;
-        if !tokens.may_be_from(discovered.issuer()) {
+        if !tokens.is_from(discovered.issuer()) {
             return Ok(SignedOut::Removed);
         }
         let (oauth, store, now) = (&self.config.oauth, &self.store, self.env.now());

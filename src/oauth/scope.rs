@@ -1,14 +1,21 @@
 //! Which scopes to request.
 //!
-//! - A scope in `--static-oauth-client-metadata` is the user's own choice: no other is added.
+//! - A scope in `--scope` or in `--static-oauth-client-metadata` is the user's own choice: no other is added.
 //! - Else the challenge's, else all of the resource's `scopes_supported`, else none. The authorization server's own list says
-//!   what it can grant for any resource: it is never requested as a whole.
+//!   what it can grant for any resource: it is requested as a whole only if the server refuses a request without a scope.
+//! - A scope that the server refuses is replaced once by the part of it that the server lists.
 //! - The scope of a step-up is remembered and requested again (union).
 //! - `offline_access` is added where the authorization server lists it and some scope is requested: with `prompt=consent`,
 //!   which OpenID Connect Core 11 requires.
 //!
+//! Flags: `--scope`.
 //! Spec: MCP 2026-07-28 basic/authorization (Scope Selection Strategy, Step-Up Authorization Flow, Refresh Tokens);
 //! RFC 6749 3.3.
+
+use crate::config::OAuth;
+use crate::error::Error;
+use crate::log::clean;
+use crate::store::Object;
 
 /// Where scopes can come from.
 #[derive(Debug, Clone, Copy, Default)]
@@ -40,6 +47,18 @@ impl StepUp {
     }
 }
 
+/// The scope that the user has chosen with `--scope`, else in `--static-oauth-client-metadata`.
+pub fn pinned(oauth: &OAuth) -> Option<String> {
+    oauth.scope.clone().or_else(|| in_metadata(oauth))
+}
+
+/// The scope in `--static-oauth-client-metadata`, which npm mcp-remote reads, too.
+pub fn in_metadata(oauth: &OAuth) -> Option<String> {
+    let text = oauth.static_client_metadata.as_deref()?;
+    let object: Object = serde_json::from_str(text).ok()?;
+    object.get("scope")?.as_str().map(str::to_owned)
+}
+
 /// The scope to request, if any.
 pub fn choose(sources: &Sources<'_>) -> Option<String> {
     if let Some(pinned) = sources.pinned {
@@ -65,6 +84,35 @@ pub fn with_offline_access(scope: Option<String>, supported: Option<&[String]>) 
         Some(scope) if offered => joined([scope.as_str(), OFFLINE].into_iter()),
         scope => scope,
     }
+}
+
+/// The scope to request after the authorization server refused `requested`: what it lists of it, else what it lists of the
+/// resource's scopes, else its whole list, for a server that requires a scope. `None` if that would be the same again.
+pub fn instead_of(
+    requested: Option<&str>,
+    resource: Option<&[String]>,
+    supported: Option<&[String]>,
+) -> Option<String> {
+    let supported = joined(supported?.iter().map(String::as_str));
+    let listed = |scopes: &str| {
+        let scopes = scopes.split_ascii_whitespace();
+        joined(scopes.filter(|one| holds_all(supported.as_deref(), one)))
+    };
+    let instead = requested
+        .and_then(listed)
+        .or_else(|| listed(&resource?.join(" ")))
+        .or_else(|| supported.clone())?;
+    (requested != Some(instead.as_str())).then_some(instead)
+}
+
+/// Adds a hint with the flag that chooses the scope. The listed scopes are not part of a command: they come from the network.
+pub fn with_way_out(error: Error, supported: Option<&[String]>) -> Error {
+    let listed = supported.and_then(|all| joined(all.iter().map(String::as_str)));
+    let listed = match listed {
+        Some(listed) => format!("the authorization server lists: {}", clean(&listed, 500)),
+        None => "ask the operator of the server which scopes there are".to_owned(),
+    };
+    error.with_hint(format!("choose the scope with --scope \"…\"; {listed}"))
 }
 
 /// Whether a scope asks for `offline_access`.
@@ -143,6 +191,20 @@ mod tests {
         );
         assert_eq!(ask(Some("a"), None).as_deref(), Some("a"));
         assert_eq!(ask(None, Some(&listed)), None);
+    }
+
+    #[test]
+    fn a_refused_scope_is_replaced_by_what_is_listed_of_it() {
+        let (resource, supported) = (texts(&["a", "x"]), texts(&["a", "b"]));
+        let instead = |requested, resource| instead_of(requested, resource, Some(&supported));
+        assert_eq!(instead(Some("a x"), Some(&resource)).as_deref(), Some("a"));
+        assert_eq!(instead(Some("a"), Some(&resource)), None);
+        assert_eq!(instead(Some("y"), Some(&resource)).as_deref(), Some("a"));
+        assert_eq!(instead(None, Some(&resource)).as_deref(), Some("a"));
+        assert_eq!(instead(None, None).as_deref(), Some("a b"));
+        assert_eq!(instead(Some("a b"), None), None);
+        assert_eq!(instead_of(None, Some(&resource), None), None);
+        assert_eq!(instead_of(None, None, Some(&[])), None);
     }
 
     #[test]

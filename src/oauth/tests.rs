@@ -138,6 +138,7 @@ fn old_tokens() -> Tokens {
         refresh_token: Some(Secret::new("r0")),
         scope: Some("a".to_owned()),
         expires_in: Some(3600),
+        issuer: Some("https://as.test".to_owned()),
         ..Tokens::default()
     }
 }

@@ -1,7 +1,7 @@
-//! What an id token says, for show: who signed in, and when it ends. Pure.
+//! What an id token says: who signed in, when it ends, and who issued it. Pure.
 //!
-//! No signature is verified: the token came from the token endpoint over TLS, and nothing is decided by these claims here;
-//! whoever is sent the token verifies it.
+//! No signature is verified: the token came from the token endpoint over TLS, and whoever is sent the token verifies it. The
+//! issuer is used only to keep tokens of unknown origin from other authorization servers.
 //!
 //! Spec: OpenID Connect Core 1.0 2, 3.1.3.7 (6), 5.1; RFC 7519 4.1.4 (`exp`).
 
@@ -21,6 +21,11 @@ pub fn account(token: &Secret) -> Option<String> {
         .filter_map(|claim| claims.get(*claim)?.as_str())
         .map(|text| clean(text, 100))
         .find(|text| !text.is_empty())
+}
+
+/// The issuer that a token names, also an access token that is a JWT (RFC 9068 2.2).
+pub fn issuer(token: &Secret) -> Option<String> {
+    Some(claims(token)?.get("iss")?.as_str()?.to_owned())
 }
 
 /// When the token ends.

@@ -14,6 +14,7 @@
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -68,6 +69,25 @@ impl Lease {
             atomic::write(&self.path, &content(&self.nonce, self.lock.is_some())).ok();
         }
     }
+
+    /// Does the work and makes the lease last meanwhile, however long a token endpoint takes.
+    pub fn while_renewed<T>(&self, work: impl FnOnce() -> T) -> T {
+        thread::scope(|scope| {
+            let (done, ended) = mpsc::channel::<()>();
+            let renew = move || {
+                while ended.recv_timeout(RENEWAL) == Err(RecvTimeoutError::Timeout) {
+                    self.renew();
+                }
+            };
+            let name = "lease".to_owned();
+            // Without the thread the lease lasts for its 30 seconds.
+            let started = thread::Builder::new().name(name).spawn_scoped(scope, renew);
+            let result = work();
+            drop(done);
+            drop(started);
+            result
+        })
+    }
 }
 
 impl Drop for Lease {
@@ -82,6 +102,7 @@ impl Drop for Lease {
 
 /// npm's REFRESH_LEASE_MS.
 const LIFE: UnixMillis = 30_000;
+const RENEWAL: Duration = Duration::from_secs(10);
 /// npm's REFRESH_POLL_MS.
 const POLL: Duration = Duration::from_millis(200);
 /// Longer than a lease lives, so that a lease of a dead npm process is always outwaited.

@@ -39,7 +39,9 @@ use crate::secret::Secret;
 use files::Files;
 pub use lease::{Lease, LeaseOutcome};
 pub use list::Listed;
-pub use own_records::{AcceptedIssuer, PendingSignIn, SIGN_IN_LIFE, ServerNotes, StaticClient};
+pub use own_records::{
+    AcceptedIssuer, PendingSignIn, SIGN_IN_LIFE, ServerNotes, StaticClient, SteppedUp,
+};
 pub use records::{
     ClientInfo, DiscoveryState, EXPIRY_MARGIN, Object, Tokens, UnixMillis, same_issuer,
 };
@@ -86,14 +88,35 @@ impl Store {
     }
 
     /// The tokens. npm writes them without their issuer at each refresh: it is then taken from our notes, else from npm's
-    /// record of the discovery before the sign-in.
+    /// record of the discovery before the sign-in, else from its registration, else from the tokens themselves.
     pub fn tokens(&self) -> Option<Tokens> {
         let object = self.files.read_object(TOKENS)?;
         let mut tokens = self.complete(TOKENS, Tokens::from_object(&object))?;
         if tokens.issuer.is_none() {
-            tokens.issuer = self.notes().issuer.or_else(|| self.discovered_issuer());
+            tokens.issuer = self
+                .recorded_issuer()
+                .or_else(|| self.registered_issuer())
+                .or_else(|| id_token::issuer(tokens.id_token.as_ref()?))
+                .or_else(|| id_token::issuer(&tokens.access_token));
         }
         Some(tokens)
+    }
+
+    /// The issuer of the stored tokens, from our notes or from npm's record of the discovery.
+    fn recorded_issuer(&self) -> Option<String> {
+        self.notes().issuer.or_else(|| self.discovered_issuer())
+    }
+
+    /// The issuer of the registration, unless it was stored after the tokens: a sign-in that nobody completed replaces it, too.
+    fn registered_issuer(&self) -> Option<String> {
+        let (registered, written) = (
+            self.files.modified(CLIENT_INFO)?,
+            self.files.modified(TOKENS)?,
+        );
+        let client = ClientInfo::from_object(self.files.read_object(CLIENT_INFO)?).ok()?;
+        client
+            .issuer
+            .filter(|_| registered <= written.saturating_add(COPY_TIME))
     }
 
     /// The authorization server of the newest discovery record that is not newer than the tokens.
@@ -111,17 +134,12 @@ impl Store {
         Some(issuer.unwrap_or(record.authorization_server_url))
     }
 
-    /// Notes the issuer of tokens that have none: no other authorization server is sent their refresh token.
-    pub fn bind_tokens(&self, issuer: &str) {
-        self.update_notes(|notes| notes.issuer = Some(issuer.to_owned()));
-    }
-
     /// Stores the tokens, with `expires_at` filled in. Returns what was stored.
     pub fn save_tokens(&self, tokens: Tokens, now: UnixMillis) -> Tokens {
         let tokens = tokens.with_expiry(now);
         self.files.write_object(TOKENS, &tokens.to_object());
         if let Some(issuer) = &tokens.issuer {
-            self.bind_tokens(issuer);
+            self.update_notes(|notes| notes.issuer = Some(issuer.clone()));
         }
         self.note_url();
         self.sweep(now);
@@ -151,7 +169,7 @@ impl Store {
             .get("redirect_uris")
             .is_some_and(|uris| uris.is_array());
         let client = ClientInfo::from_object(object);
-        self.complete(
+        let mut client = self.complete(
             CLIENT_INFO,
             client.and_then(|c| {
                 if has_uris {
@@ -160,7 +178,9 @@ impl Store {
                     Err("redirect_uris")
                 }
             }),
-        )
+        )?;
+        client.issuer = client.issuer.or_else(|| self.recorded_issuer());
+        Some(client)
     }
 
     /// Stores the client registration.
@@ -316,6 +336,8 @@ impl fmt::Debug for Store {
     }
 }
 
+/// Files that are copied from another machine are written within this time, in any order.
+const COPY_TIME: UnixMillis = 60_000;
 const DIR: &str = "mcp-remote-v1";
 const TOKENS: &str = "tokens.json";
 const CLIENT_INFO: &str = "client_info.json";

@@ -41,6 +41,10 @@ pub struct ServerNotes {
     pub accepted_issuer: Option<AcceptedIssuer>,
     /// The wider scope a step-up led to.
     pub scope: Option<String>,
+    /// The last step-up that ended: a process that another one follows must not begin it again.
+    pub stepped_up: Option<SteppedUp>,
+    /// When the last sign-ins ended, the newest last.
+    pub sign_ins: Vec<UnixMillis>,
     /// The issuer of the tokens, for when npm writes them without it.
     pub issuer: Option<String>,
     /// All other members, as they are in the file.
@@ -62,6 +66,8 @@ impl ServerNotes {
             static_client: StaticClient::from_notes(&object),
             accepted_issuer: AcceptedIssuer::from_notes(&object),
             scope: text(&object, "scope"),
+            stepped_up: SteppedUp::from_notes(&object),
+            sign_ins: times(&object, "sign_ins"),
             issuer: text(&object, "issuer"),
             more: Object::new(),
         };
@@ -100,6 +106,11 @@ impl ServerNotes {
         let accepted = accepted.map(|it| json!({"place": it.place, "issuer": it.issuer}));
         put(&mut object, "accepted_issuer", accepted);
         put(&mut object, "scope", self.scope.clone());
+        let stepped_up = self.stepped_up.as_ref();
+        let stepped_up = stepped_up.map(|it| json!({"scope": it.scope, "at": it.at}));
+        put(&mut object, "stepped_up", stepped_up);
+        let sign_ins = (!self.sign_ins.is_empty()).then(|| self.sign_ins.clone());
+        put(&mut object, "sign_ins", sign_ins);
         put(&mut object, "issuer", self.issuer.clone());
         object
     }
@@ -141,6 +152,31 @@ impl StaticClient {
             issuer: text(object, "issuer")?,
         })
     }
+}
+
+/// A step-up that has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SteppedUp {
+    /// The scope that it requested.
+    pub scope: String,
+    /// When it ended.
+    pub at: UnixMillis,
+}
+
+impl SteppedUp {
+    fn from_notes(notes: &Object) -> Option<SteppedUp> {
+        let object = notes.get("stepped_up")?.as_object()?;
+        Some(SteppedUp {
+            scope: text(object, "scope")?,
+            at: number(object, "at")?,
+        })
+    }
+}
+
+fn times(notes: &Object, name: &str) -> Vec<UnixMillis> {
+    let times = notes.get(name).and_then(|times| times.as_array());
+    let times = times.into_iter().flatten();
+    times.filter_map(serde_json::Value::as_u64).collect()
 }
 
 /// A sign-in that a person may be in the middle of: enough to finish it after this process was restarted.
@@ -229,7 +265,7 @@ mod tests {
 
     #[test]
     fn notes_keep_what_a_newer_version_wrote() {
-        let text = r#"{"era":"modern","later":[1],"resource_refused_by":"https://as.test","scope":"a b","transport":"sse","url":"https://a.test/"}"#;
+        let text = r#"{"era":"modern","later":[1],"resource_refused_by":"https://as.test","scope":"a b","sign_ins":[1,2],"stepped_up":{"at":7,"scope":"a"},"transport":"sse","url":"https://a.test/"}"#;
         let notes = ServerNotes::from_object(object(text));
         assert_eq!(
             notes.resource_refused_by.as_deref(),

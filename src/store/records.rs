@@ -111,11 +111,10 @@ impl Tokens {
         self.refresh_token.is_some() || !self.is_expired(now, EXPIRY_MARGIN)
     }
 
-    /// Whether these tokens may have come from this issuer: npm's files often do not say, and differ by a final slash.
-    pub fn may_be_from(&self, issuer: &str) -> bool {
-        self.issuer
-            .as_deref()
-            .is_none_or(|known| same_issuer(known, issuer))
+    /// Whether these tokens are known to come from this issuer; npm's files differ by a final slash.
+    pub fn is_from(&self, issuer: &str) -> bool {
+        let known = self.issuer.as_deref();
+        known.is_some_and(|known| same_issuer(known, issuer))
     }
 }
 
@@ -189,11 +188,12 @@ impl ClientInfo {
         object
     }
 
-    /// Whether this registration may be this issuer's: older files do not say whose it is.
-    pub fn may_be_from(&self, issuer: &str) -> bool {
-        self.issuer
-            .as_deref()
-            .is_none_or(|known| same_issuer(known, issuer))
+    /// Whether this registration may be used at this issuer: one of unknown origin only if it has no secret.
+    pub fn is_usable_at(&self, issuer: &str) -> bool {
+        match &self.issuer {
+            Some(known) => same_issuer(known, issuer),
+            None => self.client_secret.is_none(),
+        }
     }
 
     /// Whether the secret has ended (RFC 7591 3.2.1: 0 is never).
@@ -412,16 +412,16 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_issuer_and_one_that_differs_by_a_slash_are_accepted() {
+    fn an_issuer_that_differs_by_a_slash_is_the_same_and_an_unknown_one_is_not() {
         let of = |issuer: Option<&str>| Tokens {
             issuer: issuer.map(str::to_owned),
             ..Tokens::default()
         };
-        assert!(of(None).may_be_from("https://as.test"));
-        assert!(of(Some("https://as.test/")).may_be_from("https://as.test"));
-        assert!(of(Some("https://as.test")).may_be_from("https://as.test/"));
-        assert!(!of(Some("https://as.test/a")).may_be_from("https://as.test"));
-        assert!(!of(Some("https://as.test//")).may_be_from("https://as.test"));
+        assert!(!of(None).is_from("https://as.test"));
+        assert!(of(Some("https://as.test/")).is_from("https://as.test"));
+        assert!(of(Some("https://as.test")).is_from("https://as.test/"));
+        assert!(!of(Some("https://as.test/a")).is_from("https://as.test"));
+        assert!(!of(Some("https://as.test//")).is_from("https://as.test"));
     }
 
     #[test]

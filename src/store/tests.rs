@@ -363,6 +363,43 @@ fn the_list_shows_who_is_signed_in_and_where() {
 }
 
 #[test]
+fn tokens_without_any_record_of_their_issuer_get_it_from_the_registration_or_from_themselves() {
+    let dir = TestDir::new();
+    let issuer = || open(&dir).tokens().unwrap().issuer;
+    let client = |more: &str| format!(r#"{{"client_id":"c","redirect_uris":[]{more}}}"#);
+    let tokens = r#"{"access_token":"opaque","token_type":"b"}"#;
+    put(&dir, CLIENT_INFO, &client(""));
+    put(&dir, TOKENS, tokens);
+    assert_eq!(issuer(), None);
+    put(&dir, CLIENT_INFO, &client(r#","issuer":"https://as.test""#));
+    assert_eq!(issuer().as_deref(), Some("https://as.test"));
+    // A sign-in at another server was begun later, and not completed.
+    let later = std::time::SystemTime::now() + Duration::from_secs(90);
+    let registered = dir.path().join(DIR).join(format!("{HASH}_{CLIENT_INFO}"));
+    let file = fs::File::options().write(true).open(&registered).unwrap();
+    file.set_modified(later).unwrap();
+    assert_eq!(issuer(), None);
+    // The claims are {"iss":"https://jwt.test"}.
+    let jwt = r#"{"access_token":"e30.eyJpc3MiOiJodHRwczovL2p3dC50ZXN0In0.c2ln","token_type":"b"}"#;
+    put(&dir, TOKENS, jwt);
+    assert_eq!(issuer().as_deref(), Some("https://jwt.test"));
+}
+
+#[test]
+fn a_registration_of_unknown_origin_keeps_its_secret() {
+    let of = |secret: Option<&str>, issuer: Option<&str>| ClientInfo {
+        client_secret: secret.map(Secret::new),
+        issuer: issuer.map(str::to_owned),
+        ..ClientInfo::default()
+    };
+    let here = "https://as.test";
+    assert!(of(None, None).is_usable_at(here));
+    assert!(of(Some("s"), Some(here)).is_usable_at(here));
+    assert!(!of(Some("s"), None).is_usable_at(here));
+    assert!(!of(None, Some("https://evil.test")).is_usable_at(here));
+}
+
+#[test]
 fn a_list_that_cannot_be_read_is_an_error() {
     let dir = TestDir::new();
     fs::write(dir.path().join(DIR), "a file").unwrap();

@@ -1,6 +1,7 @@
 //! The environment of OAuth: its HTTP requests, the clock, the browser, the user's terminal.
 //!
-//! - A response is read up to 1 MiB and within 10 s. Redirects are followed only for documents, five at most, without
+//! - A response is read up to 1 MiB and within 10 s; that of a token request within `--headers-timeout`, because a code is good
+//!   for once. Redirects are followed only for documents, five at most, without
 //!   credentials, and only to addresses that a document may name.
 //! - Configured headers go to the MCP server's own origin only, for servers behind a gateway, and not after a redirect from
 //!   elsewhere; ours of the same name stay. Cookies and tokens of the MCP server are never sent.
@@ -86,7 +87,7 @@ const MAX_LINE: u64 = 64 * 1024;
 
 /// The longest body of a response, in bytes.
 const MAX_BODY: u64 = 1024 * 1024;
-/// For the whole of a request.
+/// For the whole of a request that is not for tokens.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_REDIRECTS: usize = 5;
 
@@ -244,9 +245,14 @@ impl HttpEnvironment {
         {
             return Err(blocked().into());
         }
+        let limit = if fetch.is_for_tokens() {
+            self.config.http.headers_timeout
+        } else {
+            Some(REQUEST_TIMEOUT)
+        };
         let send = || {
             let agent = self.agents.agent_for_document(url, network)?;
-            send_once(&agent, fetch, url, configured)
+            send_once(&agent, fetch, url, configured, limit)
         };
         self.agents.with_known_roots(send)?.map_err(|error| {
             if error::is_blocked(&error) {
@@ -290,6 +296,7 @@ fn send_once(
     fetch: &Fetch,
     url: &Url,
     configured: &[(String, Secret)],
+    limit: Option<Duration>,
 ) -> Result<std::result::Result<Response<Body>, ureq::Error>> {
     let (method, kind, body) = match &fetch.body {
         Content::Nothing => ("GET", None, None),
@@ -322,10 +329,11 @@ fn send_once(
         Error::new(Kind::SignIn, what)
     };
     Ok(match body {
-        None => run(agent, request.body(()).map_err(unfit)?),
+        None => run(agent, request.body(()).map_err(unfit)?, limit),
         Some(body) => run(
             agent,
             request.body(body.expose().as_bytes()).map_err(unfit)?,
+            limit,
         ),
     })
 }
@@ -363,10 +371,11 @@ fn without(configured: &[(String, Secret)], response: Fetched) -> Fetched {
 fn run<B: ureq::AsSendBody>(
     agent: &Agent,
     request: Request<B>,
+    limit: Option<Duration>,
 ) -> std::result::Result<Response<Body>, ureq::Error> {
     let request = agent
         .configure_request(request)
-        .timeout_global(Some(REQUEST_TIMEOUT))
+        .timeout_global(limit)
         .build();
     agent.run(request)
 }

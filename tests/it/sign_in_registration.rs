@@ -157,6 +157,30 @@ fn without_any_way_to_a_client_the_person_is_told_what_to_get() {
 }
 
 #[test]
+fn a_registration_that_is_refused_for_its_scope_is_tried_without_one() {
+    for (status, code) in [
+        (400, "invalid_client_metadata"),
+        (403, "insufficient_scope"),
+    ] {
+        let site = Site::start(|rules| {
+            rules.resource_document()["scopes_supported"] = json!(["x", "y"]);
+        });
+        site.on("/register", move |request, reply| {
+            let has_scope = request.json()["scope"].is_string();
+            if has_scope {
+                let body = json!({"error": code}).to_string();
+                reply.full(status, "content-type: application/json\r\n", body);
+            }
+            has_scope
+        });
+        let browser = Browser::new();
+        signed_in(&site, &browser, &[]).finish();
+        assert_eq!(authorization(&browser, 1)["scope"], "x y");
+        assert_eq!(site.requests("/register").len(), 2);
+    }
+}
+
+#[test]
 fn a_refused_registration_is_explained() {
     let site = Site::start(|_| {});
     site.on("/register", |_, reply| {
@@ -233,6 +257,41 @@ fn a_registration_that_was_forgotten_is_replaced_once() {
     second.finish();
     assert_eq!(site.requests("/register").len(), 2);
     assert_eq!(browser.urls().len(), 2);
+}
+
+/// RFC 6749 4.1.2.1: the user is told, and nothing is redirected; how the user is told is up to the server.
+#[test]
+fn a_registration_that_was_forgotten_is_replaced_however_the_server_says_so() {
+    for (status, kind, body) in [
+        (
+            400,
+            "application/json",
+            r#"{"error":"invalid_request","error_description":"no such client"}"#,
+        ),
+        (401, "text/html", "<title>Unknown client</title>"),
+        (404, "application/json", r#"{"detail":"not found"}"#),
+    ] {
+        let site = Site::start(|_| {});
+        let browser = Browser::new();
+        let mut first = signed_in(&site, &browser, &[]);
+        first.finish();
+        site.expire_access_tokens();
+        site.expire_refresh_tokens();
+        let forgotten = authorization(&browser, 1)["client_id"].clone();
+        site.on("/authorize", move |request, reply| {
+            let is_forgotten = request.path.contains(&forgotten);
+            if is_forgotten {
+                reply.full(status, &format!("content-type: {kind}\r\n"), body);
+            }
+            is_forgotten
+        });
+        let mut second = start(&site, &[]).browser(&browser).home(&first.home).go();
+        second.send(INITIALIZE);
+        assert_eq!(browser.sign_in(2).status, 200);
+        assert!(second.recv()["result"].is_object());
+        second.finish();
+        assert_eq!(site.requests("/register").len(), 2, "{status} {body}");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::authorization_server::{Rules, Site};
+use crate::support::authorization_server::{Rules, Site, query};
 use crate::support::browser::Browser;
 use crate::support::sign_in::{authorization, error_of, says, signed_in, start, works};
 
@@ -51,6 +51,87 @@ fn without_any_hint_all_scopes_of_the_world_are_not_asked_for() {
             .is_none_or(|scope| scope == "openid email profile"),
         "{asked:?}"
     );
+}
+
+/// The site refuses an authorization request unless its scope is this one.
+fn grants_only(site: &Site, granted: &'static str) {
+    let issuer = site.issuer.url("");
+    site.on("/authorize", move |request, reply| {
+        let asked = query(&request.path);
+        let is_right = asked.get("scope").is_some_and(|scope| scope == granted);
+        if !is_right {
+            let to = format!(
+                "{}?error=invalid_scope&error_description=bad+scope&iss={issuer}&state={}",
+                asked["redirect_uri"], asked["state"]
+            );
+            reply.full(302, &format!("location: {to}\r\n"), "");
+        }
+        !is_right
+    });
+}
+
+#[test]
+fn a_refused_scope_is_replaced_by_what_both_documents_list_in_the_same_tab() {
+    let site = Site::start(|rules| {
+        rules.resource_document()["scopes_supported"] = json!(["x", "gone"]);
+        rules.server_document()["scopes_supported"] = json!(["x", "y"]);
+    });
+    grants_only(&site, "x");
+    let browser = Browser::new();
+    signed_in(&site, &browser, &[]).finish();
+    assert_eq!(browser.urls().len(), 1);
+}
+
+#[test]
+fn a_server_that_requires_a_scope_is_asked_for_what_it_lists() {
+    let site = Site::start(|rules| {
+        rules.server_document()["scopes_supported"] = json!(["x", "y"]);
+    });
+    grants_only(&site, "x y");
+    site.on("/register", |request, reply| {
+        let has_none = request.json()["scope"].is_null();
+        if has_none {
+            let body = r#"{"error":"invalid_request","error_description":"nothing requested"}"#;
+            reply.full(400, "content-type: application/json\r\n", body);
+        }
+        has_none
+    });
+    let browser = Browser::new();
+    signed_in(&site, &browser, &[]).finish();
+    assert_eq!(browser.urls().len(), 1);
+}
+
+#[test]
+fn a_scope_for_which_nothing_else_is_listed_ends_in_an_error_that_names_the_flag() {
+    let site = Site::start(|rules| {
+        rules.resource_document()["scopes_supported"] = json!(["x"]);
+        rules.server_document()["scopes_supported"] = json!(["x", "y"]);
+    });
+    grants_only(&site, "z");
+    let browser = Browser::new();
+    let mut process = start(&site, &[]).browser(&browser).go();
+    process.send(crate::support::mcp::INITIALIZE);
+    assert!(browser.sign_in(1).status >= 400);
+    let text = error_of(&process.recv());
+    says(&text, &["invalid_scope", "--scope", "lists: x y"]);
+    process.finish();
+}
+
+#[test]
+fn the_scope_of_the_flag_is_requested_exactly() {
+    let site = Site::start(|rules| {
+        rules.challenge_with("scope=\"files:read\"");
+        rules.server_document()["scopes_supported"] = json!(["files:read", "offline_access"]);
+    });
+    let browser = Browser::new();
+    let mut process = signed_in(&site, &browser, &["--scope", "a b"]);
+    process.finish();
+    assert_eq!(authorization(&browser, 1)["scope"], "a b");
+    assert!(!authorization(&browser, 1).contains_key("prompt"));
+    assert_eq!(site.requests("/register")[0].json()["scope"], "a b");
+    // npm does not know the flag, and would discard tokens for another scope than its own.
+    let tokens = crate::support::store::read(&process.home, &site.url(), "tokens.json");
+    assert!(tokens.get("requested_scope").is_none(), "{tokens}");
 }
 
 #[test]
@@ -139,6 +220,13 @@ fn scope_that_is_never_enough_ends_in_words() {
     says(&error_of(&answer), &["scope"]);
     assert_eq!(browser.urls().len(), windows);
     process.finish();
+    // So is the next process: some hosts start one for each question.
+    let mut next = start(&site, &[]).browser(&browser).home(&process.home).go();
+    next.handshake();
+    let answer = next.ask("7");
+    says(&error_of(&answer), &["scope", "moon"]);
+    assert_eq!(browser.urls().len(), windows);
+    next.finish();
 }
 
 #[test]

@@ -41,6 +41,26 @@ fn a_refused_token_is_refreshed_and_the_request_repeated() {
     assert_eq!(browser.urls().len(), 1);
 }
 
+/// A code is good for once: it is not given up after the 10 s that a document gets.
+#[test]
+fn a_token_request_has_the_time_limit_of_a_response() {
+    let site = Site::start(|_| {});
+    let slow = Gate::default();
+    let waits = slow.clone();
+    site.on("/token", move |_, _| {
+        waits.wait_for(Duration::from_secs(3));
+        false
+    });
+    let browser = Browser::new();
+    let mut process = bridge(&site, &browser, &["--headers-timeout", "1"]);
+    process.send(INITIALIZE);
+    browser.sign_in(1);
+    says(&error_of(&process.recv()), &["/token", "in time"]);
+    slow.open();
+    process.finish();
+    assert_eq!(site.forms("/token").len(), 1);
+}
+
 #[test]
 fn a_refresh_token_that_is_not_replaced_is_kept() {
     let site = Site::start(|rules| rules.rotates = false);

@@ -12,13 +12,14 @@ use crate::support::process::{Process, Start};
 use crate::support::sign_in::{says, sign_in, signed_in, start, works};
 use crate::support::store::{self, dir, files, path, read, write};
 
-/// The smallest files that npm mcp-remote 0.15.1 accepts.
+/// The smallest files that npm mcp-remote 0.15.1 leaves behind: the registration names its issuer, the tokens do not.
 fn npm_store(site: &Site, tokens: &str) -> Arc<TempDir> {
     let home = Arc::new(TempDir::new());
     let url = site.url();
     write(&home, &url, "tokens.json", tokens);
     let redirect = format!("http://localhost:{}/oauth/callback", store::port(&url));
-    let client = json!({"client_id": "npm-client", "redirect_uris": [redirect]});
+    let issuer = site.issuer.url("");
+    let client = json!({"client_id": "npm-client", "redirect_uris": [redirect], "issuer": issuer});
     write(&home, &url, "client_info.json", &client.to_string());
     site.add_client("npm-client", None);
     home
@@ -78,6 +79,30 @@ fn expired_tokens_that_npm_wrote_are_refreshed_without_a_browser() {
     // And the same once more, from what was written.
     site.expire_access_tokens();
     quietly(&site, &home);
+}
+
+#[test]
+fn tokens_and_secrets_of_unknown_origin_are_sent_to_no_authorization_server() {
+    let site = Site::start(|_| {});
+    site.add_refresh_token("npm-refresh", "npm-client", "");
+    let home = npm_store(
+        &site,
+        r#"{"access_token":"npm-token","token_type":"Bearer","expires_at":1700000000000,"refresh_token":"npm-refresh"}"#,
+    );
+    let url = site.url();
+    let mut client = read(&home, &url, "client_info.json");
+    client.as_object_mut().unwrap().remove("issuer");
+    client["client_secret"] = json!("npm-secret");
+    write(&home, &url, "client_info.json", &client.to_string());
+    let browser = Browser::new();
+    let mut process = start(&site, &[]).browser(&browser).home(&home).go();
+    sign_in(&mut process, &browser);
+    process.finish();
+    for form in site.forms("/token") {
+        assert_eq!(form["grant_type"], "authorization_code");
+        assert!(!form.contains_key("client_secret"), "{form:?}");
+    }
+    assert_eq!(site.requests("/register").len(), 1);
 }
 
 #[test]

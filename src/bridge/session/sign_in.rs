@@ -195,12 +195,17 @@ impl Bridge {
     /// The error for whoever cannot wait for the sign-in.
     pub(crate) fn sign_in_needed(&self) -> Error {
         let server = &self.settings.server;
+        let waited = self.settings.auth_timeout.as_secs();
         let error = |what| Error::new(Kind::SignIn, what);
         match &self.sign_in.url {
-            Some(url) => error(format!("{server} needs a sign-in: open {url} in a browser"))
-                .with_hint("then try again"),
-            None => error(format!("{server} needs a sign-in"))
-                .with_hint(format!("run: {}", self.settings.doctor)),
+            Some(url) => error(format!(
+                "{server} needs a sign-in, which was not completed within {waited} s (--auth-timeout): open {url} in a browser"
+            ))
+            .with_hint("then try again"),
+            None => error(format!(
+                "{server} needs a sign-in, which was not completed within {waited} s (--auth-timeout)"
+            ))
+            .with_hint(format!("run: {}", self.settings.doctor)),
         }
     }
 }

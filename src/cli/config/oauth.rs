@@ -48,6 +48,7 @@ pub(super) fn read(
         Some(value) => Some(json_object("--static-oauth-client-metadata", value)?.to_string()),
         None => None,
     };
+    oauth.scope = typed.value("--scope").map(|scope| scope.trim().to_owned());
     oauth.client_metadata_url = client_metadata_url(typed, warnings);
     resource(typed, &mut oauth, warnings)?;
     oauth.authorize_params = authorize_params(typed, warnings)?;

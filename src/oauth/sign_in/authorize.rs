@@ -123,7 +123,15 @@ impl Authorizer {
     }
 
     /// Asks the server whether it still knows a stored registration, so that the user is not shown its error page.
-    pub(super) fn preflight(&self, client: &Client, authorization: &Authorization) -> Step<()> {
+    ///
+    /// # Errors
+    /// If it does not. Servers say so in many ways, but never with a redirect (RFC 6749 4.1.2.1).
+    pub(super) fn preflight(
+        &self,
+        discovered: &Discovered,
+        client: &Client,
+        authorization: &Authorization,
+    ) -> Step<()> {
         if client.origin != Origin::Stored || authorization.is_resumed {
             return Ok(());
         }
@@ -135,11 +143,22 @@ impl Authorizer {
         let Ok(response) = self.env.fetch(&request) else {
             return Ok(());
         };
-        let failure = of_response("the sign-in", &request, &response);
-        if matches!(response.status, 400 | 401) && failure.is_unknown_client() {
-            return Err(failure);
+        let is_about_client = matches!(response.status, 400..=499)
+            && !matches!(response.status, 405 | 406 | 408 | 429);
+        match of_response("the sign-in", &request, &response) {
+            Failure::Passing(_) => Ok(()),
+            _ if !is_about_client => Ok(()),
+            failure if matches!(failure.code(), Some("invalid_scope" | "invalid_target")) => {
+                Err(failure)
+            }
+            failure if failure.is_unknown_client() => Err(failure),
+            // Without a new registration, the browser may still get further than this request.
+            _ if discovered.server.registration_endpoint.is_none() => Ok(()),
+            failure => Err(Failure::Refused(
+                "invalid_client".to_owned(),
+                failure.into_error(),
+            )),
         }
-        Ok(())
     }
 
     /// Prints the URL and opens it, or redirects the browser that still waits for its page.

@@ -2,9 +2,10 @@
 //!
 //! - The callback port is bound first: the instance that holds it leads (`coordination.rs`).
 //! - A registration that the server no longer knows, or that was made for less scope, is replaced in the same browser tab; a
-//!   resource parameter that the server refuses is left out.
+//!   resource parameter that the server refuses is left out, and a scope that it refuses is replaced by what it lists.
 //! - The browser gets its page after the code has been exchanged; the page shows the result.
-//! - Five sign-ins in half a minute are a loop (npm's limit).
+//! - Five sign-ins in half a minute are a loop (npm's limit), and so is a step-up for the scope of the last one; both are noted
+//!   in the store, for the process that comes after this one.
 //!
 //! Flags: `--device-code`, `--auth-success-url`.
 //! Spec: MCP 2026-07-28 basic/authorization (Authorization Flow Steps); RFC 6749 4.1; RFC 8252; npm
@@ -24,7 +25,7 @@ use super::token_cache::life_in_words;
 use super::{Authorizer, lock};
 use crate::error::{Error, Kind, Result};
 use crate::log::{Level, clean};
-use crate::store::{Tokens, UnixMillis};
+use crate::store::{SteppedUp, Tokens, UnixMillis};
 use crate::url::shown;
 
 /// What is remembered from one sign-in to the next.
@@ -34,8 +35,6 @@ pub(super) struct History {
     recent: Vec<UnixMillis>,
     /// The step-up that the current sign-in is for.
     pub(super) step_up: Option<StepUp>,
-    /// The scope that the last step-up requested, and when it ended.
-    stepped_up: Option<(String, UnixMillis)>,
 }
 
 /// A sign-in that this instance leads.
@@ -77,9 +76,12 @@ impl Authorizer {
 
     fn check_for_loop(&self) -> Result<()> {
         let now = self.env.now();
+        // Of other processes only those that ended count: ten that start together follow one sign-in.
+        let ended = self.store.notes().sign_ins;
+        let ended = ended.iter().filter(|at| at.abs_diff(now) < LOOP_TIME);
         let mut history = lock(&self.history);
         history.recent.retain(|at| at.abs_diff(now) < LOOP_TIME);
-        if history.recent.len() >= LOOP_COUNT {
+        if history.recent.len().max(ended.count()) >= LOOP_COUNT {
             let what = "the server refuses each new sign-in: no more are tried for half a minute";
             return Err(Error::new(Kind::SignIn, what)
                 .with_hint("run mcp-remote-client with the server's URL to see each step"));
@@ -127,7 +129,7 @@ impl Authorizer {
         requested: Option<&str>,
         challenge: &Challenge,
     ) {
-        let pinned = registration::pinned_scope(&self.config.oauth);
+        let pinned = scope::pinned(&self.config.oauth);
         let is_step_up = challenge.is_insufficient_scope();
         if let (true, None, Some(requested)) = (is_step_up, &pinned, requested) {
             self.store
@@ -137,14 +139,20 @@ impl Authorizer {
             // RFC 6749 5.1: not stated means as requested.
             scope: tokens.scope.or(requested.map(str::to_owned)),
             // npm discards tokens whose text differs from what it would request; a pinned scope is the same for both.
-            requested_scope: pinned,
+            requested_scope: scope::in_metadata(&self.config.oauth)
+                .filter(|_| self.config.oauth.scope.is_none()),
             ..tokens
         };
         let tokens = self.keep(tokens, discovered.issuer());
-        if is_step_up {
-            let requested = requested.unwrap_or_default().to_owned();
-            lock(&self.history).stepped_up = Some((requested, self.env.now()));
-        }
+        let now = self.env.now();
+        self.store.update_notes(|notes| {
+            notes.sign_ins.retain(|at| at.abs_diff(now) < LOOP_TIME);
+            notes.sign_ins.push(now);
+            if is_step_up {
+                let scope = requested.unwrap_or_default().to_owned();
+                notes.stepped_up = Some(SteppedUp { scope, at: now });
+            }
+        });
         lock(&self.refresh).discovered = Some(discovered.clone());
         self.env.say(Level::Info, "signed in");
         self.env.found("sign-in", &life_in_words(&tokens));
@@ -154,10 +162,9 @@ impl Authorizer {
     pub(super) fn has_just_stepped_up(&self, challenge: &Challenge) -> bool {
         let now = self.env.now();
         let needed = challenge.scope.as_deref().unwrap_or_default();
-        let history = lock(&self.history);
-        let last = history.stepped_up.as_ref();
-        last.is_some_and(|(requested, at)| {
-            scope::holds_all(Some(requested), needed) && at.abs_diff(now) < STEP_UP_INTERVAL
+        let last = self.store.notes().stepped_up;
+        last.is_some_and(|last| {
+            scope::holds_all(Some(&last.scope), needed) && last.at.abs_diff(now) < STEP_UP_INTERVAL
         })
     }
 
@@ -234,7 +241,7 @@ impl<'a> SignIn<'a> {
         let client =
             registration::obtain(&*authorizer.env, oauth, store, &self.discovered, wanted)?;
         let authorization = authorizer.authorization(&self.discovered, &client, wanted)?;
-        let result = match authorizer.preflight(&client, &authorization) {
+        let result = match authorizer.preflight(&self.discovered, &client, &authorization) {
             Ok(()) => {
                 let shown = authorizer.show(&authorization, self.browser.take());
                 self.wait(shown, &client, &authorization)
@@ -264,6 +271,15 @@ impl<'a> SignIn<'a> {
         let resource = authorization.resource.as_deref();
         if authorizer.is_resource_refused(&self.discovered, resource, &failure) {
             return Ok(false);
+        }
+        let instead = authorizer.scope_instead(&self.discovered, challenge, wanted.scope, &failure);
+        if instead.is_some() {
+            self.scope = instead;
+            return Ok(false);
+        }
+        if failure.is_about_scope() {
+            let supported = self.discovered.server.scopes.as_deref();
+            return Err(failure.map(|error| scope::with_way_out(error, supported)));
         }
         Err(failure)
     }
@@ -302,6 +318,7 @@ fn in_words(challenge: &Challenge) -> String {
 
 const LOOP_TIME: UnixMillis = 30_000;
 const LOOP_COUNT: usize = 5;
-const MAX_TRIES: u32 = 3;
+/// One more than the reasons for another: registration, resource, scope.
+const MAX_TRIES: u32 = 4;
 /// After this time the user may have been granted what was refused.
 const STEP_UP_INTERVAL: UnixMillis = 600_000;
