@@ -42,9 +42,10 @@ pub struct OpenRequest {
     pub wire: Option<RequestId>,
     /// The tool list was read anew for it./// The tool list was read again for it.
     pub refreshed: bool,
-    /// A subscription: it was acknowledged, and something came since it was last opened./// The server acknowledged this subscription.
+    /// The server acknowledged this subscription, on this stream or an earlier one.
     pub acknowledged: bool,
-    pub reset_silence_limit: bool,
+    /// When the server acknowledged this subscription on the stream that is open.
+    pub acknowledged_at: Option<Instant>,
 }
 
 impl OpenRequest {
@@ -129,7 +130,7 @@ impl RequestTable {
             wire: None,
             refreshed: false,
             acknowledged: false,
-            reset_silence_limit: false,
+            acknowledged_at: None,
         };
         self.open.insert(id, open);
         self.came

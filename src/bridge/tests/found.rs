@@ -42,7 +42,7 @@ impl Bench {
     }
 
     /// After the handshake over Streamable HTTP, without a GET stream.
-    fn connected(change: impl Fn(&mut Settings)) -> Bench {
+    pub(super) fn connected(change: impl Fn(&mut Settings)) -> Bench {
         let mut bench = Bench::with(Strategy::HttpOnly, change);
         let post = bench.client(INITIALIZE);
         let session = Some(SessionId("s".into()));
@@ -68,7 +68,7 @@ impl Bench {
         self.handle(Event::Progress(id, vec![progress]));
     }
 
-    fn answer(&mut self, exchange: ExchangeId, id: &str) {
+    pub(super) fn answer(&mut self, exchange: ExchangeId, id: &str) {
         let parsed = Message::read(format!("{{\"id\":{id},\"result\":{{}}}}"));
         self.progress(exchange, Progress::Event { id: None, parsed });
     }

@@ -12,6 +12,8 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use serde_json::value::RawValue;
+
 use crate::bridge::era::adapter::{AdapterAction, AdapterActions};
 use crate::jsonrpc::{self, Message, RequestId};
 use crate::jsonrpc::{request, response};
@@ -121,21 +123,20 @@ impl Subscriptions {
         self.next = Some(id.clone());
         self.opened_at = Some(now);
         self.answer_at = (!self.unanswered.is_empty()).then(|| now + ACKNOWLEDGE_LIMIT);
-        let mut filter: Vec<String> = self
-            .lists
-            .iter()
-            .map(|member| format!("\"{member}\":true"))
-            .collect();
+        let params = format!("{{\"notifications\":{}}}", self.filter());
+        Some(request(id, LISTEN, &params))
+    }
+
+    /// The filter of the request, as JSON text.
+    fn filter(&self) -> String {
+        let lists = self.lists.iter();
+        let mut filter: Vec<String> = lists.map(|member| format!("\"{member}\":true")).collect();
         if !self.resources.is_empty() {
-            let uris: Vec<String> = self
-                .resources
-                .iter()
-                .map(|uri| jsonrpc::quoted(uri))
-                .collect();
+            let uris = self.resources.iter();
+            let uris: Vec<String> = uris.map(|uri| jsonrpc::quoted(uri)).collect();
             filter.push(format!("\"resourceSubscriptions\":[{}]", uris.join(",")));
         }
-        let params = format!("{{\"notifications\":{{{}}}}}", filter.join(","));
-        Some(request(id, LISTEN, &params))
+        format!("{{{}}}", filter.join(","))
     }
 
     /// Whether this request of the client waits for the next stream.
@@ -161,14 +162,16 @@ impl Subscriptions {
     ) {
         match message.method() {
             Some(ACKNOWLEDGED) => {
-                if self.next.as_ref() == Some(on) {
-                    if let Some(old) = self.current.take() {
-                        actions.0.push(AdapterAction::Cancel(old));
-                    }
-                    self.current = self.next.take();
-                    if std::mem::take(&mut self.is_away) {
-                        self.tell_missed(message, actions);
-                    }
+                // Only the first acknowledgement on a stream means something.
+                if self.next.as_ref() != Some(on) {
+                    return;
+                }
+                if let Some(old) = self.current.take() {
+                    actions.0.push(AdapterAction::Cancel(old));
+                }
+                self.current = self.next.take();
+                if std::mem::take(&mut self.is_away) {
+                    self.tell_missed(actions);
                 }
                 self.warn_of_unheard(message, actions);
                 self.answer_all(actions);
@@ -182,10 +185,15 @@ impl Subscriptions {
     /// A server may agree to less than it was asked for; a legacy client cannot be told.
     fn warn_of_unheard(&self, acknowledged: &Message, actions: &mut AdapterActions) {
         let agreed = ["params", "notifications", "resourceSubscriptions"];
-        let agreed = jsonrpc::member_at(acknowledged.text(), &agreed)
-            .and_then(|list| serde_json::from_str::<BTreeSet<String>>(list).ok())
+        let agreed: Vec<&RawValue> = jsonrpc::member_at(acknowledged.text(), &agreed)
+            .and_then(|list| serde_json::from_str(list).ok())
             .unwrap_or_default();
-        if let Some(unheard) = self.resources.difference(&agreed).next() {
+        // Reading the strings one by one needs no memory for a list that is larger than ours.
+        let mut unheard: BTreeSet<&String> = self.resources.iter().collect();
+        for uri in agreed.iter().filter_map(|uri| jsonrpc::string(uri.get())) {
+            unheard.remove(&uri);
+        }
+        if let Some(unheard) = unheard.first() {
             let uri = crate::log::clean(unheard, 200);
             actions.0.push(AdapterAction::Warn(format!(
                 "the server does not tell of changes of \"{uri}\""
@@ -194,9 +202,8 @@ impl Subscriptions {
     }
 
     /// The client does not see that nobody listened for a while, so it cannot know that it has to look.
-    fn tell_missed(&self, acknowledged: &Message, actions: &mut AdapterActions) {
-        let filter = jsonrpc::member_at(acknowledged.text(), &["params", "notifications"]);
-        for text in subscriptions::missed(filter.unwrap_or("{}"), "0") {
+    fn tell_missed(&self, actions: &mut AdapterActions) {
+        for text in subscriptions::missed(&self.filter(), "0") {
             if let Ok(message) = Message::made(text) {
                 tell(&message, actions);
             }

@@ -1,0 +1,138 @@
+//! Streams that end, break or stay open, each as a short schedule.
+
+use std::time::Duration;
+
+use super::found::{Bench, head};
+use crate::bridge::era::adapter::{AdapterAction, AdapterActions};
+use crate::bridge::{Content, ExchangeId, Progress};
+use crate::config::Strategy;
+use crate::jsonrpc::{Message, RequestId};
+
+/// What a modern request carries.
+const META: &str = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"c","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}}"#;
+/// More URIs than any client asks for.
+const MANY: usize = 20_000;
+
+impl Bench {
+    fn event(&mut self, exchange: ExchangeId, text: String) {
+        let parsed = Message::read(text);
+        self.progress(exchange, Progress::Event { id: None, parsed });
+    }
+
+    /// The server acknowledges a subscription with a list of its own.
+    fn acknowledge(&mut self, stream: ExchangeId) {
+        let list = vec!["\"\""; MANY].join(",");
+        let filter = format!("{{\"resourceSubscriptions\":[{list}],\"toolsListChanged\":true}}");
+        self.event(
+            stream,
+            format!(
+                "{{\"method\":\"notifications/subscriptions/acknowledged\",\"params\":{{\"notifications\":{filter}}}}}"
+            ),
+        );
+    }
+}
+
+/// A modern client of a modern server, with an open subscription to one resource.
+fn modern_with_subscription() -> (Bench, ExchangeId) {
+    let mut bench = Bench::new(Strategy::HttpOnly);
+    let discover = bench.client(&format!(
+        r#"{{"id":0,"method":"server/discover","params":{{{META}}}}}"#
+    ));
+    bench.progress(discover, head(Content::Json));
+    bench.event(
+        discover,
+        r#"{"id":0,"result":{"supportedVersions":["2026-07-28"]}}"#.to_owned(),
+    );
+    bench.progress(discover, ended());
+    let stream = bench.client(&format!(
+        r#"{{"id":1,"method":"subscriptions/listen","params":{{"notifications":{{"resourceSubscriptions":["a:b"]}},{META}}}}}"#
+    ));
+    bench.progress(stream, head(Content::Stream));
+    bench.acknowledge(stream);
+    bench.answers();
+    (bench, stream)
+}
+
+fn ended() -> Progress {
+    Progress::Ended(crate::bridge::End::Complete)
+}
+
+#[test]
+fn a_subscription_opened_again_tells_of_what_the_client_asked_for_not_of_what_the_server_lists() {
+    let (mut bench, stream) = modern_with_subscription();
+    bench.acknowledge(stream);
+    assert_eq!(bench.answers(), Vec::<String>::new());
+    bench.progress(stream, ended());
+    bench.wait(Duration::from_secs(3));
+    let stream = bench.opened();
+    bench.progress(stream, head(Content::Stream));
+    bench.acknowledge(stream);
+    let told = bench.answers();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("a:b"), "{told:?}");
+    bench.acknowledge(stream);
+    assert_eq!(bench.answers(), Vec::<String>::new());
+}
+
+#[test]
+fn a_large_notification_is_not_copied_for_each_subscription() {
+    let mut subscriptions =
+        crate::bridge::era::modern_client::subscriptions::Subscriptions::default();
+    let mut actions = AdapterActions::default();
+    let listen = r#"{"id":1,"method":"subscriptions/listen","params":{"notifications":{"resourceSubscriptions":["a:b"],"toolsListChanged":true}}}"#;
+    let listen = Message::parse(listen).unwrap();
+    let offers =
+        r#"{"capabilities":{"resources":{"subscribe":true},"tools":{"listChanged":true}}}"#;
+    for id in 0..200 {
+        let id = RequestId::from_text(&id.to_string()).unwrap();
+        subscriptions.open(&id, &listen, offers, &mut actions);
+    }
+    let padding = "x".repeat(1 << 20);
+    for (method, uri) in [
+        ("notifications/resources/updated", "a:b"),
+        ("notifications/tools/list_changed", ""),
+    ] {
+        let mut actions = AdapterActions::default();
+        let message =
+            format!(r#"{{"method":"{method}","params":{{"uri":"{uri}","padding":"{padding}"}}}}"#);
+        let message = Message::parse(&message).unwrap();
+        assert!(subscriptions.message(method, &message, &mut actions));
+        let sizes = actions.0.iter().map(|action| match action {
+            AdapterAction::Client(message) => message.text().len(),
+            _ => 0,
+        });
+        assert_eq!(sizes.clone().count(), 200);
+        assert!(sizes.sum::<usize>() < padding.len());
+    }
+}
+
+#[test]
+fn a_legacy_client_is_told_of_what_it_subscribed_to_once_for_each_stream() {
+    let mut subscriptions =
+        crate::bridge::era::legacy_client::subscriptions::Subscriptions::default();
+    subscriptions.offered(r#"{"capabilities":{"resources":{"subscribe":true}}}"#);
+    let mut actions = AdapterActions::default();
+    let list = vec!["\"\""; MANY].join(",");
+    let acknowledged = Message::parse(&format!(
+        r#"{{"method":"notifications/subscriptions/acknowledged","params":{{"notifications":{{"resourceSubscriptions":[{list}]}}}}}}"#
+    ))
+    .unwrap();
+    let ended = Message::parse(r#"{"id":1,"result":{}}"#).unwrap();
+    let now = std::time::Instant::now();
+    let id = RequestId::from_text("1").unwrap();
+    subscriptions.set(id.clone(), "a:b".to_owned(), true, &mut actions);
+    subscriptions.open(now, &id, &mut actions);
+    subscriptions.message(&id, &acknowledged, &mut actions);
+    subscriptions.ended(now, &id, &ended, false, &mut actions);
+    subscriptions.open(now, &id, &mut actions);
+    let mut actions = AdapterActions::default();
+    for _ in 0..3 {
+        subscriptions.message(&id, &acknowledged, &mut actions);
+    }
+    let told = actions.0.iter();
+    let told = told.filter(|action| matches!(action, AdapterAction::Client(_)));
+    assert_eq!(told.count(), 1);
+    let warned = actions.0.iter();
+    let warned = warned.filter(|action| matches!(action, AdapterAction::Warn(_)));
+    assert_eq!(warned.count(), 1);
+}
