@@ -136,3 +136,57 @@ fn a_legacy_client_is_told_of_what_it_subscribed_to_once_for_each_stream() {
     let warned = warned.filter(|action| matches!(action, AdapterAction::Warn(_)));
     assert_eq!(warned.count(), 1);
 }
+
+#[test]
+fn a_subscription_that_the_server_ends_after_seconds_is_opened_again_with_growing_bounded_pauses() {
+    let mut subscriptions =
+        crate::bridge::era::legacy_client::subscriptions::Subscriptions::default();
+    subscriptions.offered(r#"{"capabilities":{"tools":{"listChanged":true}}}"#);
+    let parse = |text: &str| Message::parse(text).unwrap();
+    let acknowledged = parse(r#"{"method":"notifications/subscriptions/acknowledged"}"#);
+    let ended = parse(r#"{"id":1,"result":{}}"#);
+    let failed = parse(r#"{"id":1,"error":{"code":-32603,"message":"worker restarted"}}"#);
+    let id = RequestId::from_text("1").unwrap();
+    let mut now = std::time::Instant::now();
+    let mut pauses = Vec::new();
+    for number in 0..50 {
+        let mut actions = AdapterActions::default();
+        subscriptions.open(now, &id, &mut actions);
+        // Sometimes the host fails to open it; that does not end the subscription either.
+        if number % 5 == 1 {
+            subscriptions.ended(now, &id, &failed, true, &mut actions);
+        } else {
+            subscriptions.message(&id, &acknowledged, &mut actions);
+            now += Duration::from_secs(3);
+            subscriptions.ended(now, &id, &ended, false, &mut actions);
+        }
+        let due = subscriptions.due().expect("given up");
+        pauses.push((due - now).as_secs());
+        now = due;
+    }
+    assert_eq!(&pauses[..5], [4, 8, 16, 32, 32]);
+    assert_eq!(pauses.iter().max(), Some(&32));
+}
+
+#[test]
+fn a_modern_clients_subscription_is_opened_again_with_growing_bounded_pauses() {
+    let (mut bench, mut stream) = modern_with_subscription();
+    let mut pauses = Vec::new();
+    for _ in 0..12 {
+        bench.progress(stream, ended());
+        let mut pause = 0;
+        stream = loop {
+            bench.wait(Duration::from_secs(1));
+            pause += 1;
+            if let Some((stream, _)) = bench.last_request() {
+                break stream;
+            }
+            assert!(pause < 60, "given up after {pauses:?}");
+        };
+        pauses.push(pause);
+        bench.progress(stream, head(Content::Stream));
+        bench.acknowledge(stream);
+    }
+    assert!(pauses[4] > pauses[0], "{pauses:?}");
+    assert!(pauses[11] <= 37, "{pauses:?}");
+}

@@ -3,8 +3,8 @@
 //! - It asks for the list changes the server offers, and for the resources the client has subscribed to.
 //! - When the set of resources changes, a new stream is opened. The old one is closed when the new one is acknowledged; then the
 //!   client's `resources/subscribe` gets its response, so that no update is lost after it.
-//! - A stream that the server ended is reopened, and the client is notified of every change it may have missed. A server that
-//!   refuses the stream is not asked again.
+//! - A stream that the server ended is reopened for as long as the process lives, with growing pauses if it was short, and the
+//!   client is notified of every change it may have missed. A server that refuses the first stream is not asked again.
 //! - Subscription ids and acknowledgements are not passed on.
 //!
 //! Spec: MCP 2026-07-28 basic/patterns/subscriptions; 2025-11-25 server/resources (Subscriptions).
@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use serde_json::value::RawValue;
 
 use crate::bridge::era::adapter::{AdapterAction, AdapterActions};
+use crate::bridge::era::modern_server::MIN_LISTEN_LIFETIME;
 use crate::jsonrpc::{self, Message, RequestId};
 use crate::jsonrpc::{request, response};
 use crate::mcp::subscriptions::{self, ACKNOWLEDGED, LISTEN, LISTS};
@@ -36,16 +37,16 @@ pub(crate) struct Subscriptions {
     reopen_at: Option<Instant>,
     /// A stream ended, and no other was acknowledged since.
     is_away: bool,
+    /// The server acknowledged a stream before.
+    is_offered: bool,
     opened_at: Option<Instant>,
     short_lives: u32,
 }
 
 /// A stream that ended in order is opened again after this, doubled each time it lived shortly.
 const PAUSE: Duration = Duration::from_secs(2);
-/// A stream that lived this long was no failure.
-const MIN_LIFETIME: Duration = Duration::from_secs(30);
-/// After so many short lives in a row the server means it.
-const MAX_SHORT_LIVES: u32 = 5;
+/// How often the pause is doubled at most: it does not exceed 32 s.
+const MAX_DOUBLINGS: u32 = 4;
 /// A subscription is not answered later than this.
 const ACKNOWLEDGE_LIMIT: Duration = Duration::from_secs(5);
 /// More resources are not listened for.
@@ -170,6 +171,7 @@ impl Subscriptions {
                     actions.0.push(AdapterAction::Cancel(old));
                 }
                 self.current = self.next.take();
+                self.is_offered = true;
                 if std::mem::take(&mut self.is_away) {
                     self.tell_missed(actions);
                 }
@@ -236,11 +238,18 @@ impl Subscriptions {
                 "the server does not tell of changes: {words}"
             )));
         }
-        let lived = self.opened_at.is_some_and(|at| now >= at + MIN_LIFETIME);
+        let lived = self
+            .opened_at
+            .is_some_and(|at| now >= at + MIN_LISTEN_LIFETIME);
         self.short_lives = if lived { 0 } else { self.short_lives + 1 };
-        let refused = failed && errors::code(answer) != Some(LOCAL_ERROR);
-        if !refused && self.short_lives < MAX_SHORT_LIVES {
-            self.reopen_at = Some(now + PAUSE * 2u32.pow(self.short_lives.min(4)));
+        let refused = failed
+            && match errors::code(answer) {
+                Some(LOCAL_ERROR) => false,
+                Some(errors::METHOD_NOT_FOUND) => true,
+                _ => !self.is_offered,
+            };
+        if !refused {
+            self.reopen_at = Some(now + PAUSE * 2u32.pow(self.short_lives.min(MAX_DOUBLINGS)));
         }
     }
 
