@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::bridge::event::{EventId, ExchangeId};
 use crate::jsonrpc::{Message, RequestId};
+use crate::mcp::subscriptions::LISTEN;
 
 /// A request without a response yet.
 #[derive(Debug)]
@@ -49,6 +50,11 @@ pub struct OpenRequest {
 }
 
 impl OpenRequest {
+    /// Whether it opens a subscription, which has no response to wait for and so no time limit.
+    pub fn is_subscription(&self) -> bool {
+        self.message.method() == Some(LISTEN)
+    }
+
     /// It takes no longer than until then./// Sets a deadline, unless there is an earlier one.
     pub fn limit(&mut self, at: Instant) {
         self.deadline = Some(self.deadline.map_or(at, |before| before.min(at)));

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::found::{Bench, head};
+use super::found::{Bench, head, refused};
 use crate::bridge::era::adapter::{AdapterAction, AdapterActions};
-use crate::bridge::{Content, ExchangeId, Progress};
+use crate::bridge::{Content, Event, ExchangeId, Progress, Settings};
 use crate::config::Strategy;
 use crate::jsonrpc::{Message, RequestId};
 
@@ -34,7 +34,11 @@ impl Bench {
 
 /// A modern client of a modern server, with an open subscription to one resource.
 fn modern_with_subscription() -> (Bench, ExchangeId) {
-    let mut bench = Bench::new(Strategy::HttpOnly);
+    modern_with_subscription_and(|_| {})
+}
+
+fn modern_with_subscription_and(change: impl Fn(&mut Settings)) -> (Bench, ExchangeId) {
+    let mut bench = Bench::with(Strategy::HttpOnly, change);
     let discover = bench.client(&format!(
         r#"{{"id":0,"method":"server/discover","params":{{{META}}}}}"#
     ));
@@ -189,4 +193,20 @@ fn a_modern_clients_subscription_is_opened_again_with_growing_bounded_pauses() {
     }
     assert!(pauses[4] > pauses[0], "{pauses:?}");
     assert!(pauses[11] <= 37, "{pauses:?}");
+}
+
+#[test]
+fn a_subscription_has_no_time_limit_after_a_sign_in_either() {
+    let (mut bench, _) = modern_with_subscription_and(|settings| {
+        settings.request_timeout = Some(Duration::from_secs(5));
+    });
+    let call = bench.client(&format!(
+        r#"{{"id":2,"method":"tools/call","params":{{"name":"t",{META}}}}}"#
+    ));
+    bench.progress(call, refused(403, true));
+    bench.handle(Event::SignedIn(Ok(())));
+    bench.wait(Duration::from_secs(60));
+    let answers = bench.answers();
+    assert_eq!(answers.len(), 1, "{answers:?}");
+    assert!(answers[0].contains(r#""id":2,"#), "{answers:?}");
 }
