@@ -205,11 +205,6 @@ impl Bridge {
                 self.era_accepted(id);
             }
             Purpose::Reinitialize => self.session.id = head.session,
-            Purpose::Resume(id) => {
-                if let Some(open) = self.requests.find(id) {
-                    open.stream.away_since = None;
-                }
-            }
             Purpose::GetStream => {
                 if self.get_stream.opened(self.now) {
                     self.adapter_missed();
@@ -217,7 +212,11 @@ impl Bridge {
                 self.get_stream_is_decided();
             }
             Purpose::Delivery => self.http_is_confirmed(),
-            Purpose::SseStream | Purpose::Reconfirm | Purpose::Ping | Purpose::EndSession => {}
+            Purpose::Resume(_)
+            | Purpose::SseStream
+            | Purpose::Reconfirm
+            | Purpose::Ping
+            | Purpose::EndSession => {}
         }
     }
 
@@ -252,7 +251,7 @@ impl Bridge {
         }
         match running.purpose.clone() {
             Purpose::Request(request) => self.request_ended(&request, &running, end),
-            Purpose::Resume(request) => self.resume_ended(&request, end),
+            Purpose::Resume(request) => self.resume_ended(&request, &running, end),
             Purpose::Delivery => self.delivery_ended(id, end),
             Purpose::GetStream => self.get_stream_ended(&end),
             Purpose::SseStream => self.sse_stream_ended(end),

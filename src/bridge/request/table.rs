@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::bridge::event::{EventId, ExchangeId};
+use crate::bridge::request::resumption::{DEFAULT_RETRY, MAX_RETRY, MIN_RETRY};
 use crate::jsonrpc::{Message, RequestId};
 use crate::mcp::subscriptions::LISTEN;
 
@@ -90,8 +91,18 @@ pub struct Resumable {
     pub retry: Option<Duration>,
     /// Attempts in a row that brought nothing.
     pub failures: u32,
-    /// Since when the server could not be reached.
-    pub away_since: Option<Instant>,
+    /// When the stream was lost; unset by an event.
+    pub lost_at: Option<Instant>,
+    /// Since when no event has come on a resumed stream.
+    pub silent_since: Option<Instant>,
+}
+
+impl Resumable {
+    /// The pause before the first resumption.
+    pub fn retry(&self) -> Duration {
+        let named = self.retry.unwrap_or(DEFAULT_RETRY);
+        named.clamp(MIN_RETRY, MAX_RETRY)
+    }
 }
 
 /// The table.

@@ -81,11 +81,15 @@ impl Bench {
 
     /// The exchange that was asked for last.
     pub(super) fn opened(&mut self) -> ExchangeId {
-        let opened = self.carry_out(|output| match output {
+        self.all_opened().last().copied().expect("an exchange")
+    }
+
+    /// The exchanges that were asked for.
+    pub(super) fn all_opened(&mut self) -> Vec<ExchangeId> {
+        self.carry_out(|output| match output {
             Action::Open(id, _) => Some(*id),
             _ => None,
-        });
-        opened.last().copied().expect("an exchange")
+        })
     }
 
     pub(super) fn posts(&mut self) -> Vec<String> {

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::found::{Bench, head, refused};
 use crate::bridge::era::adapter::{AdapterAction, AdapterActions};
-use crate::bridge::{Content, Event, ExchangeId, Progress, Settings};
+use crate::bridge::{Content, End, Event, EventId, ExchangeId, Progress, Settings, Stage};
 use crate::config::Strategy;
+use crate::error::{Error, Kind};
 use crate::jsonrpc::{Message, RequestId};
 
 /// What a modern request carries.
@@ -209,4 +210,86 @@ fn a_subscription_has_no_time_limit_after_a_sign_in_either() {
     let answers = bench.answers();
     assert_eq!(answers.len(), 1, "{answers:?}");
     assert!(answers[0].contains(r#""id":2,"#), "{answers:?}");
+}
+
+/// A call whose stream ended after an event with an id; resumed as `resume` says, for as long as the call is open or `limit`.
+/// Gives the responses, the seconds it took, and the number of resumptions.
+fn resumed(
+    limit: Duration,
+    resume: impl Fn(&mut Bench, ExchangeId, u64),
+) -> (Vec<String>, u64, u64) {
+    let mut bench = Bench::connected(|_| {});
+    bench.answers();
+    let call = bench.client(r#"{"id":2,"method":"tools/call","params":{"name":"t"}}"#);
+    bench.progress(call, head(Content::Stream));
+    bench.progress(call, Progress::EventId(EventId("e1".to_owned())));
+    bench.progress(call, ended());
+    let (mut seconds, mut resumptions) = (0, 0);
+    while seconds < limit.as_secs() {
+        bench.wait(Duration::from_secs(1));
+        seconds += 1;
+        for stream in bench.all_opened() {
+            resumptions += 1;
+            resume(&mut bench, stream, resumptions);
+        }
+        let answers = bench.answers();
+        if !answers.is_empty() {
+            return (answers, seconds, resumptions);
+        }
+    }
+    (Vec::new(), seconds, resumptions)
+}
+
+#[test]
+fn resumptions_that_bring_no_event_end_in_one_error() {
+    let hour = Duration::from_secs(3600);
+    let broken = |stage| Progress::Ended(End::Broken(Error::new(Kind::Network, "gone"), stage));
+    let empty = resumed(hour, |bench, stream, _| {
+        bench.progress(stream, head(Content::Stream));
+        bench.progress(stream, ended());
+    });
+    let replayed = resumed(hour, |bench, stream, _| {
+        bench.progress(stream, head(Content::Stream));
+        bench.progress(stream, Progress::EventId(EventId("e1".to_owned())));
+        bench.progress(stream, ended());
+    });
+    let gone = resumed(hour, |bench, stream, _| {
+        bench.progress(stream, broken(Stage::NotSent));
+    });
+    let cut = resumed(hour, |bench, stream, _| {
+        bench.progress(stream, broken(Stage::Unanswered));
+    });
+    let refused = resumed(hour, |bench, stream, _| {
+        bench.progress(stream, refused(409, false));
+    });
+    for (answers, seconds, resumptions) in [empty, replayed, gone, cut, refused] {
+        assert_eq!(answers.len(), 1, "{answers:?}");
+        assert!(answers[0].contains("could not be resumed"), "{answers:?}");
+        assert!((10..45).contains(&seconds), "{seconds} s");
+        assert!((3..20).contains(&resumptions), "{resumptions}");
+    }
+}
+
+#[test]
+fn a_resumption_refused_for_now_is_tried_again() {
+    for status in [409, 429, 500, 503, 524, 530] {
+        let (answers, ..) = resumed(Duration::from_secs(60), |bench, stream, number| {
+            if number < 3 {
+                return bench.progress(stream, refused(status, false));
+            }
+            bench.progress(stream, head(Content::Stream));
+            bench.answer(stream, "2");
+        });
+        assert!(answers[0].contains("result"), "{status}: {answers:?}");
+    }
+}
+
+#[test]
+fn streams_that_a_proxy_cuts_while_they_are_idle_are_resumed_for_minutes() {
+    let (answers, ..) = resumed(Duration::from_secs(600), |bench, stream, _| {
+        bench.progress(stream, head(Content::Stream));
+        bench.wait(Duration::from_secs(30));
+        bench.progress(stream, ended());
+    });
+    assert_eq!(answers, Vec::<String>::new());
 }
