@@ -108,6 +108,8 @@ impl Bridge {
             Purpose::EndSession => Some((self.now + shutdown::END_SESSION_LIMIT, Limit::Own)),
             Purpose::SseStream => Some((self.now + transport_choice::ENDPOINT_LIMIT, Limit::Own)),
             Purpose::Reconfirm => Some((self.now + handshake::CONFIRM_LIMIT, Limit::Own)),
+            // A server may send the headers together with the first event, which may be hours away.
+            Purpose::GetStream => None,
             Purpose::Reinitialize | Purpose::Ping => {
                 Some((self.now + handshake::INITIALIZE_LIMIT, Limit::Own))
             }
@@ -206,7 +208,7 @@ impl Bridge {
             }
             Purpose::Reinitialize => self.session.id = head.session,
             Purpose::GetStream => {
-                if self.get_stream.opened(self.now) {
+                if head.content == Content::Stream && self.get_stream.opened(self.now) {
                     self.adapter_missed();
                 }
                 self.get_stream_is_decided();
@@ -253,7 +255,7 @@ impl Bridge {
             Purpose::Request(request) => self.request_ended(&request, &running, end),
             Purpose::Resume(request) => self.resume_ended(&request, &running, end),
             Purpose::Delivery => self.delivery_ended(id, end),
-            Purpose::GetStream => self.get_stream_ended(&end),
+            Purpose::GetStream => self.get_stream_ended(&running, &end),
             Purpose::SseStream => self.sse_stream_ended(end),
             Purpose::Reinitialize => self.reinitialize_ended(end),
             Purpose::Reconfirm => self.reinitialized(),

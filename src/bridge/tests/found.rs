@@ -43,6 +43,14 @@ impl Bench {
 
     /// After the handshake over Streamable HTTP, without a GET stream.
     pub(super) fn connected(change: impl Fn(&mut Settings)) -> Bench {
+        let mut bench = Bench::connected_until_get_stream(change);
+        let get_stream = bench.opened();
+        bench.progress(get_stream, refused(405, false));
+        bench
+    }
+
+    /// After the handshake over Streamable HTTP, with the GET that asks for a stream.
+    pub(super) fn connected_until_get_stream(change: impl Fn(&mut Settings)) -> Bench {
         let mut bench = Bench::with(Strategy::HttpOnly, change);
         let post = bench.client(INITIALIZE);
         let session = Some(SessionId("s".into()));
@@ -52,8 +60,6 @@ impl Bench {
         bench.progress(post, Progress::Ended(End::Complete));
         let note = bench.client(INITIALIZED);
         bench.progress(note, Progress::Ended(End::Complete));
-        let get_stream = bench.opened();
-        bench.progress(get_stream, refused(405, false));
         bench
     }
 

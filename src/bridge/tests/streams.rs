@@ -293,3 +293,60 @@ fn streams_that_a_proxy_cuts_while_they_are_idle_are_resumed_for_minutes() {
     });
     assert_eq!(answers, Vec::<String>::new());
 }
+
+/// A session whose GET stream is open; gives the stream.
+fn with_get_stream() -> (Bench, ExchangeId) {
+    let mut bench = Bench::connected_until_get_stream(|_| {});
+    let stream = bench.opened();
+    bench.progress(stream, head(Content::Stream));
+    (bench, stream)
+}
+
+#[test]
+fn a_get_stream_that_was_open_is_tried_again_after_any_refusal_but_405() {
+    for status in [400, 403, 409, 410, 429, 500, 502, 520, 524, 530] {
+        let (mut bench, stream) = with_get_stream();
+        bench.progress(stream, ended());
+        let mut tries = 0;
+        for _ in 0..300 {
+            bench.wait(Duration::from_secs(1));
+            for stream in bench.all_opened() {
+                tries += 1;
+                bench.progress(stream, refused(status, false));
+            }
+        }
+        // Often enough to be back soon, and not in a circle.
+        assert!((8..30).contains(&tries), "{status}: {tries}");
+    }
+    let (mut bench, stream) = with_get_stream();
+    bench.progress(stream, ended());
+    bench.wait(Duration::from_secs(2));
+    let stream = bench.opened();
+    bench.progress(stream, refused(405, false));
+    bench.wait(Duration::from_secs(300));
+    assert!(bench.all_opened().is_empty());
+}
+
+#[test]
+fn a_get_stream_answered_without_a_body_is_not_asked_for_again() {
+    let mut bench = Bench::connected_until_get_stream(|_| {});
+    let stream = bench.opened();
+    bench.progress(stream, head(Content::Nothing));
+    bench.progress(stream, ended());
+    bench.wait(Duration::from_secs(300));
+    assert!(bench.all_opened().is_empty());
+}
+
+#[test]
+fn a_get_stream_may_send_its_headers_with_the_first_event() {
+    let mut bench = Bench::connected_until_get_stream(|settings| {
+        settings.headers_timeout = Some(Duration::from_secs(2));
+    });
+    let stream = bench.opened();
+    bench.wait(Duration::from_secs(3600));
+    assert!(bench.all_opened().is_empty());
+    bench.progress(stream, head(Content::Stream));
+    let text = r#"{"method":"notifications/tools/list_changed"}"#;
+    bench.event(stream, text.to_owned());
+    assert_eq!(bench.answers().last().map(String::as_str), Some(text));
+}
