@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::found::{Bench, head, refused};
 use crate::bridge::era::adapter::{AdapterAction, AdapterActions};
-use crate::bridge::{Content, End, Event, EventId, ExchangeId, Progress, Settings, Stage};
+use crate::bridge::{Action, Content, End, Event, EventId, ExchangeId, Progress, Settings, Stage};
 use crate::config::Strategy;
 use crate::error::{Error, Kind};
 use crate::jsonrpc::{Message, RequestId};
@@ -349,4 +349,26 @@ fn a_get_stream_may_send_its_headers_with_the_first_event() {
     let text = r#"{"method":"notifications/tools/list_changed"}"#;
     bench.event(stream, text.to_owned());
     assert_eq!(bench.answers().last().map(String::as_str), Some(text));
+}
+
+#[test]
+fn streams_that_stay_open_after_the_response_make_room_for_new_requests() {
+    let mut bench = Bench::connected(|_| {});
+    let slow = bench.client(r#"{"id":"slow","method":"tools/call","params":{"name":"t"}}"#);
+    bench.progress(slow, head(Content::Stream));
+    let mut closed = Vec::new();
+    for id in 0..1000 {
+        let call = bench.client(&format!(
+            r#"{{"id":{id},"method":"tools/call","params":{{"name":"t"}}}}"#
+        ));
+        bench.progress(call, head(Content::Stream));
+        bench.answer(call, &id.to_string());
+        closed.extend(bench.carry_out(|action| match action {
+            Action::Close(exchange) => Some(*exchange),
+            _ => None,
+        }));
+        assert!(id as usize - closed.len() < 256, "{} of {id}", closed.len());
+    }
+    assert!(!closed.contains(&slow));
+    assert!(closed.is_sorted());
 }
