@@ -14,10 +14,10 @@ use crate::jsonrpc::{Kind, Malformed, Message, Parsed, RequestId};
 pub(crate) struct Running {
     pub(crate) purpose: Purpose,
     pub(crate) since: Instant,
-    /// When it is cut, and why./// When it is cut, and why.
+    /// When it is cut, and why.
     pub(crate) limit: Option<(Instant, Limit)>,
     pub(crate) content: Option<Content>,
-    /// The session it was sent in./// The session it belongs to.
+    /// The session it belongs to.
     pub(crate) generation: u32,
     pub(crate) with_session: bool,
 }
@@ -27,15 +27,15 @@ pub(crate) struct Running {
 pub(crate) enum Purpose {
     /// A client's request.
     Request(RequestId),
-    /// The rest of a broken response./// The rest of a response that broke off.
+    /// The rest of a response that broke off.
     Resume(RequestId),
-    /// A client's notification or answer./// A notification or response of the client.
+    /// A notification or response of the client.
     Delivery,
     /// The GET stream (GET).
     GetStream,
     /// The stream of HTTP+SSE.
     SseStream,
-    /// `initialize` on the client's behalf, after a lost session./// `initialize` on behalf of the client, after the server lost the session.
+    /// `initialize` on behalf of the client, after the server lost the session.
     Reinitialize,
     /// `notifications/initialized` after it.
     Reconfirm,
@@ -50,28 +50,30 @@ pub(crate) enum Purpose {
 pub(crate) enum Limit {
     Headers,
     Silence,
-    /// The response is there, the stream stays open./// The response is complete and the stream is still open.
+    /// The response is complete and the stream is still open.
     Linger,
-    /// A step of our own has taken long enough./// An exchange of the bridge itself took too long.
+    /// An exchange of the bridge itself took too long.
     Own,
 }
 
-/// After its response a stream may bring more for this long; a server should end it by itself./// How long a stream stays open after its response; the server should end it by itself.
+/// How long a stream stays open after its response; the server should end it by itself.
 pub(crate) const LINGER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A message that has brought no response for so long holds others back no longer. Clients give up their first question
-/// after ten seconds./// How long a message without a response holds others back. Clients give up their first request after ten seconds.
+/// With so many exchanges, those that only linger make room. The transport has 512 workers, one for each exchange.
+const MAX_LINGERING: usize = 256;
+
+/// How long a message without a response holds others back. Clients give up their first request after ten seconds.
 pub(crate) const MAX_HOLD_BACK: Duration = Duration::from_secs(8);
 
 impl Running {
-    /// Whether the next message has to wait for what this one brings./// Whether the next message waits for what this one shows about the server.
+    /// Whether the next message waits for what this one shows about the server.
     pub(crate) fn holds_back(&self, now: Instant) -> bool {
         self.content.is_none() && now < self.since + MAX_HOLD_BACK
     }
 }
 
 impl Bridge {
-    /// When the next message that waits for the response to another waits no longer./// When deferred messages no longer wait for this exchange.
+    /// When deferred messages no longer wait for this exchange.
     pub(crate) fn hold_back_until(&self) -> Option<Instant> {
         let running = self.exchanges.values();
         let holds = running.filter(|running| running.holds_back(self.now));
@@ -79,7 +81,7 @@ impl Bridge {
         until.filter(|_| !self.deferred.is_empty())
     }
 
-    /// Bytes came: a silence limit starts anew./// Bytes came: the silence limit starts again.
+    /// Bytes came: the silence limit starts again.
     pub(crate) fn reset_silence_limit(&mut self, id: ExchangeId) {
         let Some(running) = self.exchanges.get_mut(&id) else {
             return;
@@ -91,6 +93,7 @@ impl Bridge {
 
     /// Starts an exchange.
     pub(crate) fn open(&mut self, purpose: Purpose, action: HttpRequest) -> ExchangeId {
+        self.make_room();
         self.opened += 1;
         let id = ExchangeId(self.opened);
         let fresh = match &purpose {
@@ -108,6 +111,8 @@ impl Bridge {
             Purpose::EndSession => Some((self.now + shutdown::END_SESSION_LIMIT, Limit::Own)),
             Purpose::SseStream => Some((self.now + transport_choice::ENDPOINT_LIMIT, Limit::Own)),
             Purpose::Reconfirm => Some((self.now + handshake::CONFIRM_LIMIT, Limit::Own)),
+            // A server may send the headers together with the first event, which may be hours away.
+            Purpose::GetStream => None,
             Purpose::Reinitialize | Purpose::Ping => {
                 Some((self.now + handshake::INITIALIZE_LIMIT, Limit::Own))
             }
@@ -138,7 +143,25 @@ impl Bridge {
         id
     }
 
-    /// Cuts an exchange; what still comes of it is dropped./// Cuts an exchange; its further events are ignored.
+    /// Cuts the exchange that has had its response for the longest time, if there are many exchanges.
+    fn make_room(&mut self) {
+        if self.exchanges.len() < MAX_LINGERING {
+            return;
+        }
+        let oldest = self
+            .exchanges
+            .iter()
+            .filter_map(|(id, running)| match running.limit {
+                Some((at, Limit::Linger)) => Some((at, *id)),
+                _ => None,
+            })
+            .min();
+        if let Some((_, id)) = oldest {
+            self.cut(id);
+        }
+    }
+
+    /// Cuts an exchange; its further events are ignored.
     pub(crate) fn cut(&mut self, id: ExchangeId) {
         if self.exchanges.remove(&id).is_some() {
             self.out.push_back(Action::Close(id));
@@ -205,23 +228,22 @@ impl Bridge {
                 self.era_accepted(id);
             }
             Purpose::Reinitialize => self.session.id = head.session,
-            Purpose::Resume(id) => {
-                if let Some(open) = self.requests.find(id) {
-                    open.stream.away_since = None;
-                }
-            }
             Purpose::GetStream => {
-                if self.get_stream.opened(self.now) {
+                if head.content == Content::Stream && self.get_stream.opened(self.now) {
                     self.adapter_missed();
                 }
                 self.get_stream_is_decided();
             }
             Purpose::Delivery => self.http_is_confirmed(),
-            Purpose::SseStream | Purpose::Reconfirm | Purpose::Ping | Purpose::EndSession => {}
+            Purpose::Resume(_)
+            | Purpose::SseStream
+            | Purpose::Reconfirm
+            | Purpose::Ping
+            | Purpose::EndSession => {}
         }
     }
 
-    /// Whether the request an exchange was for is answered already; its id may be in use again./// Whether the request of an exchange has its response already; another request may have its id.
+    /// Whether the request of an exchange has its response already; another request may have its id.
     fn is_late(&self, exchange: ExchangeId, purpose: &Purpose) -> bool {
         match purpose {
             Purpose::Request(id) | Purpose::Resume(id) => !self.requests.is_served_by(id, exchange),
@@ -252,9 +274,9 @@ impl Bridge {
         }
         match running.purpose.clone() {
             Purpose::Request(request) => self.request_ended(&request, &running, end),
-            Purpose::Resume(request) => self.resume_ended(&request, end),
+            Purpose::Resume(request) => self.resume_ended(&request, &running, end),
             Purpose::Delivery => self.delivery_ended(id, end),
-            Purpose::GetStream => self.get_stream_ended(&end),
+            Purpose::GetStream => self.get_stream_ended(&running, &end),
             Purpose::SseStream => self.sse_stream_ended(end),
             Purpose::Reinitialize => self.reinitialize_ended(end),
             Purpose::Reconfirm => self.reinitialized(),

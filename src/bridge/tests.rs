@@ -6,6 +6,7 @@ mod eras;
 mod found;
 mod server;
 mod simulation;
+mod streams;
 
 use std::time::Duration;
 

@@ -2,6 +2,8 @@
 //!
 //! Spec: MCP 2026-07-28 basic/patterns/subscriptions.
 
+use std::collections::BTreeSet;
+
 use super::meta;
 use crate::jsonrpc::{self, notification};
 
@@ -40,7 +42,7 @@ pub fn missed(filter: &str, id: &str) -> Vec<String> {
         .map(|(.., method)| method)
         .collect();
     let uris = jsonrpc::member(filter, "resourceSubscriptions")
-        .and_then(|list| serde_json::from_str::<Vec<String>>(list).ok())
+        .and_then(|list| serde_json::from_str::<BTreeSet<String>>(list).ok())
         .unwrap_or_default();
     changes(&lists, uris.iter(), id)
 }

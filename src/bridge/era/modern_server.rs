@@ -21,6 +21,8 @@ use crate::mcp::{headers, meta};
 
 /// The first pause before a stream of notifications is opened again.
 const LISTEN_PAUSE: Duration = Duration::from_secs(1);
+/// After a stream of notifications that stayed open for less, the pauses grow.
+pub(crate) const MIN_LISTEN_LIFETIME: Duration = Duration::from_secs(10);
 
 impl Bridge {
     /// Whether the server is spoken to in the modern way.
@@ -74,7 +76,8 @@ impl Bridge {
         let method = open.message.method().unwrap_or_default().to_owned();
         let was_sent = !matches!(end, End::Broken(_, Stage::NotSent));
         if method == LISTEN && open.acknowledged {
-            let lived = std::mem::take(&mut open.reset_silence_limit);
+            let opened_at = open.acknowledged_at.take();
+            let lived = opened_at.is_some_and(|at| self.now >= at + MIN_LISTEN_LIFETIME);
             open.failures = if lived { 1 } else { open.failures + 1 };
             let failures = open.failures;
             let pause = self
@@ -157,11 +160,15 @@ impl Bridge {
         if open.message.method() != Some(LISTEN) {
             return vec![message];
         }
-        open.reset_silence_limit = true;
         let again = open.wire.is_some();
         let acknowledges = message.method() == Some(ACKNOWLEDGED);
+        if acknowledges && open.acknowledged_at.replace(self.now).is_some() {
+            // Only the first acknowledgement on a stream means something.
+            return Vec::new();
+        }
         if acknowledges && std::mem::replace(&mut open.acknowledged, true) {
-            let filter = jsonrpc::member_at(message.text(), &["params", "notifications"]);
+            // The filter of the client, not the server's: what one message causes stays in proportion.
+            let filter = jsonrpc::member_at(open.message.text(), &["params", "notifications"]);
             let missed = subscriptions::missed(filter.unwrap_or("{}"), &id.to_string());
             return missed.into_iter().flat_map(Message::made).collect();
         }

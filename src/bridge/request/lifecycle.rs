@@ -128,6 +128,7 @@ impl Bridge {
             return self.fail(id, error);
         }
         let request_timeout = self.settings.request_timeout;
+        let request_timeout = request_timeout.filter(|_| method != LISTEN);
         let is_up = request_timeout.is_some_and(|limit| self.now >= since + limit);
         if sent && !is_up && !matches!(method.as_str(), "initialize" | "server/discover") {
             if !self.era_slow_response(id)

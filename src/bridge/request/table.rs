@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::bridge::event::{EventId, ExchangeId};
+use crate::bridge::request::resumption::{DEFAULT_RETRY, MAX_RETRY, MIN_RETRY};
 use crate::jsonrpc::{Message, RequestId};
+use crate::mcp::subscriptions::LISTEN;
 
 /// A request without a response yet.
 #[derive(Debug)]
@@ -42,12 +44,18 @@ pub struct OpenRequest {
     pub wire: Option<RequestId>,
     /// The tool list was read anew for it./// The tool list was read again for it.
     pub refreshed: bool,
-    /// A subscription: it was acknowledged, and something came since it was last opened./// The server acknowledged this subscription.
+    /// The server acknowledged this subscription, on this stream or an earlier one.
     pub acknowledged: bool,
-    pub reset_silence_limit: bool,
+    /// When the server acknowledged this subscription on the stream that is open.
+    pub acknowledged_at: Option<Instant>,
 }
 
 impl OpenRequest {
+    /// Whether it opens a subscription, which has no response to wait for and so no time limit.
+    pub fn is_subscription(&self) -> bool {
+        self.message.method() == Some(LISTEN)
+    }
+
     /// It takes no longer than until then./// Sets a deadline, unless there is an earlier one.
     pub fn limit(&mut self, at: Instant) {
         self.deadline = Some(self.deadline.map_or(at, |before| before.min(at)));
@@ -83,8 +91,18 @@ pub struct Resumable {
     pub retry: Option<Duration>,
     /// Attempts in a row that brought nothing.
     pub failures: u32,
-    /// Since when the server could not be reached.
-    pub away_since: Option<Instant>,
+    /// When the stream was lost; unset by an event.
+    pub lost_at: Option<Instant>,
+    /// Since when no event has come on a resumed stream.
+    pub silent_since: Option<Instant>,
+}
+
+impl Resumable {
+    /// The pause before the first resumption.
+    pub fn retry(&self) -> Duration {
+        let named = self.retry.unwrap_or(DEFAULT_RETRY);
+        named.clamp(MIN_RETRY, MAX_RETRY)
+    }
 }
 
 /// The table.
@@ -129,7 +147,7 @@ impl RequestTable {
             wire: None,
             refreshed: false,
             acknowledged: false,
-            reset_silence_limit: false,
+            acknowledged_at: None,
         };
         self.open.insert(id, open);
         self.came

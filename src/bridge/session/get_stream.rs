@@ -1,15 +1,17 @@
 //! The GET stream of a session, on which the server sends what belongs to no request.
 //!
 //! - It is opened after `notifications/initialized` was accepted, and reopened for as long as the process lives; at once when
-//!   another response shows that the server is back. 405 and similar statuses mean that the server offers none.
+//!   another response shows that the server is back. 405 and 204 mean that the server offers none, and so does another refusal of
+//!   the first one that does not pass by itself.
 //!
 //! Spec: MCP 2025-11-25 basic/transports (Listening for Messages from the Server); WHATWG HTML 9.2.
 
 use std::time::{Duration, Instant};
 
-use crate::bridge::request::resumption::{DEFAULT_RETRY, MIN_RETRY};
+use crate::bridge::request::resumption::{DEFAULT_RETRY, MIN_RETRY, is_passing};
 use crate::bridge::{
-    Bridge, End, EventId, ExchangeId, HttpRequest, Link, Purpose, Refusal, Stage, backoff,
+    Bridge, Content, End, EventId, ExchangeId, HttpRequest, Link, Purpose, Refusal, Running, Stage,
+    backoff,
 };
 
 /// A stream that needs a sign-in is not tried more often than this without one.
@@ -151,15 +153,21 @@ impl Bridge {
                 // Notifications would be missed until the next request: open a new session at once.
                 self.reinitialize_if_lost();
             }
-            429 | 500 | 502 | 503 | 504 => self.get_stream_failed(refusal.retry_after),
-            _ => self.debug(format!(
-                "{} has no GET stream (GET answered {})",
-                self.settings.server, refusal.status
-            )),
+            404 | 405 => self.has_no_get_stream(refusal.status),
+            // Only 405 says that there is none. A stream that was open may not have ended yet for the server (409, 400).
+            status if was_open || is_passing(status) => self.get_stream_failed(refusal.retry_after),
+            status => self.has_no_get_stream(status),
         }
     }
 
-    pub(crate) fn get_stream_ended(&mut self, end: &End) {
+    fn has_no_get_stream(&mut self, status: u16) {
+        self.debug(format!(
+            "{} has no GET stream (GET answered {status})",
+            self.settings.server
+        ));
+    }
+
+    pub(crate) fn get_stream_ended(&mut self, running: &Running, end: &End) {
         self.get_stream_is_decided();
         let lived = self
             .get_stream
@@ -170,8 +178,7 @@ impl Bridge {
             self.get_stream.was_lost = true;
         }
         let hopeless = matches!(end, End::Broken(_, Stage::Hopeless))
-            || matches!(end, End::Broken(_, Stage::Answering))
-                && self.get_stream.opened_at.is_none();
+            || running.content == Some(Content::Nothing);
         if let End::Broken(error, _) = end {
             self.debug(format!("the GET stream broke: {}", error.what()));
         }
@@ -186,7 +193,7 @@ impl Bridge {
             .get_stream
             .retry
             .unwrap_or(DEFAULT_RETRY)
-            .max(MIN_RETRY);
+            .clamp(MIN_RETRY, MAX_PAUSE);
         self.get_stream.failures += 1;
         let pause = match self.get_stream.failures {
             // A stream that ended in order, or broke once, is back after the server's own time.

@@ -128,7 +128,10 @@ impl Bridge {
         match result {
             Ok(()) => {
                 let limit = self.settings.request_timeout;
-                for id in self.requests.ids_where(|open| open.deadline.is_none()) {
+                for id in self
+                    .requests
+                    .ids_where(|open| open.deadline.is_none() && !open.is_subscription())
+                {
                     if let Some(open) = self.requests.find(&id) {
                         open.deadline = limit.map(|limit| self.now + limit);
                     }

@@ -42,7 +42,15 @@ impl Bench {
     }
 
     /// After the handshake over Streamable HTTP, without a GET stream.
-    fn connected(change: impl Fn(&mut Settings)) -> Bench {
+    pub(super) fn connected(change: impl Fn(&mut Settings)) -> Bench {
+        let mut bench = Bench::connected_until_get_stream(change);
+        let get_stream = bench.opened();
+        bench.progress(get_stream, refused(405, false));
+        bench
+    }
+
+    /// After the handshake over Streamable HTTP, with the GET that asks for a stream.
+    pub(super) fn connected_until_get_stream(change: impl Fn(&mut Settings)) -> Bench {
         let mut bench = Bench::with(Strategy::HttpOnly, change);
         let post = bench.client(INITIALIZE);
         let session = Some(SessionId("s".into()));
@@ -52,8 +60,6 @@ impl Bench {
         bench.progress(post, Progress::Ended(End::Complete));
         let note = bench.client(INITIALIZED);
         bench.progress(note, Progress::Ended(End::Complete));
-        let get_stream = bench.opened();
-        bench.progress(get_stream, refused(405, false));
         bench
     }
 
@@ -68,7 +74,7 @@ impl Bench {
         self.handle(Event::Progress(id, vec![progress]));
     }
 
-    fn answer(&mut self, exchange: ExchangeId, id: &str) {
+    pub(super) fn answer(&mut self, exchange: ExchangeId, id: &str) {
         let parsed = Message::read(format!("{{\"id\":{id},\"result\":{{}}}}"));
         self.progress(exchange, Progress::Event { id: None, parsed });
     }
@@ -81,11 +87,15 @@ impl Bench {
 
     /// The exchange that was asked for last.
     pub(super) fn opened(&mut self) -> ExchangeId {
-        let opened = self.carry_out(|output| match output {
+        self.all_opened().last().copied().expect("an exchange")
+    }
+
+    /// The exchanges that were asked for.
+    pub(super) fn all_opened(&mut self) -> Vec<ExchangeId> {
+        self.carry_out(|output| match output {
             Action::Open(id, _) => Some(*id),
             _ => None,
-        });
-        opened.last().copied().expect("an exchange")
+        })
     }
 
     pub(super) fn posts(&mut self) -> Vec<String> {

@@ -3,8 +3,8 @@
 //! - It asks for the list changes the server offers, and for the resources the client has subscribed to.
 //! - When the set of resources changes, a new stream is opened. The old one is closed when the new one is acknowledged; then the
 //!   client's `resources/subscribe` gets its response, so that no update is lost after it.
-//! - A stream that the server ended is reopened, and the client is notified of every change it may have missed. A server that
-//!   refuses the stream is not asked again.
+//! - A stream that the server ended is reopened for as long as the process lives, with growing pauses if it was short, and the
+//!   client is notified of every change it may have missed. A server that refuses the first stream is not asked again.
 //! - Subscription ids and acknowledgements are not passed on.
 //!
 //! Spec: MCP 2026-07-28 basic/patterns/subscriptions; 2025-11-25 server/resources (Subscriptions).
@@ -12,7 +12,10 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use serde_json::value::RawValue;
+
 use crate::bridge::era::adapter::{AdapterAction, AdapterActions};
+use crate::bridge::era::modern_server::MIN_LISTEN_LIFETIME;
 use crate::jsonrpc::{self, Message, RequestId};
 use crate::jsonrpc::{request, response};
 use crate::mcp::subscriptions::{self, ACKNOWLEDGED, LISTEN, LISTS};
@@ -34,16 +37,16 @@ pub(crate) struct Subscriptions {
     reopen_at: Option<Instant>,
     /// A stream ended, and no other was acknowledged since.
     is_away: bool,
+    /// The server acknowledged a stream before.
+    is_offered: bool,
     opened_at: Option<Instant>,
     short_lives: u32,
 }
 
 /// A stream that ended in order is opened again after this, doubled each time it lived shortly.
 const PAUSE: Duration = Duration::from_secs(2);
-/// A stream that lived this long was no failure.
-const MIN_LIFETIME: Duration = Duration::from_secs(30);
-/// After so many short lives in a row the server means it.
-const MAX_SHORT_LIVES: u32 = 5;
+/// How often the pause is doubled at most: it does not exceed 32 s.
+const MAX_DOUBLINGS: u32 = 4;
 /// A subscription is not answered later than this.
 const ACKNOWLEDGE_LIMIT: Duration = Duration::from_secs(5);
 /// More resources are not listened for.
@@ -121,21 +124,20 @@ impl Subscriptions {
         self.next = Some(id.clone());
         self.opened_at = Some(now);
         self.answer_at = (!self.unanswered.is_empty()).then(|| now + ACKNOWLEDGE_LIMIT);
-        let mut filter: Vec<String> = self
-            .lists
-            .iter()
-            .map(|member| format!("\"{member}\":true"))
-            .collect();
+        let params = format!("{{\"notifications\":{}}}", self.filter());
+        Some(request(id, LISTEN, &params))
+    }
+
+    /// The filter of the request, as JSON text.
+    fn filter(&self) -> String {
+        let lists = self.lists.iter();
+        let mut filter: Vec<String> = lists.map(|member| format!("\"{member}\":true")).collect();
         if !self.resources.is_empty() {
-            let uris: Vec<String> = self
-                .resources
-                .iter()
-                .map(|uri| jsonrpc::quoted(uri))
-                .collect();
+            let uris = self.resources.iter();
+            let uris: Vec<String> = uris.map(|uri| jsonrpc::quoted(uri)).collect();
             filter.push(format!("\"resourceSubscriptions\":[{}]", uris.join(",")));
         }
-        let params = format!("{{\"notifications\":{{{}}}}}", filter.join(","));
-        Some(request(id, LISTEN, &params))
+        format!("{{{}}}", filter.join(","))
     }
 
     /// Whether this request of the client waits for the next stream.
@@ -161,14 +163,17 @@ impl Subscriptions {
     ) {
         match message.method() {
             Some(ACKNOWLEDGED) => {
-                if self.next.as_ref() == Some(on) {
-                    if let Some(old) = self.current.take() {
-                        actions.0.push(AdapterAction::Cancel(old));
-                    }
-                    self.current = self.next.take();
-                    if std::mem::take(&mut self.is_away) {
-                        self.tell_missed(message, actions);
-                    }
+                // Only the first acknowledgement on a stream means something.
+                if self.next.as_ref() != Some(on) {
+                    return;
+                }
+                if let Some(old) = self.current.take() {
+                    actions.0.push(AdapterAction::Cancel(old));
+                }
+                self.current = self.next.take();
+                self.is_offered = true;
+                if std::mem::take(&mut self.is_away) {
+                    self.tell_missed(actions);
                 }
                 self.warn_of_unheard(message, actions);
                 self.answer_all(actions);
@@ -182,10 +187,15 @@ impl Subscriptions {
     /// A server may agree to less than it was asked for; a legacy client cannot be told.
     fn warn_of_unheard(&self, acknowledged: &Message, actions: &mut AdapterActions) {
         let agreed = ["params", "notifications", "resourceSubscriptions"];
-        let agreed = jsonrpc::member_at(acknowledged.text(), &agreed)
-            .and_then(|list| serde_json::from_str::<BTreeSet<String>>(list).ok())
+        let agreed: Vec<&RawValue> = jsonrpc::member_at(acknowledged.text(), &agreed)
+            .and_then(|list| serde_json::from_str(list).ok())
             .unwrap_or_default();
-        if let Some(unheard) = self.resources.difference(&agreed).next() {
+        // Reading the strings one by one needs no memory for a list that is larger than ours.
+        let mut unheard: BTreeSet<&String> = self.resources.iter().collect();
+        for uri in agreed.iter().filter_map(|uri| jsonrpc::string(uri.get())) {
+            unheard.remove(&uri);
+        }
+        if let Some(unheard) = unheard.first() {
             let uri = crate::log::clean(unheard, 200);
             actions.0.push(AdapterAction::Warn(format!(
                 "the server does not tell of changes of \"{uri}\""
@@ -194,9 +204,8 @@ impl Subscriptions {
     }
 
     /// The client does not see that nobody listened for a while, so it cannot know that it has to look.
-    fn tell_missed(&self, acknowledged: &Message, actions: &mut AdapterActions) {
-        let filter = jsonrpc::member_at(acknowledged.text(), &["params", "notifications"]);
-        for text in subscriptions::missed(filter.unwrap_or("{}"), "0") {
+    fn tell_missed(&self, actions: &mut AdapterActions) {
+        for text in subscriptions::missed(&self.filter(), "0") {
             if let Ok(message) = Message::made(text) {
                 tell(&message, actions);
             }
@@ -229,11 +238,18 @@ impl Subscriptions {
                 "the server does not tell of changes: {words}"
             )));
         }
-        let lived = self.opened_at.is_some_and(|at| now >= at + MIN_LIFETIME);
+        let lived = self
+            .opened_at
+            .is_some_and(|at| now >= at + MIN_LISTEN_LIFETIME);
         self.short_lives = if lived { 0 } else { self.short_lives + 1 };
-        let refused = failed && errors::code(answer) != Some(LOCAL_ERROR);
-        if !refused && self.short_lives < MAX_SHORT_LIVES {
-            self.reopen_at = Some(now + PAUSE * 2u32.pow(self.short_lives.min(4)));
+        let refused = failed
+            && match errors::code(answer) {
+                Some(LOCAL_ERROR) => false,
+                Some(errors::METHOD_NOT_FOUND) => true,
+                _ => !self.is_offered,
+            };
+        if !refused {
+            self.reopen_at = Some(now + PAUSE * 2u32.pow(self.short_lives.min(MAX_DOUBLINGS)));
         }
     }
 

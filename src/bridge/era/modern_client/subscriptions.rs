@@ -41,6 +41,8 @@ fn is_part(uri: &str, wanted: &str) -> bool {
     })
 }
 
+/// A larger notification is not copied for each subscription: they get one without its additions.
+const MAX_COPIED: usize = 64 << 10;
 /// More subscriptions are not kept at once.
 const MAX_SUBSCRIPTIONS: usize = 256;
 
@@ -118,17 +120,25 @@ impl Subscriptions {
             _ if LISTS.iter().any(|(.., list)| *list == method) => (true, String::new()),
             _ => return false,
         };
+        let is_large = message.text().len() > MAX_COPIED;
         for subscription in &self.open {
-            let wants = match is_list {
-                true => subscription.lists.contains(&method),
-                // A server may name a part of what was subscribed to.
-                false => subscription
-                    .resources
-                    .iter()
-                    .any(|wanted| is_part(&uri, wanted)),
-            };
-            if wants {
-                let id = subscription.id.to_string();
+            let mut resources = subscription.resources.iter();
+            // A server may name a part of what was subscribed to.
+            let resource = resources.find(|wanted| !is_list && is_part(&uri, wanted));
+            let list = subscription.lists.iter().find(|list| **list == method);
+            if list.is_none() && resource.is_none() {
+                continue;
+            }
+            let id = subscription.id.to_string();
+            if is_large {
+                for text in changes(
+                    list.map_or(&[], std::slice::from_ref),
+                    resource.into_iter(),
+                    &id,
+                ) {
+                    actions.client(text);
+                }
+            } else {
                 actions.0.push(AdapterAction::Client(meta::with(
                     message,
                     &[(meta::SUBSCRIPTION_ID, &id)],
