@@ -80,13 +80,11 @@ impl RequestId {
     }
 
     /// Whether a peer that parsed and printed the number again may have made `other` of this id
-    /// (`1.0` and `1`, or an integer beyond 2^53 that lost digits).
+    /// (`1.0` and `1`, an integer beyond 2^53 that lost digits, or `"1"` and `1`).
     #[doc(hidden)]
     pub fn is_respelled(&self, other: &RequestId) -> bool {
-        match (self.0.parse::<f64>(), other.0.parse::<f64>()) {
-            (Ok(a), Ok(b)) => a == b,
-            _ => false,
-        }
+        let number = |id: &RequestId| id.0.trim_matches('"').parse::<f64>();
+        matches!((number(self), number(other)), (Ok(a), Ok(b)) if a == b)
     }
 }
 
@@ -396,7 +394,8 @@ mod tests {
             RequestId::from_string("a")
         );
         assert!(one.is_respelled(&RequestId::from_text("1.0").unwrap()));
-        assert!(!one.is_respelled(&RequestId::from_text("\"1\"").unwrap()));
+        assert!(one.is_respelled(&RequestId::from_text("\"1\"").unwrap()));
+        assert!(!one.is_respelled(&RequestId::from_text("\"a\"").unwrap()));
     }
 
     #[test]

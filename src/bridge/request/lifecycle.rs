@@ -1,8 +1,10 @@
 //! The life of one open request, from its arrival to its one response.
 //!
 //! - A request is sent when handshake and transport allow it, and then runs beside all others.
-//! - Its response is the one with its id. A number that the server spelled differently, or an error without an id on the
-//!   exchange of the request, counts too. Other ids are not trusted.
+//! - Its response is the one with its id, on its own exchange, on the exchange of another request that is still open, or on the
+//!   stream for server messages. On a stream whose own request has its response nothing counts: a late duplicate must not respond
+//!   to a later request with the same id.
+//! - A number that the server spelled differently counts too, and so does an error without an id on the request's own exchange.
 //! - Whatever else happens to the exchange leads to a retry (see `backoff`, `resumption`, `reinitialize`) or to one error.
 //!
 //! Flags: `--request-timeout`.
@@ -298,27 +300,39 @@ impl Bridge {
         if self.own_response(id, failed, &message) {
             return;
         }
-        if self.requests.contains(id) {
-            self.complete(id, message, failed);
-            return;
+        match self.request_responded_to(exchange, id, failed) {
+            Some(request) => self.complete(&request, message, failed),
+            None => self.debug(format!(
+                "dropped a response to {id}, which is not an open request"
+            )),
         }
-        let asked = match self
-            .exchanges
-            .get(&exchange)
-            .map(|running| &running.purpose)
-        {
-            Some(Purpose::Request(asked) | Purpose::Resume(asked)) => Some(asked.clone()),
-            _ => None,
+    }
+
+    /// The open request that a response with this id on this exchange is for.
+    fn request_responded_to(
+        &self,
+        exchange: ExchangeId,
+        id: &RequestId,
+        failed: bool,
+    ) -> Option<RequestId> {
+        let own = match &self.exchanges.get(&exchange)?.purpose {
+            Purpose::Request(own) | Purpose::Resume(own) => Some(own),
+            Purpose::GetStream | Purpose::SseStream => None,
+            _ => return None,
         };
-        if let Some(asked) = asked.filter(|asked| self.requests.is_served_by(asked, exchange))
-            && (id.is_respelled(&asked) || failed || self.requests.has_wire_id(&asked, id))
-        {
-            self.complete(&asked, message, failed);
-            return;
+        if own.is_some_and(|own| !self.requests.is_served_by(own, exchange)) {
+            return None;
         }
-        self.debug(format!(
-            "dropped an answer to {id}, which is no open request"
-        ));
+        if self.requests.is_sent(id) {
+            return Some(id.clone());
+        }
+        match own {
+            Some(own) => {
+                let counts = failed || id.is_respelled(own) || self.requests.has_wire_id(own, id);
+                counts.then(|| own.clone())
+            }
+            None => self.requests.sent_respelled(id),
+        }
     }
 
     /// The response to an open request has come./// The response to an open request has come.

@@ -48,6 +48,19 @@ pub struct OpenRequest {
 }
 
 impl OpenRequest {
+    /// Whether the server may have it and respond to it.
+    fn is_sent(&self) -> bool {
+        match self.state {
+            RequestState::Running(_)
+            | RequestState::Accepted
+            | RequestState::Resuming(_)
+            | RequestState::AwaitsSignIn { resumes: true } => true,
+            RequestState::Deferred
+            | RequestState::Paused(_)
+            | RequestState::AwaitsSignIn { resumes: false } => false,
+        }
+    }
+
     /// It takes no longer than until then./// Sets a deadline, unless there is an earlier one.
     pub fn limit(&mut self, at: Instant) {
         self.deadline = Some(self.deadline.map_or(at, |before| before.min(at)));
@@ -146,6 +159,23 @@ impl RequestTable {
         self.open
             .get(id)
             .is_some_and(|open| open.state == RequestState::Running(exchange))
+    }
+
+    /// Whether the server may have this request.
+    pub fn is_sent(&self, id: &RequestId) -> bool {
+        self.open.get(id).is_some_and(OpenRequest::is_sent)
+    }
+
+    /// The only request at the server whose id this may be, spelled differently.
+    pub fn sent_respelled(&self, id: &RequestId) -> Option<RequestId> {
+        let mut found = self
+            .open
+            .iter()
+            .filter(|(open_id, open)| open.is_sent() && id.is_respelled(open_id));
+        match (found.next(), found.next()) {
+            (Some((open_id, _)), None) => Some(open_id.clone()),
+            _ => None,
+        }
     }
 
     /// Whether this very request waits for its turn./// Whether this very request is deferred.

@@ -371,6 +371,37 @@ fn an_answer_is_not_lost_when_the_client_begins_anew_meanwhile() {
 }
 
 #[test]
+fn a_number_id_that_the_server_spells_as_a_string_is_accepted() {
+    let mut bench = Bench::connected(|_| {});
+    bench.answers();
+    let call = bench.client(r#"{"id":1,"method":"tools/call"}"#);
+    bench.progress(call, head(Content::Json));
+    bench.answer(call, r#""1""#);
+    assert!(bench.answers()[0].contains(r#""id":1,"result""#));
+}
+
+#[test]
+fn a_late_duplicate_does_not_respond_to_a_later_request_with_the_same_id() {
+    let mut bench = Bench::connected(|_| {});
+    bench.answers();
+    let first = bench.client(r#"{"id":1,"method":"tools/call"}"#);
+    let other = bench.client(r#"{"id":2,"method":"tools/call"}"#);
+    bench.progress(first, head(Content::Stream));
+    bench.progress(other, head(Content::Stream));
+    bench.answer(first, "1");
+    assert_eq!(bench.answers().len(), 1);
+    let again = bench.client(r#"{"id":1,"method":"tools/call"}"#);
+    bench.progress(again, head(Content::Stream));
+    bench.answer(first, "1");
+    bench.answer(first, "2");
+    assert_eq!(bench.answers(), Vec::<String>::new());
+    // The stream of a request that is still open may carry the response to another one.
+    bench.answer(other, "1");
+    bench.answer(other, "2");
+    assert_eq!(bench.answers().len(), 2);
+}
+
+#[test]
 fn reserved_ids_are_refused_in_every_era() {
     let mut bench = legacy_at_modern();
     let line = r#"{"id":"mcp-remote-listen-m2","method":"tools/list"}"#;
