@@ -83,6 +83,7 @@ impl Bridge {
     }
 
     pub(crate) fn requests_due(&mut self) {
+        self.fail_without_get_stream();
         if self.requests.next_due().is_none_or(|at| at > self.now) {
             return;
         }
@@ -226,6 +227,7 @@ impl Bridge {
         let Some(end) = self.modern_ended(id, end) else {
             return;
         };
+        let has_get_stream = self.has_get_stream();
         let Some(open) = self.requests.find(id) else {
             return;
         };
@@ -234,6 +236,12 @@ impl Bridge {
         match end {
             End::Complete if self.link.is_sse() => open.state = RequestState::Accepted,
             End::Complete if open.stream.last_event.is_some() => self.resume_later(id),
+            End::Complete
+                if matches!(running.content, Some(Content::Nothing)) && has_get_stream =>
+            {
+                let until = self.settings.headers_timeout.map(|limit| self.now + limit);
+                self.await_on_get_stream(id, until);
+            }
             End::Complete => {
                 let what = match running.content {
                     Some(Content::Stream) => {
@@ -243,7 +251,7 @@ impl Bridge {
                         "{server} answered \"{method}\" with something that is not a response to it"
                     ),
                     Some(Content::Nothing) | None => {
-                        format!("{server} accepted \"{method}\" without ever answering it")
+                        return self.request_never_responded_to(id);
                     }
                 };
                 let error = Error::new(Kind::PeerMisbehaved, what);
@@ -268,6 +276,44 @@ impl Bridge {
                     self.fail(id, error);
                 }
             }
+        }
+    }
+
+    /// Some servers accept a request with 202 and send the response on the GET stream.
+    fn await_on_get_stream(&mut self, id: &RequestId, until: Option<Instant>) {
+        if let Some(open) = self.requests.find(id) {
+            open.state = RequestState::AwaitsGetStream(until);
+        }
+    }
+
+    fn has_get_stream(&self) -> bool {
+        let mut running = self.exchanges.values();
+        running.any(|running| running.purpose == Purpose::GetStream)
+    }
+
+    /// Requests that wait for a response on the GET stream fail when the stream is gone, or after their limit.
+    fn fail_without_get_stream(&mut self) {
+        let is_open = self.has_get_stream();
+        for id in self.requests.ids_where(|open| match open.state {
+            RequestState::AwaitsGetStream(until) => {
+                !is_open || until.is_some_and(|at| at <= self.now)
+            }
+            _ => false,
+        }) {
+            self.request_never_responded_to(&id);
+        }
+    }
+
+    fn request_never_responded_to(&mut self, id: &RequestId) {
+        let Some(open) = self.requests.find(id) else {
+            return;
+        };
+        let method = open.message.method().unwrap_or_default();
+        let server = &self.settings.server;
+        let what = format!("{server} accepted \"{method}\" without ever answering it");
+        let error = Error::new(Kind::PeerMisbehaved, what);
+        if !self.era_no_response(id, &error) {
+            self.fail(id, error);
         }
     }
 

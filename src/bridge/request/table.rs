@@ -53,6 +53,7 @@ impl OpenRequest {
         match self.state {
             RequestState::Running(_)
             | RequestState::Accepted
+            | RequestState::AwaitsGetStream(_)
             | RequestState::Resuming(_)
             | RequestState::AwaitsSignIn { resumes: true } => true,
             RequestState::Deferred
@@ -76,6 +77,8 @@ pub enum RequestState {
     Running(ExchangeId),
     /// HTTP+SSE: it was accepted, the response comes on the stream./// HTTP+SSE: it was accepted; the response comes on the stream.
     Accepted,
+    /// Streamable HTTP: it was accepted without a response, which may come on the GET stream until then.
+    AwaitsGetStream(Option<Instant>),
     /// It is sent again at this time./// It is sent again at this time.
     Paused(Instant),
     /// The stream of its response is resumed at this time./// Its response stream is resumed at this time.
@@ -224,6 +227,7 @@ impl RequestTable {
     pub fn next_due(&self) -> Option<Instant> {
         let due = |open: &OpenRequest| match open.state {
             RequestState::Paused(at) | RequestState::Resuming(at) => Some(at),
+            RequestState::AwaitsGetStream(until) => until,
             RequestState::Deferred
             | RequestState::Running(_)
             | RequestState::Accepted

@@ -43,6 +43,14 @@ impl Bench {
 
     /// After the handshake over Streamable HTTP, without a GET stream.
     fn connected(change: impl Fn(&mut Settings)) -> Bench {
+        let mut bench = Bench::connected_with_get_stream(change);
+        let get_stream = bench.opened();
+        bench.progress(get_stream, refused(405, false));
+        bench
+    }
+
+    /// The same while the GET stream is being opened.
+    fn connected_with_get_stream(change: impl Fn(&mut Settings)) -> Bench {
         let mut bench = Bench::with(Strategy::HttpOnly, change);
         let post = bench.client(INITIALIZE);
         let session = Some(SessionId("s".into()));
@@ -52,8 +60,6 @@ impl Bench {
         bench.progress(post, Progress::Ended(End::Complete));
         let note = bench.client(INITIALIZED);
         bench.progress(note, Progress::Ended(End::Complete));
-        let get_stream = bench.opened();
-        bench.progress(get_stream, refused(405, false));
         bench
     }
 
@@ -399,6 +405,37 @@ fn a_late_duplicate_does_not_respond_to_a_later_request_with_the_same_id() {
     bench.answer(other, "1");
     bench.answer(other, "2");
     assert_eq!(bench.answers().len(), 2);
+}
+
+/// A connection whose GET stream is open, and a call that the server has accepted with 202.
+fn accepted_call() -> (Bench, ExchangeId) {
+    let mut bench = Bench::connected_with_get_stream(|_| {});
+    let stream = bench.opened();
+    bench.progress(stream, head(Content::Stream));
+    let call = bench.client(r#"{"id":1,"method":"tools/call"}"#);
+    bench.progress(call, head(Content::Nothing));
+    bench.answers();
+    bench.progress(call, Progress::Ended(End::Complete));
+    assert_eq!(bench.answers(), Vec::<String>::new());
+    (bench, stream)
+}
+
+#[test]
+fn a_call_accepted_with_202_gets_its_response_from_the_get_stream() {
+    let (mut bench, stream) = accepted_call();
+    bench.wait(Duration::from_secs(100));
+    bench.answer(stream, "1");
+    assert!(bench.answers()[0].contains(r#""id":1,"result""#));
+}
+
+#[test]
+fn a_call_accepted_with_202_gets_one_error_when_the_get_stream_ends_or_brings_nothing() {
+    let (mut bench, stream) = accepted_call();
+    bench.progress(stream, Progress::Ended(End::Complete));
+    assert!(bench.answers()[0].contains("without ever answering"));
+    let (mut bench, _) = accepted_call();
+    bench.wait(Duration::from_secs(301));
+    assert!(bench.answers()[0].contains("without ever answering"));
 }
 
 #[test]

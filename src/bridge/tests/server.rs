@@ -40,6 +40,7 @@ pub(super) struct Server {
     /// Answers that can be fetched by resuming after this event.
     resumable: BTreeMap<String, RequestId>,
     sse_stream: Option<ExchangeId>,
+    get_stream: Option<ExchangeId>,
 }
 
 const STATUSES: &[u16] = &[
@@ -68,6 +69,7 @@ impl Server {
             needs_sign_in: rng.chance(20),
             resumable: BTreeMap::new(),
             sse_stream: None,
+            get_stream: None,
         }
     }
 
@@ -188,7 +190,16 @@ impl Server {
             plan.event(None, answer(id));
             return plan.progress(Progress::Ended(End::Complete));
         }
-        match rng.below(16) {
+        match rng.below(17) {
+            16 => {
+                plan.accepted();
+                plan.at += rng.while_();
+                if let Some(stream) = self.get_stream {
+                    plan.id = stream;
+                    plan.event(None, answer(id));
+                }
+                return;
+            }
             0..4 => {
                 let body = rng.pick(&[None, Some(id.clone()), Some(RequestId::null())]);
                 let status = rng.pick(STATUSES);
@@ -359,6 +370,7 @@ impl Server {
                 _ => return,
             }
         }
+        self.get_stream = Some(plan.id);
         plan.progress(Progress::Opened(head(Content::Stream)));
         self.chatter(plan, rng);
         if self.faults > 0 {
