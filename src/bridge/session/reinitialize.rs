@@ -154,7 +154,7 @@ impl Bridge {
     }
 
     pub(crate) fn reinitialize_ended(&mut self, end: End) {
-        let SessionState::Reinitializing(reinitializing) = &mut self.session.state else {
+        let SessionState::Reinitializing(reinitializing) = &self.session.state else {
             return;
         };
         match end {
@@ -169,19 +169,34 @@ impl Bridge {
             End::Broken(_, Stage::NotSent | Stage::Unanswered)
                 if self.now < reinitializing.since + backoff::REQUEST_RETRY_LIMIT =>
             {
-                reinitializing.failures += 1;
-                let pause = self.backoff.pause(
-                    reinitializing.failures,
-                    backoff::MIN_BACKOFF,
-                    backoff::MAX_REQUEST_BACKOFF,
-                );
-                reinitializing.retry_at = Some(self.now + pause);
+                self.retry_reinitialize(None);
             }
             End::Broken(error, _) => self.reinitialize_failed(error),
         }
     }
 
+    /// Sends `initialize` again after `pause`, or after the usual one.
+    fn retry_reinitialize(&mut self, pause: Option<Duration>) {
+        if let SessionState::Reinitializing(reinitializing) = &mut self.session.state {
+            reinitializing.failures += 1;
+            let usual = self.backoff.pause(
+                reinitializing.failures,
+                backoff::MIN_BACKOFF,
+                backoff::MAX_REQUEST_BACKOFF,
+            );
+            reinitializing.retry_at = Some(self.now + pause.unwrap_or(usual));
+        }
+    }
+
     pub(crate) fn reinitialize_refused(&mut self, refusal: Refusal) {
+        let pause = refusal.retry_after;
+        if let SessionState::Reinitializing(reinitializing) = &self.session.state
+            && backoff::may_repeat(refusal.status, "initialize", pause.is_some())
+            && self.now + pause.unwrap_or_default()
+                < reinitializing.since + backoff::REQUEST_RETRY_LIMIT
+        {
+            return self.retry_reinitialize(pause);
+        }
         self.session.state = SessionState::Lost;
         let suspended = refusal
             .needs_sign_in
