@@ -243,6 +243,9 @@ impl Bridge {
             link.exchange = None;
             link.endpoint = None;
             link.reopen_at = None;
+            // The server is there: requests wait for the user, not for it.
+            link.failures = 0;
+            link.why = None;
             // The session went with its stream; the next message opens both again.
             self.lose_session_with_stream();
             if !self.all_wait_for_sign_in(challenge) {

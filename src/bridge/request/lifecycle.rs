@@ -17,11 +17,11 @@ use crate::bridge::era::adapter::FailureSource;
 use crate::bridge::request::table::RequestState;
 use crate::bridge::session::handshake::INITIALIZE_LIMIT;
 use crate::bridge::{
-    Bridge, Content, Deferred, End, ExchangeId, LINGER_TIMEOUT, Limit, Purpose, Refusal, Running,
-    Stage, backoff,
+    Action, Bridge, Content, Deferred, End, ExchangeId, LINGER_TIMEOUT, Limit, Purpose, Refusal,
+    Running, Stage, backoff,
 };
 use crate::error::{Error, Kind};
-use crate::jsonrpc::{Message, RequestId};
+use crate::jsonrpc::{self, Message, RequestId};
 use crate::log::Level;
 use crate::mcp::subscriptions::LISTEN;
 
@@ -73,6 +73,7 @@ impl Bridge {
         }
         self.limit_detection(id);
         if message.method() == Some("initialize") {
+            self.leave_session();
             self.session.begin(id.clone(), Arc::clone(&message));
         }
         let action = self.post(message);
@@ -153,7 +154,9 @@ impl Bridge {
     }
 
     pub(crate) fn request_refused(&mut self, id: &RequestId, running: &Running, refusal: Refusal) {
-        if self.era_refused(id, &refusal) {
+        if refusal.needs_sign_in.is_none() && self.answer_early_ping(id)
+            || self.era_refused(id, &refusal)
+        {
             return;
         }
         let Some(open) = self.requests.find(id) else {
@@ -305,6 +308,9 @@ impl Bridge {
     }
 
     fn request_never_responded_to(&mut self, id: &RequestId) {
+        if self.answer_early_ping(id) {
+            return;
+        }
         let Some(open) = self.requests.find(id) else {
             return;
         };
@@ -392,7 +398,10 @@ impl Bridge {
         } else {
             message.with_id(id)
         };
-        if self.era_response(id, &message) || failed && self.refresh_for(id, &message) {
+        if failed && self.answer_early_ping(id)
+            || self.era_response(id, &message)
+            || failed && self.refresh_for(id, &message)
+        {
             return;
         }
         let Some(open) = self.requests.remove(id) else {
@@ -414,6 +423,22 @@ impl Bridge {
         if !self.refreshed(id, Some(&message)) {
             self.answer(message, FailureSource::Server, open.adapted);
         }
+    }
+
+    /// Responds to a `ping` that the server refused before `initialize`; whether it was one. Clients may send it, and many
+    /// servers refuse every request without a session.
+    fn answer_early_ping(&mut self, id: &RequestId) -> bool {
+        let is_early = self.session.is_fresh() && !self.speaks_modern();
+        let Some(open) = self.requests.find(id).filter(|_| is_early) else {
+            return false;
+        };
+        if open.message.method() != Some("ping") {
+            return false;
+        }
+        self.requests.remove(id);
+        self.out
+            .push_back(Action::Respond(jsonrpc::response(id, "{}")));
+        true
     }
 
     /// The request gets an error made here./// Fails an open request with an error of the bridge.

@@ -439,6 +439,98 @@ fn a_call_accepted_with_202_gets_one_error_when_the_get_stream_ends_or_brings_no
 }
 
 #[test]
+fn what_the_client_sends_without_a_response_is_retried_after_429_and_503() {
+    for status in [429, 503] {
+        for line in [
+            r#"{"id":"s","result":{}}"#,
+            r#"{"method":"notifications/roots/list_changed"}"#,
+        ] {
+            let mut bench = Bench::connected(|_| {});
+            let post = bench.client(line);
+            bench.progress(post, refused(status, false));
+            bench.posts();
+            bench.wait(Duration::from_secs(1));
+            assert_eq!(bench.posts(), [line], "{status}");
+        }
+    }
+}
+
+#[test]
+fn a_new_session_is_asked_for_again_after_503() {
+    let mut bench = Bench::connected(|_| {});
+    let call = bench.client(r#"{"id":1,"method":"tools/list"}"#);
+    bench.progress(call, refused(404, false));
+    let initialize = bench.opened();
+    bench.progress(initialize, refused(503, false));
+    bench.wait(Duration::from_secs(1));
+    assert!(bench.posts()[0].contains("initialize"));
+}
+
+#[test]
+fn over_http_sse_a_request_waits_for_the_sign_in_whatever_happened_before() {
+    let mut bench = Bench::new(Strategy::SseOnly);
+    let stream = bench.client(INITIALIZE);
+    let error = Error::new(Kind::Network, "refused");
+    bench.progress(stream, Progress::Ended(End::Broken(error, Stage::NotSent)));
+    bench.wait(Duration::from_secs(1));
+    let stream = bench.opened();
+    bench.progress(stream, refused(401, true));
+    bench.wait(Duration::from_secs(13));
+    assert_eq!(bench.answers(), Vec::<String>::new());
+    bench.handle(Event::SignedIn(Ok(())));
+    // The first attempt after it fails as well, and is not the last.
+    let stream = bench.opened();
+    let error = Error::new(Kind::Network, "refused");
+    bench.progress(stream, Progress::Ended(End::Broken(error, Stage::NotSent)));
+    assert_eq!(bench.answers(), Vec::<String>::new());
+}
+
+#[test]
+fn a_ping_before_initialize_is_answered_where_the_server_refuses_it() {
+    let mut bench = Bench::new(Strategy::HttpFirst);
+    let ping = bench.client(r#"{"id":1,"method":"ping"}"#);
+    bench.progress(ping, refused(400, false));
+    assert_eq!(bench.answers(), [r#"{"jsonrpc":"2.0","id":1,"result":{}}"#]);
+    let ping = bench.client(r#"{"id":2,"method":"ping"}"#);
+    bench.progress(ping, head(Content::Json));
+    let error = Message::read(r#"{"id":2,"error":{"code":-32602,"message":"not yet"}}"#.into());
+    let event = |parsed| Progress::Event { id: None, parsed };
+    bench.progress(ping, event(error));
+    assert_eq!(bench.answers(), [r#"{"jsonrpc":"2.0","id":2,"result":{}}"#]);
+    // The transport is still to be found.
+    let post = bench.client(INITIALIZE);
+    bench.progress(post, head(Content::Json));
+    bench.answer(post, "0");
+    assert!(bench.answers()[0].contains("result"));
+}
+
+#[test]
+fn a_second_initialize_ends_the_first_session_and_its_get_stream() {
+    let mut bench = Bench::connected_with_get_stream(|_| {});
+    let stream = bench.opened();
+    bench.progress(stream, head(Content::Stream));
+    let again = Message::read(r#"{"id":9,"method":"initialize"}"#.into());
+    bench.handle(Event::Client(again));
+    let ended = |output: &Action| match output {
+        Action::Open(
+            _,
+            Exchange {
+                action: HttpRequest::EndSession,
+                session: Some(session),
+                ..
+            },
+        ) => Some(session.0.to_string()),
+        _ => None,
+    };
+    assert_eq!(bench.carry_out(ended), ["s"]);
+    let closed = |output: &Action| match output {
+        Action::Close(id) => Some(*id),
+        _ => None,
+    };
+    assert_eq!(bench.carry_out(closed), [stream]);
+}
+
+#[test]
 fn reserved_ids_are_refused_in_every_era() {
     let mut bench = legacy_at_modern();
     let line = r#"{"id":"mcp-remote-listen-m2","method":"tools/list"}"#;
