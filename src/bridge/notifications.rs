@@ -160,8 +160,16 @@ impl Bridge {
             return;
         };
         let what = delivery.message.method().unwrap_or("an answer").to_owned();
-        if running.with_session && refusal.status == 404 {
+        let in_session = running.with_session || self.link.is_sse();
+        if in_session && refusal.status == 404 {
             self.lose_session(running.generation);
+        }
+        if self.session_is_open() && self.is_lost_with_401(running, refusal) {
+            // Sent again in the new session, which is tried only once.
+            self.session.reinitialized_in_vain = Some(self.now);
+            self.lose_session(running.generation);
+            let waiting = Deferred::Notification(delivery.message, delivery.since);
+            return self.deferred.push_front(waiting);
         }
         if let Some(challenge) = &refusal.needs_sign_in
             && !delivery.signed_in

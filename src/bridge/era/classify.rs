@@ -136,6 +136,7 @@ mod tests {
             status,
             retry_after: None,
             needs_sign_in: None,
+            had_credentials: false,
             answer: Message::parse(body).ok(),
             error: Arc::new(Error::new(ErrorKind::Http(status), "refused")),
         }

@@ -164,6 +164,12 @@ impl Bridge {
         };
         let method = open.message.method().unwrap_or_default().to_owned();
         let (since, reinitialized) = (open.since, open.reinitialized);
+        if !reinitialized && self.is_lost_session(running, id, &refusal) {
+            return self.send_in_new_session(id, running.generation);
+        }
+        if reinitialized && matches!(refusal.status, 400 | 401) {
+            self.session.reinitialized_in_vain = Some(self.now);
+        }
         if let Some(challenge) = &refusal.needs_sign_in {
             if !self.wait_for_sign_in(id, challenge) {
                 self.respond_refused(id, refusal);
@@ -178,17 +184,6 @@ impl Bridge {
         if self.may_fall_back(refusal.status) {
             self.fall_back_to_sse(id, refusal);
             return;
-        }
-        if self.is_lost_session(running, id, &refusal) && !reinitialized {
-            if let Some(open) = self.requests.find(id) {
-                open.reinitialized = true;
-            }
-            self.lose_session(running.generation);
-            self.defer(id);
-            return;
-        }
-        if reinitialized && refusal.status == 400 {
-            self.session.reinitialized_in_vain = Some(self.now);
         }
         if backoff::may_repeat(refusal.status, &method, refusal.retry_after.is_some()) {
             let pause = match refusal.retry_after {
@@ -207,6 +202,15 @@ impl Bridge {
             self.http_is_confirmed();
         }
         self.respond_refused(id, refusal);
+    }
+
+    /// The server has lost the session of this generation: sends the request again in a new one, once.
+    fn send_in_new_session(&mut self, id: &RequestId, generation: u32) {
+        if let Some(open) = self.requests.find(id) {
+            open.reinitialized = true;
+        }
+        self.lose_session(generation);
+        self.defer(id);
     }
 
     fn pause_request(&mut self, id: &RequestId, until: Instant) {
@@ -231,12 +235,17 @@ impl Bridge {
             return;
         };
         let has_get_stream = self.has_get_stream();
+        let is_stale = self.sse_stream_is_newer(running);
         let Some(open) = self.requests.find(id) else {
             return;
         };
         let server = &self.settings.server;
         let method = open.message.method().unwrap_or_default();
         match end {
+            End::Complete if is_stale => {
+                let what = format!("{server} lost the session before it responded to \"{method}\"");
+                self.fail(id, Error::new(Kind::Network, what));
+            }
             End::Complete if self.link.is_sse() => open.state = RequestState::Accepted,
             End::Complete if open.stream.last_event.is_some() => self.resume_later(id),
             End::Complete

@@ -1,8 +1,11 @@
 //! Opens a new session after the server lost the old one.
 //!
-//! A session is lost with a 404, or with a 400 that is not a response to our id, as some servers send. It is opened once for all
-//! requests that met the loss, with the client's own `initialize`; then they are sent again. If that fails, each gets one error,
-//! and the next request tries again.
+//! A session is lost with a 404, with a 400 that is not a response to our id, as some servers send, or with a 401 although the
+//! credentials were sent: if the new session is refused with 401 as well, the user has to sign in. Over HTTP+SSE the stream is
+//! the session, and is opened anew with it.
+//!
+//! A session is opened once for all requests that met the loss, with the client's own `initialize`; then they are sent again. If
+//! that fails, each gets one error, and the next request tries again.
 //!
 //! Spec: MCP 2025-11-25 basic/transports (Session Management, 3 and 4).
 
@@ -17,6 +20,7 @@ use crate::error::{Error, Kind};
 use crate::jsonrpc::{self, Message, RequestId};
 use crate::log::Level;
 use crate::mcp::errors;
+use crate::oauth::challenge::Challenge;
 
 /// How long a 400 is believed after a new session did not help.
 const BAD_REQUEST_PAUSE: Duration = Duration::from_secs(30);
@@ -32,16 +36,15 @@ impl Bridge {
         id: &RequestId,
         refusal: &Refusal,
     ) -> bool {
-        let recently_in_vain = self
-            .session
-            .reinitialized_in_vain
-            .is_some_and(|at| self.now < at + BAD_REQUEST_PAUSE);
-        running.with_session
+        let in_session =
+            running.with_session || self.link.is_sse() && !self.session.is_initialize(id);
+        in_session
             && self.session.initialize.is_some()
             && match refusal.status {
                 404 => true,
+                401 => self.is_lost_with_401(running, refusal),
                 400 => {
-                    !recently_in_vain
+                    !self.has_reinitialized_in_vain()
                         && !refusal
                             .answer
                             .as_ref()
@@ -49,6 +52,23 @@ impl Bridge {
                 }
                 _ => false,
             }
+    }
+
+    /// Whether a 401 may mean that the server has lost the session, because the credentials were sent. Some servers check the
+    /// session first.
+    pub(crate) fn is_lost_with_401(&self, running: &Running, refusal: &Refusal) -> bool {
+        let needs_scope = |challenge: &Challenge| challenge.is_insufficient_scope();
+        refusal.status == 401
+            && running.with_session
+            && refusal.had_credentials
+            && !refusal.needs_sign_in.as_deref().is_some_and(needs_scope)
+            && !self.has_reinitialized_in_vain()
+    }
+
+    fn has_reinitialized_in_vain(&self) -> bool {
+        self.session
+            .reinitialized_in_vain
+            .is_some_and(|at| self.now < at + BAD_REQUEST_PAUSE)
     }
 
     /// The session of this generation is gone; a newer one is not touched.
@@ -66,7 +86,9 @@ impl Bridge {
         }
         self.session.state = SessionState::Lost;
         self.session.id = None;
+        self.session.generation += 1;
         self.stop_get_stream();
+        self.close_sse_stream();
         self.out.push_back(Action::Say(
             Level::Info,
             format!(

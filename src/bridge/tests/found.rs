@@ -155,10 +155,22 @@ pub(super) fn refused(status: u16, needs_sign_in: bool) -> Progress {
     Progress::Refused(Refusal {
         status,
         retry_after: None,
+        had_credentials: false,
         needs_sign_in: needs_sign_in.then(|| Box::new(challenge)),
         answer: None,
         error: std::sync::Arc::new(Error::new(Kind::Http(status), "refused")),
     })
+}
+
+/// A 401 for a token that was sent.
+fn refused_credentials() -> Progress {
+    match refused(401, true) {
+        Progress::Refused(refusal) => Progress::Refused(Refusal {
+            had_credentials: true,
+            ..refusal
+        }),
+        other => other,
+    }
 }
 
 pub(super) fn head(content: Content) -> Progress {
@@ -528,6 +540,57 @@ fn a_second_initialize_ends_the_first_session_and_its_get_stream() {
         _ => None,
     };
     assert_eq!(bench.carry_out(closed), [stream]);
+}
+
+#[test]
+fn a_401_for_good_credentials_leads_to_one_new_session_before_a_sign_in() {
+    let signs_in = |output: &Action| matches!(output, Action::SignIn(_)).then_some(());
+    for works in [true, false] {
+        let mut bench = Bench::connected(|_| {});
+        let call = bench.client(r#"{"id":1,"method":"tools/call"}"#);
+        bench.progress(call, refused_credentials());
+        let (initialize, id) = bench.last_request().unwrap();
+        assert_eq!(bench.carry_out(signs_in).len(), 0);
+        if !works {
+            bench.progress(initialize, refused_credentials());
+            assert_eq!(bench.carry_out(signs_in).len(), 1);
+            continue;
+        }
+        bench.progress(initialize, head(Content::Json));
+        bench.answer(initialize, &id);
+        let note = bench.opened();
+        bench.progress(note, Progress::Ended(End::Complete));
+        bench.wait(Duration::from_secs(1));
+        assert!(bench.posts()[0].contains("tools/call"));
+        assert_eq!(bench.carry_out(signs_in).len(), 0);
+    }
+}
+
+#[test]
+fn over_http_sse_a_404_for_a_call_opens_stream_and_session_anew() {
+    let mut bench = Bench::new(Strategy::SseOnly);
+    let endpoint = || Progress::Endpoint(Ok(Url::parse("https://a.test/m").unwrap()));
+    let stream = bench.client(INITIALIZE);
+    bench.progress(stream, head(Content::Stream));
+    bench.progress(stream, endpoint());
+    bench.answer(stream, "0");
+    bench.wait(Duration::from_millis(1));
+    let accepted = bench.client(r#"{"id":1,"method":"tools/call"}"#);
+    bench.progress(accepted, Progress::Ended(End::Complete));
+    let call = bench.client(r#"{"id":2,"method":"tools/call"}"#);
+    bench.answers();
+    bench.progress(call, refused(404, false));
+    let answers = bench.answers();
+    assert!(answers[0].contains(r#""id":1,"error""#), "{answers:?}");
+    let stream = bench.opened();
+    bench.progress(stream, head(Content::Stream));
+    bench.progress(stream, endpoint());
+    let (_, initialize) = bench.last_request().unwrap();
+    bench.answer(stream, &initialize);
+    let note = bench.opened();
+    bench.progress(note, Progress::Ended(End::Complete));
+    bench.wait(Duration::from_secs(1));
+    assert!(bench.posts()[0].contains(r#""id":2"#));
 }
 
 #[test]

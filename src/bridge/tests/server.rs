@@ -128,7 +128,10 @@ impl Server {
                 _ => plan.accepted(),
             },
             _ if self.needs_sign_in => plan.refused(401, None, true),
-            _ if stale => plan.refused(rng.pick(&[404, 404, 400]), None, false),
+            _ if stale => {
+                let status = rng.pick(&[404, 404, 400, 401]);
+                plan.refused(status, None, status == 401)
+            }
             HttpRequest::Listen { http_sse: true, .. } => self.sse_stream(&mut plan, rng),
             HttpRequest::Listen {
                 after: Some(after), ..
@@ -500,6 +503,7 @@ impl Plan<'_> {
             status,
             retry_after: None,
             needs_sign_in: None,
+            had_credentials: false,
             answer,
             error: Arc::new(Error::new(Kind::Http(status), "refused")),
         }));
@@ -512,6 +516,7 @@ impl Plan<'_> {
         });
         self.progress(Progress::Refused(Refusal {
             status,
+            had_credentials: self.id.0.is_multiple_of(2),
             retry_after: (status == 429).then(|| Duration::from_secs(self.id.0 % 40)),
             needs_sign_in: needs_sign_in
                 .then(|| Box::new(Challenge::of(std::iter::empty::<&str>()))),
