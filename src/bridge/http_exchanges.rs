@@ -41,6 +41,8 @@ pub(crate) enum Purpose {
     Reconfirm,
     /// A keep-alive ping.
     Ping,
+    /// A `ping` that shows whether the session lives in which this request was refused.
+    SessionCheck(RequestId),
     /// DELETE.
     EndSession,
 }
@@ -107,7 +109,9 @@ impl Bridge {
         let limit = match purpose {
             Purpose::EndSession => Some((self.now + shutdown::END_SESSION_LIMIT, Limit::Own)),
             Purpose::SseStream => Some((self.now + transport_choice::ENDPOINT_LIMIT, Limit::Own)),
-            Purpose::Reconfirm => Some((self.now + handshake::CONFIRM_LIMIT, Limit::Own)),
+            Purpose::Reconfirm | Purpose::SessionCheck(_) => {
+                Some((self.now + handshake::CONFIRM_LIMIT, Limit::Own))
+            }
             Purpose::Reinitialize | Purpose::Ping => {
                 Some((self.now + handshake::INITIALIZE_LIMIT, Limit::Own))
             }
@@ -217,6 +221,7 @@ impl Bridge {
                 self.get_stream_is_decided();
             }
             Purpose::Delivery => self.http_is_confirmed(),
+            Purpose::SessionCheck(id) => self.session_lives(id),
             Purpose::SseStream | Purpose::Reconfirm | Purpose::Ping | Purpose::EndSession => {}
         }
     }
@@ -224,7 +229,9 @@ impl Bridge {
     /// Whether the request an exchange was for is answered already; its id may be in use again./// Whether the request of an exchange has its response already; another request may have its id.
     fn is_late(&self, exchange: ExchangeId, purpose: &Purpose) -> bool {
         match purpose {
-            Purpose::Request(id) | Purpose::Resume(id) => !self.requests.is_served_by(id, exchange),
+            Purpose::Request(id) | Purpose::Resume(id) | Purpose::SessionCheck(id) => {
+                !self.requests.is_served_by(id, exchange)
+            }
             _ => false,
         }
     }
@@ -242,6 +249,9 @@ impl Bridge {
             Purpose::Reinitialize => self.reinitialize_refused(refusal),
             Purpose::Reconfirm => self.reinitialized(),
             Purpose::Ping => {}
+            Purpose::SessionCheck(request) => {
+                self.session_check_refused(&request, &running, &refusal)
+            }
             Purpose::EndSession => self.session_ended(),
         }
     }
@@ -259,6 +269,7 @@ impl Bridge {
             Purpose::Reinitialize => self.reinitialize_ended(end),
             Purpose::Reconfirm => self.reinitialized(),
             Purpose::Ping => {}
+            Purpose::SessionCheck(request) => self.session_lives(&request),
             Purpose::EndSession => {
                 if let End::Broken(error, _) = end {
                     self.debug(format!("the session was not ended: {}", error.what()));

@@ -165,6 +165,9 @@ impl Bridge {
         let method = open.message.method().unwrap_or_default().to_owned();
         let (since, reinitialized) = (open.since, open.reinitialized);
         if !reinitialized && self.is_lost_session(running, id, &refusal) {
+            if refusal.status == 400 && !backoff::is_safe(&method) {
+                return self.check_session(id, refusal);
+            }
             return self.send_in_new_session(id, running.generation);
         }
         if reinitialized && matches!(refusal.status, 400 | 401) {
@@ -205,7 +208,7 @@ impl Bridge {
     }
 
     /// The server has lost the session of this generation: sends the request again in a new one, once.
-    fn send_in_new_session(&mut self, id: &RequestId, generation: u32) {
+    pub(crate) fn send_in_new_session(&mut self, id: &RequestId, generation: u32) {
         if let Some(open) = self.requests.find(id) {
             open.reinitialized = true;
         }

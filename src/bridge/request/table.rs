@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::bridge::event::{EventId, ExchangeId};
+use crate::bridge::event::{EventId, ExchangeId, Refusal};
 use crate::jsonrpc::{Message, RequestId};
 
 /// A request without a response yet.
@@ -30,6 +30,8 @@ pub struct OpenRequest {
     pub failures: u32,
     /// It was already sent again after a lost session./// It was sent again after a lost session.
     pub reinitialized: bool,
+    /// The server refused it with this, and may have carried it out or have lost the session.
+    pub refused: Option<Box<Refusal>>,
     /// How many sign-ins it has waited for.
     pub sign_ins: u32,
     /// The stream of its response, for resumption./// The state of its response stream, for resumption.
@@ -136,6 +138,7 @@ impl RequestTable {
             cancelled: false,
             failures: 0,
             reinitialized: false,
+            refused: None,
             sign_ins: 0,
             stream: Resumable::default(),
             adapted,

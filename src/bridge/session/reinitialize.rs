@@ -4,6 +4,9 @@
 //! credentials were sent: if the new session is refused with 401 as well, the user has to sign in. Over HTTP+SSE the stream is
 //! the session, and is opened anew with it.
 //!
+//! A request that must not be repeated is sent again only if the server cannot have carried it out: after a 400, a `ping` in the
+//! same session shows whether the session lives.
+//!
 //! A session is opened once for all requests that met the loss, with the client's own `initialize`; then they are sent again. If
 //! that fails, each gets one error, and the next request tries again.
 //!
@@ -69,6 +72,48 @@ impl Bridge {
         self.session
             .reinitialized_in_vain
             .is_some_and(|at| self.now < at + BAD_REQUEST_PAUSE)
+    }
+
+    /// Asks with a `ping` whether the session lives in which a request was refused with 400. The server may have carried the
+    /// request out, so it is sent again only if the session is gone.
+    pub(crate) fn check_session(&mut self, id: &RequestId, refusal: Refusal) {
+        let Some(exchange) = self.send_ping(Purpose::SessionCheck(id.clone())) else {
+            return self.respond_refused(id, refusal);
+        };
+        if let Some(open) = self.requests.find(id) {
+            open.state = RequestState::Running(exchange);
+            open.refused = Some(Box::new(refusal));
+        }
+    }
+
+    /// The session lives, or nothing shows that it does not: the refusal stands.
+    pub(crate) fn session_lives(&mut self, id: &RequestId) {
+        let refused = self.requests.find(id).and_then(|open| open.refused.take());
+        if let Some(refusal) = refused {
+            self.respond_refused(id, *refusal);
+        }
+    }
+
+    pub(crate) fn session_check_refused(
+        &mut self,
+        id: &RequestId,
+        running: &Running,
+        refusal: &Refusal,
+    ) {
+        let is_answer = |answer: &Message| match answer.kind() {
+            jsonrpc::Kind::Response { id, .. } => keep_alive::is_ping(id),
+            _ => false,
+        };
+        let is_lost = match refusal.status {
+            404 => true,
+            400 => !refusal.answer.as_ref().is_some_and(is_answer),
+            _ => false,
+        };
+        if is_lost {
+            self.send_in_new_session(id, running.generation);
+        } else {
+            self.session_lives(id);
+        }
     }
 
     /// The session of this generation is gone; a newer one is not touched.

@@ -594,6 +594,30 @@ fn over_http_sse_a_404_for_a_call_opens_stream_and_session_anew() {
 }
 
 #[test]
+fn a_call_refused_with_400_is_sent_again_only_if_a_ping_shows_that_the_session_is_gone() {
+    for ping_works in [true, false] {
+        let mut bench = Bench::connected(|_| {});
+        let call = bench.client(r#"{"id":1,"method":"tools/call"}"#);
+        bench.answers();
+        bench.progress(call, refused(400, false));
+        let (ping, id) = bench.last_request().unwrap();
+        assert!(id.contains("keepalive"), "{id}");
+        if ping_works {
+            bench.progress(ping, head(Content::Json));
+            assert!(bench.answers()[0].contains(r#""id":1,"error""#));
+            bench.answer(ping, &id);
+            bench.progress(ping, Progress::Ended(End::Complete));
+            bench.wait(Duration::from_secs(1));
+            assert_eq!(bench.posts(), Vec::<String>::new());
+        } else {
+            bench.progress(ping, refused(400, false));
+            assert!(bench.posts()[0].contains("initialize"));
+        }
+        assert_eq!(bench.answers(), Vec::<String>::new());
+    }
+}
+
+#[test]
 fn reserved_ids_are_refused_in_every_era() {
     let mut bench = legacy_at_modern();
     let line = r#"{"id":"mcp-remote-listen-m2","method":"tools/list"}"#;
