@@ -165,7 +165,8 @@ impl Bridge {
         let method = open.message.method().unwrap_or_default().to_owned();
         let (since, reinitialized) = (open.since, open.reinitialized);
         if !reinitialized && self.is_lost_session(running, id, &refusal) {
-            if refusal.status == 400 && !backoff::is_safe(&method) {
+            let is_lost_already = running.generation != self.session.generation;
+            if refusal.status == 400 && !is_lost_already && !backoff::is_safe(&method) {
                 return self.check_session(id, refusal);
             }
             return self.send_in_new_session(id, running.generation);
