@@ -236,10 +236,11 @@ impl Bridge {
         }
     }
 
-    pub(crate) fn refused(&mut self, id: ExchangeId, running: Running, refusal: Refusal) {
+    pub(crate) fn refused(&mut self, id: ExchangeId, running: Running, mut refusal: Refusal) {
         if self.is_late(id, &running.purpose) {
             return;
         }
+        refusal.answer = refusal.answer.map(Message::with_version);
         match running.purpose.clone() {
             Purpose::Request(request) => self.request_refused(&request, &running, refusal),
             Purpose::Resume(request) => self.resume_refused(&request, &running, refusal),
@@ -295,6 +296,7 @@ impl Bridge {
     }
 
     pub(crate) fn server_message(&mut self, exchange: ExchangeId, message: Message) {
+        let message = message.with_version();
         match message.kind() {
             Kind::Response { id, failed } => {
                 let (id, failed) = (id.clone(), *failed);

@@ -129,6 +129,8 @@ pub enum Kind {
 pub struct Message {
     kind: Kind,
     text: Box<str>,
+    /// Whether `jsonrpc` is `"2.0"`.
+    has_version: bool,
     /// Its part of the memory that messages under way may take.
     permit: Option<Arc<Permit>>,
 }
@@ -173,9 +175,11 @@ impl Message {
         }
         let envelope: Envelope<'_> =
             serde_json::from_str(&text).map_err(|e| Malformed::not_json(&e))?;
+        let has_version = envelope.has_version;
         let kind = envelope.kind()?;
         Ok(Parsed::One(Message {
             kind,
+            has_version,
             text: one_line(text).into(),
             permit: None,
         }))
@@ -247,6 +251,18 @@ impl Message {
         self.changed(self.kind.clone(), without_member(&self.text, name))
     }
 
+    /// The message with `"jsonrpc":"2.0"`, which some servers leave out and clients insist on.
+    #[doc(hidden)]
+    pub fn with_version(self) -> Message {
+        if self.has_version {
+            return self;
+        }
+        Message {
+            has_version: true,
+            ..self.with_member("jsonrpc", "\"2.0\"")
+        }
+    }
+
     /// The message, without its part of a budget: it is kept for longer than the budget is meant for.
     #[doc(hidden)]
     pub fn released(mut self) -> Message {
@@ -257,6 +273,7 @@ impl Message {
     fn changed(&self, kind: Kind, text: String) -> Message {
         Message {
             kind,
+            has_version: self.has_version,
             text: text.into(),
             permit: self.permit.clone(),
         }
@@ -497,6 +514,23 @@ mod tests {
             r#"{"method":"m","a":{},"params":{}}"#
         );
         assert_eq!(message.member("result"), Some(r#"{"id":9}"#));
+    }
+
+    #[test]
+    fn the_version_is_added_only_where_it_is_missing_or_wrong() {
+        for (text, right) in [
+            (r#"{"method":"x"}"#, r#"{"method":"x","jsonrpc":"2.0"}"#),
+            (
+                r#"{"jsonrpc":2.0,"method":"x"}"#,
+                r#"{"jsonrpc":"2.0","method":"x"}"#,
+            ),
+            (
+                r#"{ "jsonrpc" : "2.0", "method":"x"}"#,
+                r#"{ "jsonrpc" : "2.0", "method":"x"}"#,
+            ),
+        ] {
+            assert_eq!(parse(text).with_version().text(), right);
+        }
     }
 
     #[test]

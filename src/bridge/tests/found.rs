@@ -75,7 +75,8 @@ impl Bench {
     }
 
     fn answer(&mut self, exchange: ExchangeId, id: &str) {
-        let parsed = Message::read(format!("{{\"id\":{id},\"result\":{{}}}}"));
+        let text = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{{}}}}");
+        let parsed = Message::read(text);
         self.progress(exchange, Progress::Event { id: None, parsed });
     }
 
@@ -334,7 +335,7 @@ fn a_cancelled_call_that_the_server_never_ends_is_let_go_and_a_late_answer_still
     bench.answers();
     bench.wait(Duration::from_secs(9));
     bench.answer(calls[0], "1");
-    assert_eq!(bench.answers(), [r#"{"id":1,"result":{}}"#]);
+    assert_eq!(bench.answers(), [r#"{"jsonrpc":"2.0","id":1,"result":{}}"#]);
     let closed = |bench: &mut Bench| {
         bench.carry_out(|output| match output {
             Action::Close(id) => Some(*id),
