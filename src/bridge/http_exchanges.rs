@@ -302,7 +302,10 @@ impl Bridge {
                 let (id, failed) = (id.clone(), *failed);
                 self.server_response(exchange, &id, failed, message);
             }
-            Kind::Request { .. } | Kind::Notification { .. } => self.server_sent(exchange, message),
+            Kind::Request { .. } | Kind::Notification { .. } => {
+                self.extend_deadline(&message);
+                self.server_sent(exchange, message)
+            }
         }
     }
 

@@ -8,7 +8,7 @@
 //! - Whatever else happens to the exchange leads to a retry (see `backoff`, `resumption`, `reinitialize`) or to one error.
 //!
 //! Flags: `--request-timeout`.
-//! Spec: JSON-RPC 2.0 section 5; MCP 2025-11-25 basic/transports (Sending Messages to the Server).
+//! Spec: JSON-RPC 2.0 section 5; MCP 2025-11-25 basic/transports (Sending Messages to the Server), basic/lifecycle (Timeouts).
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -24,6 +24,9 @@ use crate::error::{Error, Kind};
 use crate::jsonrpc::{self, Message, RequestId};
 use crate::log::Level;
 use crate::mcp::subscriptions::LISTEN;
+
+/// Progress extends `--request-timeout` up to so many times its length.
+const MAX_TIMEOUT_FACTOR: u32 = 10;
 
 impl Bridge {
     /// A request of the client or of its adapter, for which the client waits since then./// Enters a request of the client or its adapter into the table and defers it. `since`: when the client sent it.
@@ -111,6 +114,31 @@ impl Bridge {
             .ids_where(|open| matches!(open.state, RequestState::Resuming(at) if at <= self.now))
         {
             self.resume_request(&id);
+        }
+    }
+
+    /// `notifications/progress` for an open request: its time limit starts anew, but not without end.
+    pub(crate) fn extend_deadline(&mut self, message: &Message) {
+        let (Some(limit), Some("notifications/progress")) =
+            (self.settings.request_timeout, message.method())
+        else {
+            return;
+        };
+        let Some(token) = jsonrpc::member_at(message.text(), &["params", "progressToken"]) else {
+            return;
+        };
+        let path = ["params", "_meta", "progressToken"];
+        for id in self.requests.ids_where(|open| {
+            let is_waited_for = open.deadline.is_some() && !open.cancelled;
+            is_waited_for && jsonrpc::member_at(open.message.text(), &path) == Some(token)
+        }) {
+            if let Some(open) = self.requests.find(&id) {
+                let last = open
+                    .since
+                    .checked_add(limit.saturating_mul(MAX_TIMEOUT_FACTOR));
+                let extended = self.now + limit;
+                open.deadline = Some(last.map_or(extended, |last| extended.min(last)));
+            }
         }
     }
 

@@ -619,6 +619,30 @@ fn a_call_refused_with_400_is_sent_again_only_if_a_ping_shows_that_the_session_i
 }
 
 #[test]
+fn progress_extends_the_time_limit_of_its_request_up_to_ten_times() {
+    let mut bench = Bench::connected(|settings| {
+        settings.request_timeout = Some(Duration::from_secs(10));
+    });
+    let call =
+        bench.client(r#"{"id":1,"method":"tools/call","params":{"_meta":{"progressToken":"p"}}}"#);
+    let other = bench.client(r#"{"id":2,"method":"tools/call"}"#);
+    bench.progress(call, head(Content::Stream));
+    bench.progress(other, head(Content::Stream));
+    bench.answers();
+    let mut failed_at = Vec::new();
+    for round in 1..=30 {
+        bench.wait(Duration::from_secs(4));
+        let text = r#"{"method":"notifications/progress","params":{"progressToken":"p"}}"#;
+        let parsed = Message::read(text.into());
+        bench.progress(call, Progress::Event { id: None, parsed });
+        let answers = bench.answers();
+        let errors = answers.iter().filter(|line| line.contains("error"));
+        failed_at.extend(errors.map(|_| round * 4));
+    }
+    assert_eq!(failed_at, [12, 100]);
+}
+
+#[test]
 fn reserved_ids_are_refused_in_every_era() {
     let mut bench = legacy_at_modern();
     let line = r#"{"id":"mcp-remote-listen-m2","method":"tools/list"}"#;
