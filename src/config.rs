@@ -36,6 +36,7 @@ pub struct Config {
     /// Keep-alive pings, if wanted: one in every such time without traffic (`--keep-alive`, `--ping-interval`).
     pub ping_interval: Option<Duration>,
     /// How long the client waits for an answer before it is given an error (`--request-timeout`); `None`: for ever.
+    /// Progress notifications of the request restart it, up to ten times its length.
     pub request_timeout: Option<Duration>,
     /// The longest line from the client and the longest message from the server, in bytes.
     pub message_limit: usize,

@@ -108,6 +108,8 @@ pub struct Refusal {
     pub retry_after: Option<Duration>,
     /// The user must sign in first; what the server says about that./// The challenge, if the user must sign in first.
     pub needs_sign_in: Option<Box<Challenge>>,
+    /// Whether credentials were sent: a token, or a configured `Authorization` header.
+    pub had_credentials: bool,
     /// The JSON-RPC error the body holds./// The JSON-RPC error in the body.
     pub answer: Option<Message>,
     /// The refusal in words./// The refusal as an error.

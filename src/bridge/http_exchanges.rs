@@ -41,6 +41,8 @@ pub(crate) enum Purpose {
     Reconfirm,
     /// A keep-alive ping.
     Ping,
+    /// A `ping` that shows whether the session lives in which this request was refused.
+    SessionCheck(RequestId),
     /// DELETE.
     EndSession,
 }
@@ -110,7 +112,9 @@ impl Bridge {
         let limit = match purpose {
             Purpose::EndSession => Some((self.now + shutdown::END_SESSION_LIMIT, Limit::Own)),
             Purpose::SseStream => Some((self.now + transport_choice::ENDPOINT_LIMIT, Limit::Own)),
-            Purpose::Reconfirm => Some((self.now + handshake::CONFIRM_LIMIT, Limit::Own)),
+            Purpose::Reconfirm | Purpose::SessionCheck(_) => {
+                Some((self.now + handshake::CONFIRM_LIMIT, Limit::Own))
+            }
             // A server may send the headers together with the first event, which may be hours away.
             Purpose::GetStream => None,
             Purpose::Reinitialize | Purpose::Ping => {
@@ -235,6 +239,7 @@ impl Bridge {
                 self.get_stream_is_decided();
             }
             Purpose::Delivery => self.http_is_confirmed(),
+            Purpose::SessionCheck(id) => self.session_lives(id),
             Purpose::Resume(_)
             | Purpose::SseStream
             | Purpose::Reconfirm
@@ -246,15 +251,18 @@ impl Bridge {
     /// Whether the request of an exchange has its response already; another request may have its id.
     fn is_late(&self, exchange: ExchangeId, purpose: &Purpose) -> bool {
         match purpose {
-            Purpose::Request(id) | Purpose::Resume(id) => !self.requests.is_served_by(id, exchange),
+            Purpose::Request(id) | Purpose::Resume(id) | Purpose::SessionCheck(id) => {
+                !self.requests.is_served_by(id, exchange)
+            }
             _ => false,
         }
     }
 
-    pub(crate) fn refused(&mut self, id: ExchangeId, running: Running, refusal: Refusal) {
+    pub(crate) fn refused(&mut self, id: ExchangeId, running: Running, mut refusal: Refusal) {
         if self.is_late(id, &running.purpose) {
             return;
         }
+        refusal.answer = refusal.answer.map(Message::with_version);
         match running.purpose.clone() {
             Purpose::Request(request) => self.request_refused(&request, &running, refusal),
             Purpose::Resume(request) => self.resume_refused(&request, &running, refusal),
@@ -264,6 +272,9 @@ impl Bridge {
             Purpose::Reinitialize => self.reinitialize_refused(refusal),
             Purpose::Reconfirm => self.reinitialized(),
             Purpose::Ping => {}
+            Purpose::SessionCheck(request) => {
+                self.session_check_refused(&request, &running, &refusal)
+            }
             Purpose::EndSession => self.session_ended(),
         }
     }
@@ -281,6 +292,7 @@ impl Bridge {
             Purpose::Reinitialize => self.reinitialize_ended(end),
             Purpose::Reconfirm => self.reinitialized(),
             Purpose::Ping => {}
+            Purpose::SessionCheck(request) => self.session_lives(&request),
             Purpose::EndSession => {
                 if let End::Broken(error, _) = end {
                     self.debug(format!("the session was not ended: {}", error.what()));
@@ -306,12 +318,16 @@ impl Bridge {
     }
 
     pub(crate) fn server_message(&mut self, exchange: ExchangeId, message: Message) {
+        let message = message.with_version();
         match message.kind() {
             Kind::Response { id, failed } => {
                 let (id, failed) = (id.clone(), *failed);
                 self.server_response(exchange, &id, failed, message);
             }
-            Kind::Request { .. } | Kind::Notification { .. } => self.server_sent(exchange, message),
+            Kind::Request { .. } | Kind::Notification { .. } => {
+                self.extend_deadline(&message);
+                self.server_sent(exchange, message)
+            }
         }
     }
 

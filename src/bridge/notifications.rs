@@ -1,8 +1,9 @@
 //! The notifications and responses of the client: sent to the server, which sends no response.
 //!
 //! - Notifications keep their order, one at a time. Responses and cancellations overtake them.
-//! - A message that could not be sent is retried for a while. One that was refused, or that may have arrived, is dropped with a
-//!   line in the log; so are messages that wait for too long or are too many while the server is away.
+//! - A message that could not be sent, or that was refused with 429 or 503, is retried for a while. One that was refused
+//!   otherwise, or that may have arrived, is dropped with a line in the log; so are messages that wait for too long or are too
+//!   many while the server is away.
 //!
 //! Spec: JSON-RPC 2.0 section 4.1; MCP 2025-11-25 basic/transports (Sending Messages to the Server, 4).
 
@@ -19,6 +20,8 @@ pub(crate) struct Delivery {
     since: Instant,
     state: DeliveryState,
     failures: u32,
+    /// It has waited for a sign-in.
+    signed_in: bool,
     ordered: bool,
 }
 
@@ -60,6 +63,9 @@ impl Bridge {
                 *since = self.now;
             }
         }
+        for delivery in &mut self.deliveries {
+            delivery.since = self.now;
+        }
     }
 
     fn drop_stale_notes(&mut self) {
@@ -94,6 +100,7 @@ impl Bridge {
             since: self.now,
             state: DeliveryState::Deferred(self.now),
             failures: 0,
+            signed_in: false,
             ordered,
         });
     }
@@ -153,25 +160,40 @@ impl Bridge {
             return;
         };
         let what = delivery.message.method().unwrap_or("an answer").to_owned();
-        if running.with_session && refusal.status == 404 {
+        let in_session = running.with_session || self.link.is_sse();
+        if in_session && refusal.status == 404 {
             self.lose_session(running.generation);
         }
+        if self.session_is_open() && self.is_lost_with_401(running, refusal) {
+            // Sent again in the new session, which is tried only once.
+            self.session.reinitialized_in_vain = Some(self.now);
+            self.lose_session(running.generation);
+            let waiting = Deferred::Notification(delivery.message, delivery.since);
+            return self.deferred.push_front(waiting);
+        }
         if let Some(challenge) = &refusal.needs_sign_in
-            && delivery.failures == 0
+            && !delivery.signed_in
             && !self.is_stopping()
         {
-            delivery.failures += 1;
+            delivery.signed_in = true;
             delivery.state = DeliveryState::Deferred(self.now);
             self.deliveries.insert(0, delivery);
             self.start_sign_in(challenge);
             return;
+        }
+        let until = delivery.since + backoff::RESUME_LIMIT;
+        if matches!(refusal.status, 429 | 503)
+            && !self.is_stopping()
+            && self.now + refusal.retry_after.unwrap_or_default() < until
+        {
+            return self.retry_delivery(delivery, refusal.retry_after);
         }
         self.warn(format!("{what} was not accepted: {}", refusal.error.what()));
         self.delivered(&delivery);
     }
 
     pub(crate) fn delivery_ended(&mut self, id: ExchangeId, end: End) {
-        let Some(mut delivery) = self.take_delivery(id) else {
+        let Some(delivery) = self.take_delivery(id) else {
             return;
         };
         match end {
@@ -180,20 +202,25 @@ impl Bridge {
                 if self.now < delivery.since + backoff::REQUEST_RETRY_LIMIT
                     && !self.is_stopping() =>
             {
-                delivery.failures += 1;
-                let pause = self.backoff.pause(
-                    delivery.failures,
-                    backoff::MIN_BACKOFF,
-                    backoff::MAX_REQUEST_BACKOFF,
-                );
-                delivery.state = DeliveryState::Deferred(self.now + pause);
-                self.deliveries.insert(0, delivery);
+                self.retry_delivery(delivery, None);
             }
             End::Broken(error, _) => {
                 self.not_delivered(&delivery.message, error.what());
                 self.delivered(&delivery);
             }
         }
+    }
+
+    /// Sends a delivery again after `pause`, or after the usual one.
+    fn retry_delivery(&mut self, mut delivery: Delivery, pause: Option<Duration>) {
+        delivery.failures += 1;
+        let usual = self.backoff.pause(
+            delivery.failures,
+            backoff::MIN_BACKOFF,
+            backoff::MAX_REQUEST_BACKOFF,
+        );
+        delivery.state = DeliveryState::Deferred(self.now + pause.unwrap_or(usual));
+        self.deliveries.insert(0, delivery);
     }
 
     fn delivered(&mut self, delivery: &Delivery) {

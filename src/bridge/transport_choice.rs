@@ -19,7 +19,8 @@ use url::Url;
 
 use crate::bridge::request::table::RequestState;
 use crate::bridge::{
-    Action, Bridge, End, ExchangeId, HttpRequest, Purpose, Refusal, Stage, Transport, backoff,
+    Action, Bridge, End, ExchangeId, HttpRequest, Purpose, Refusal, Running, Stage, Transport,
+    backoff,
 };
 use crate::config::Strategy;
 use crate::error::{Error, Kind, Result};
@@ -243,6 +244,9 @@ impl Bridge {
             link.exchange = None;
             link.endpoint = None;
             link.reopen_at = None;
+            // The server is there: requests wait for the user, not for it.
+            link.failures = 0;
+            link.why = None;
             // The session went with its stream; the next message opens both again.
             self.lose_session_with_stream();
             if !self.all_wait_for_sign_in(challenge) {
@@ -321,6 +325,34 @@ impl Bridge {
             link.reopen_at = Some(self.now + pause);
             link.why = Some(error);
         }
+    }
+
+    /// The server has lost the session, while its stream stays open: closes it, so that both are opened anew.
+    pub(crate) fn close_sse_stream(&mut self) {
+        let Link::Sse(link) = &mut self.link else {
+            return;
+        };
+        let exchange = link.exchange.take();
+        link.endpoint = None;
+        link.reopen_at = None;
+        exchange.into_iter().for_each(|exchange| self.cut(exchange));
+        let what = format!("{} has lost the session", self.settings.server);
+        let error = Error::new(Kind::Network, what);
+        for id in self
+            .requests
+            .ids_where(|open| open.state == RequestState::Accepted)
+        {
+            self.fail(&id, error.again());
+        }
+    }
+
+    /// Whether the stream on which the response to a POST would have come is gone.
+    pub(crate) fn sse_stream_is_newer(&self, post: &Running) -> bool {
+        let Link::Sse(link) = &self.link else {
+            return false;
+        };
+        let stream = link.exchange.and_then(|id| self.exchanges.get(&id));
+        stream.is_none_or(|stream| stream.since > post.since)
     }
 
     /// Requests that were sent will get no response: it would have come on the stream.

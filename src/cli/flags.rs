@@ -167,7 +167,7 @@ pub const FLAGS: &[Flag] = &[
     flag(Network, "--connect-timeout", "SECONDS", "10", "transport/net/agent.rs", "Time limit for TCP, proxy and TLS together"),
     flag(Network, "--headers-timeout", "SECONDS", "300", "transport/net/agent.rs", "Time limit for the start of a response; 0 is none"),
     flag(Network, "--body-timeout", "SECONDS", "300", "transport/net/agent.rs", "Time limit for a pause in a response; 0 is none; applies to open streams only if given"),
-    flag(Network, "--request-timeout", "SECONDS", "none", "bridge/request/lifecycle.rs", "Return an error after this time and cancel the request at the server; 0 is none"),
+    flag(Network, "--request-timeout", "SECONDS", "none", "bridge/request/lifecycle.rs", "Return an error after this time and cancel the request at the server; progress notifications restart it, up to 10 times its length; 0 is none"),
     switch(Network, "--ipv4", "transport/net/agent.rs", "Connect over IPv4 only"),
     switch(Network, "--no-proxy", "transport/net/agent.rs", "Ignore HTTPS_PROXY, HTTP_PROXY and ALL_PROXY"),
     switch(Network, "--enable-proxy", "transport/net/agent.rs", "Accepted for compatibility: proxies are used by default"),

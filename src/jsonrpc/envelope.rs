@@ -16,6 +16,8 @@ pub(super) struct Envelope<'a> {
     method: Option<&'a RawValue>,
     result: bool,
     error: bool,
+    /// Whether `jsonrpc` is `"2.0"`.
+    pub(super) has_version: bool,
 }
 
 impl Envelope<'_> {
@@ -68,6 +70,7 @@ impl<'de> Deserialize<'de> for Envelope<'de> {
                         Name::Id => envelope.id = Some(value),
                         Name::Method => envelope.method = Some(value),
                         Name::Result => envelope.result = true,
+                        Name::Version => envelope.has_version = value.get() == "\"2.0\"",
                         Name::Error => envelope.error = value.get() != "null",
                         Name::Other => {}
                     }
@@ -85,6 +88,7 @@ enum Name {
     Method,
     Result,
     Error,
+    Version,
     Other,
 }
 
@@ -102,6 +106,7 @@ impl<'de> Deserialize<'de> for Name {
                     "method" => Name::Method,
                     "result" => Name::Result,
                     "error" => Name::Error,
+                    "jsonrpc" => Name::Version,
                     _ => Name::Other,
                 })
             }

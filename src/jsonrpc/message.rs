@@ -80,13 +80,11 @@ impl RequestId {
     }
 
     /// Whether a peer that parsed and printed the number again may have made `other` of this id
-    /// (`1.0` and `1`, or an integer beyond 2^53 that lost digits).
+    /// (`1.0` and `1`, an integer beyond 2^53 that lost digits, or `"1"` and `1`).
     #[doc(hidden)]
     pub fn is_respelled(&self, other: &RequestId) -> bool {
-        match (self.0.parse::<f64>(), other.0.parse::<f64>()) {
-            (Ok(a), Ok(b)) => a == b,
-            _ => false,
-        }
+        let number = |id: &RequestId| id.0.trim_matches('"').parse::<f64>();
+        matches!((number(self), number(other)), (Ok(a), Ok(b)) if a == b)
     }
 }
 
@@ -132,6 +130,8 @@ pub struct Message {
     kind: Kind,
     /// Not a `Box<str>`: making one may copy a large text to shrink it.
     text: String,
+    /// Whether `jsonrpc` is `"2.0"`.
+    has_version: bool,
     /// Its part of the memory that messages under way may take.
     permit: Option<Arc<Permit>>,
 }
@@ -176,9 +176,11 @@ impl Message {
         }
         let envelope: Envelope<'_> =
             serde_json::from_str(&text).map_err(|e| Malformed::not_json(&e))?;
+        let has_version = envelope.has_version;
         let kind = envelope.kind()?;
         Ok(Parsed::One(Message {
             kind,
+            has_version,
             text: one_line(text),
             permit: None,
         }))
@@ -250,6 +252,18 @@ impl Message {
         self.changed(self.kind.clone(), without_member(&self.text, name))
     }
 
+    /// The message with `"jsonrpc":"2.0"`, which some servers leave out and clients insist on.
+    #[doc(hidden)]
+    pub fn with_version(self) -> Message {
+        if self.has_version {
+            return self;
+        }
+        Message {
+            has_version: true,
+            ..self.with_member("jsonrpc", "\"2.0\"")
+        }
+    }
+
     /// The message, without its part of a budget: it is kept for longer than the budget is meant for.
     #[doc(hidden)]
     pub fn released(mut self) -> Message {
@@ -260,6 +274,7 @@ impl Message {
     fn changed(&self, kind: Kind, text: String) -> Message {
         Message {
             kind,
+            has_version: self.has_version,
             text,
             permit: self.permit.clone(),
         }
@@ -397,7 +412,8 @@ mod tests {
             RequestId::from_string("a")
         );
         assert!(one.is_respelled(&RequestId::from_text("1.0").unwrap()));
-        assert!(!one.is_respelled(&RequestId::from_text("\"1\"").unwrap()));
+        assert!(one.is_respelled(&RequestId::from_text("\"1\"").unwrap()));
+        assert!(!one.is_respelled(&RequestId::from_text("\"a\"").unwrap()));
     }
 
     #[test]
@@ -499,6 +515,23 @@ mod tests {
             r#"{"method":"m","a":{},"params":{}}"#
         );
         assert_eq!(message.member("result"), Some(r#"{"id":9}"#));
+    }
+
+    #[test]
+    fn the_version_is_added_only_where_it_is_missing_or_wrong() {
+        for (text, right) in [
+            (r#"{"method":"x"}"#, r#"{"method":"x","jsonrpc":"2.0"}"#),
+            (
+                r#"{"jsonrpc":2.0,"method":"x"}"#,
+                r#"{"jsonrpc":"2.0","method":"x"}"#,
+            ),
+            (
+                r#"{ "jsonrpc" : "2.0", "method":"x"}"#,
+                r#"{ "jsonrpc" : "2.0", "method":"x"}"#,
+            ),
+        ] {
+            assert_eq!(parse(text).with_version().text(), right);
+        }
     }
 
     #[test]

@@ -103,7 +103,7 @@ fn forgetful(status: u16, body: &'static str) {
             );
             return true;
         }
-        if request.rpc() == "ask" {
+        if matches!(request.rpc().as_str(), "ask" | "ping") {
             if request.header("mcp-session-id") == Some("s1") && forgotten.load(Ordering::SeqCst) {
                 reply.full(status, "content-type: application/json\r\n", body);
             } else {
@@ -189,13 +189,17 @@ fn a_session_lost_with_a_400_that_is_not_about_the_request_is_renewed_too() {
 }
 
 #[test]
-fn a_400_that_renewing_does_not_heal_is_passed_on_and_renewed_only_once() {
+fn a_400_in_a_session_that_lives_is_passed_on_and_nothing_is_sent_twice() {
     let server = server(|request, reply| {
         let asked = request.rpc() == "ask";
         if asked {
             reply.full(400, "", "bad argument");
         }
-        asked
+        let checks = request.rpc() == "ping";
+        if checks {
+            reply.json(result(&request.id(), "{}"));
+        }
+        asked || checks
     });
     let mut bridge = Process::connected(&[&server.url("/mcp")]);
     for id in ["1", "2", "3"] {
@@ -203,7 +207,8 @@ fn a_400_that_renewing_does_not_heal_is_passed_on_and_renewed_only_once() {
         assert_eq!(answer["error"]["data"]["httpStatus"], 400, "{answer}");
     }
     bridge.finish();
-    assert_eq!(server.count("POST initialize"), 2);
+    assert_eq!(server.count("POST initialize"), 1);
+    assert_eq!(server.count("POST ask"), 3);
 }
 
 #[test]

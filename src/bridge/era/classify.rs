@@ -12,8 +12,10 @@
 //! Not done here: no text of an error is read; servers say what they like.
 
 use crate::bridge::Refusal;
+use crate::bridge::backoff::is_safe;
 use crate::jsonrpc::{self, Kind, Message};
 use crate::mcp::errors;
+use crate::mcp::subscriptions::LISTEN;
 use crate::mcp::version::{self, Era};
 
 /// What follows from a response.
@@ -94,7 +96,9 @@ pub(crate) fn refusal(
         {
             Classification::Is(Era::Modern)
         }
-        Era::Modern if may_be_modern(refusal.status) || refusal.status == 500 => {
+        Era::Modern if may_be_modern(refusal.status) => Classification::Refuses,
+        // A server that failed may have carried the request out.
+        Era::Modern if refusal.status == 500 && (is_safe(method) || method == LISTEN) => {
             Classification::Refuses
         }
         Era::Modern => Classification::Undecided,
@@ -136,6 +140,7 @@ mod tests {
             status,
             retry_after: None,
             needs_sign_in: None,
+            had_credentials: false,
             answer: Message::parse(body).ok(),
             error: Arc::new(Error::new(ErrorKind::Http(status), "refused")),
         }
@@ -180,6 +185,7 @@ mod tests {
             modern("server/discover", 500, "oops"),
             Classification::Refuses
         );
+        assert_eq!(modern("tools/call", 500, ""), Classification::Undecided);
         assert_eq!(
             modern("server/discover", 401, ""),
             Classification::Undecided

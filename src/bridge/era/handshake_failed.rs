@@ -30,7 +30,7 @@ impl Bridge {
         }
         self.run_adapter_events();
         self.adapter = None;
-        self.session.reset();
+        self.leave_session();
         for id in self.requests.ids_where(|open| open.is_own) {
             self.cancel_modern(&id);
         }

@@ -50,6 +50,7 @@ impl Bridge {
             }
             RequestState::Running(_)
             | RequestState::Accepted
+            | RequestState::AwaitsGetStream(_)
             | RequestState::Resuming(_)
             | RequestState::AwaitsSignIn { resumes: true } => {
                 open.limit(self.now + CANCELLED_TIMEOUT);

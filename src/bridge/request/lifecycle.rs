@@ -1,12 +1,14 @@
 //! The life of one open request, from its arrival to its one response.
 //!
 //! - A request is sent when handshake and transport allow it, and then runs beside all others.
-//! - Its response is the one with its id. A number that the server spelled differently, or an error without an id on the
-//!   exchange of the request, counts too. Other ids are not trusted.
+//! - Its response is the one with its id, on its own exchange, on the exchange of another request that is still open, or on the
+//!   stream for server messages. On a stream whose own request has its response nothing counts: a late duplicate must not respond
+//!   to a later request with the same id.
+//! - A number that the server spelled differently counts too, and so does an error without an id on the request's own exchange.
 //! - Whatever else happens to the exchange leads to a retry (see `backoff`, `resumption`, `reinitialize`) or to one error.
 //!
 //! Flags: `--request-timeout`.
-//! Spec: JSON-RPC 2.0 section 5; MCP 2025-11-25 basic/transports (Sending Messages to the Server).
+//! Spec: JSON-RPC 2.0 section 5; MCP 2025-11-25 basic/transports (Sending Messages to the Server), basic/lifecycle (Timeouts).
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,13 +17,16 @@ use crate::bridge::era::adapter::FailureSource;
 use crate::bridge::request::table::RequestState;
 use crate::bridge::session::handshake::INITIALIZE_LIMIT;
 use crate::bridge::{
-    Bridge, Content, Deferred, End, ExchangeId, LINGER_TIMEOUT, Limit, Purpose, Refusal, Running,
-    Stage, backoff,
+    Action, Bridge, Content, Deferred, End, ExchangeId, LINGER_TIMEOUT, Limit, Purpose, Refusal,
+    Running, Stage, backoff,
 };
 use crate::error::{Error, Kind};
-use crate::jsonrpc::{Message, RequestId};
+use crate::jsonrpc::{self, Message, RequestId};
 use crate::log::Level;
 use crate::mcp::subscriptions::LISTEN;
+
+/// Progress extends `--request-timeout` up to so many times its length.
+const MAX_TIMEOUT_FACTOR: u32 = 10;
 
 impl Bridge {
     /// A request of the client or of its adapter, for which the client waits since then./// Enters a request of the client or its adapter into the table and defers it. `since`: when the client sent it.
@@ -71,6 +76,7 @@ impl Bridge {
         }
         self.limit_detection(id);
         if message.method() == Some("initialize") {
+            self.leave_session();
             self.session.begin(id.clone(), Arc::clone(&message));
         }
         let action = self.post(message);
@@ -81,6 +87,7 @@ impl Bridge {
     }
 
     pub(crate) fn requests_due(&mut self) {
+        self.fail_without_get_stream();
         if self.requests.next_due().is_none_or(|at| at > self.now) {
             return;
         }
@@ -107,6 +114,31 @@ impl Bridge {
             .ids_where(|open| matches!(open.state, RequestState::Resuming(at) if at <= self.now))
         {
             self.resume_request(&id);
+        }
+    }
+
+    /// `notifications/progress` for an open request: its time limit starts anew, but not without end.
+    pub(crate) fn extend_deadline(&mut self, message: &Message) {
+        let (Some(limit), Some("notifications/progress")) =
+            (self.settings.request_timeout, message.method())
+        else {
+            return;
+        };
+        let Some(token) = jsonrpc::member_at(message.text(), &["params", "progressToken"]) else {
+            return;
+        };
+        let path = ["params", "_meta", "progressToken"];
+        for id in self.requests.ids_where(|open| {
+            let is_waited_for = open.deadline.is_some() && !open.cancelled;
+            is_waited_for && jsonrpc::member_at(open.message.text(), &path) == Some(token)
+        }) {
+            if let Some(open) = self.requests.find(&id) {
+                let last = open
+                    .since
+                    .checked_add(limit.saturating_mul(MAX_TIMEOUT_FACTOR));
+                let extended = self.now + limit;
+                open.deadline = Some(last.map_or(extended, |last| extended.min(last)));
+            }
         }
     }
 
@@ -151,7 +183,9 @@ impl Bridge {
     }
 
     pub(crate) fn request_refused(&mut self, id: &RequestId, running: &Running, refusal: Refusal) {
-        if self.era_refused(id, &refusal) {
+        if refusal.needs_sign_in.is_none() && self.answer_early_ping(id)
+            || self.era_refused(id, &refusal)
+        {
             return;
         }
         let Some(open) = self.requests.find(id) else {
@@ -159,6 +193,16 @@ impl Bridge {
         };
         let method = open.message.method().unwrap_or_default().to_owned();
         let (since, reinitialized) = (open.since, open.reinitialized);
+        if !reinitialized && self.is_lost_session(running, id, &refusal) {
+            let is_lost_already = running.generation != self.session.generation;
+            if refusal.status == 400 && !is_lost_already && !backoff::is_safe(&method) {
+                return self.check_session(id, refusal);
+            }
+            return self.send_in_new_session(id, running.generation);
+        }
+        if reinitialized && matches!(refusal.status, 400 | 401) {
+            self.session.reinitialized_in_vain = Some(self.now);
+        }
         if let Some(challenge) = &refusal.needs_sign_in {
             if !self.wait_for_sign_in(id, challenge) {
                 self.respond_refused(id, refusal);
@@ -173,17 +217,6 @@ impl Bridge {
         if self.may_fall_back(refusal.status) {
             self.fall_back_to_sse(id, refusal);
             return;
-        }
-        if self.is_lost_session(running, id, &refusal) && !reinitialized {
-            if let Some(open) = self.requests.find(id) {
-                open.reinitialized = true;
-            }
-            self.lose_session(running.generation);
-            self.defer(id);
-            return;
-        }
-        if reinitialized && refusal.status == 400 {
-            self.session.reinitialized_in_vain = Some(self.now);
         }
         if backoff::may_repeat(refusal.status, &method, refusal.retry_after.is_some()) {
             let pause = match refusal.retry_after {
@@ -202,6 +235,15 @@ impl Bridge {
             self.http_is_confirmed();
         }
         self.respond_refused(id, refusal);
+    }
+
+    /// The server has lost the session of this generation: sends the request again in a new one, once.
+    pub(crate) fn send_in_new_session(&mut self, id: &RequestId, generation: u32) {
+        if let Some(open) = self.requests.find(id) {
+            open.reinitialized = true;
+        }
+        self.lose_session(generation);
+        self.defer(id);
     }
 
     fn pause_request(&mut self, id: &RequestId, until: Instant) {
@@ -225,14 +267,26 @@ impl Bridge {
         let Some(end) = self.modern_ended(id, end) else {
             return;
         };
+        let has_get_stream = self.has_get_stream();
+        let is_stale = self.sse_stream_is_newer(running);
         let Some(open) = self.requests.find(id) else {
             return;
         };
         let server = &self.settings.server;
         let method = open.message.method().unwrap_or_default();
         match end {
+            End::Complete if is_stale => {
+                let what = format!("{server} lost the session before it responded to \"{method}\"");
+                self.fail(id, Error::new(Kind::Network, what));
+            }
             End::Complete if self.link.is_sse() => open.state = RequestState::Accepted,
             End::Complete if open.stream.last_event.is_some() => self.resume_later(id),
+            End::Complete
+                if matches!(running.content, Some(Content::Nothing)) && has_get_stream =>
+            {
+                let until = self.settings.headers_timeout.map(|limit| self.now + limit);
+                self.await_on_get_stream(id, until);
+            }
             End::Complete => {
                 let what = match running.content {
                     Some(Content::Stream) => {
@@ -242,7 +296,7 @@ impl Bridge {
                         "{server} answered \"{method}\" with something that is not a response to it"
                     ),
                     Some(Content::Nothing) | None => {
-                        format!("{server} accepted \"{method}\" without ever answering it")
+                        return self.request_never_responded_to(id);
                     }
                 };
                 let error = Error::new(Kind::PeerMisbehaved, what);
@@ -267,6 +321,47 @@ impl Bridge {
                     self.fail(id, error);
                 }
             }
+        }
+    }
+
+    /// Some servers accept a request with 202 and send the response on the GET stream.
+    fn await_on_get_stream(&mut self, id: &RequestId, until: Option<Instant>) {
+        if let Some(open) = self.requests.find(id) {
+            open.state = RequestState::AwaitsGetStream(until);
+        }
+    }
+
+    fn has_get_stream(&self) -> bool {
+        let mut running = self.exchanges.values();
+        running.any(|running| running.purpose == Purpose::GetStream)
+    }
+
+    /// Requests that wait for a response on the GET stream fail when the stream is gone, or after their limit.
+    fn fail_without_get_stream(&mut self) {
+        let is_open = self.has_get_stream();
+        for id in self.requests.ids_where(|open| match open.state {
+            RequestState::AwaitsGetStream(until) => {
+                !is_open || until.is_some_and(|at| at <= self.now)
+            }
+            _ => false,
+        }) {
+            self.request_never_responded_to(&id);
+        }
+    }
+
+    fn request_never_responded_to(&mut self, id: &RequestId) {
+        if self.answer_early_ping(id) {
+            return;
+        }
+        let Some(open) = self.requests.find(id) else {
+            return;
+        };
+        let method = open.message.method().unwrap_or_default();
+        let server = &self.settings.server;
+        let what = format!("{server} accepted \"{method}\" without ever answering it");
+        let error = Error::new(Kind::PeerMisbehaved, what);
+        if !self.era_no_response(id, &error) {
+            self.fail(id, error);
         }
     }
 
@@ -299,27 +394,39 @@ impl Bridge {
         if self.own_response(id, failed, &message) {
             return;
         }
-        if self.requests.contains(id) {
-            self.complete(id, message, failed);
-            return;
+        match self.request_responded_to(exchange, id, failed) {
+            Some(request) => self.complete(&request, message, failed),
+            None => self.debug(format!(
+                "dropped a response to {id}, which is not an open request"
+            )),
         }
-        let asked = match self
-            .exchanges
-            .get(&exchange)
-            .map(|running| &running.purpose)
-        {
-            Some(Purpose::Request(asked) | Purpose::Resume(asked)) => Some(asked.clone()),
-            _ => None,
+    }
+
+    /// The open request that a response with this id on this exchange is for.
+    fn request_responded_to(
+        &self,
+        exchange: ExchangeId,
+        id: &RequestId,
+        failed: bool,
+    ) -> Option<RequestId> {
+        let own = match &self.exchanges.get(&exchange)?.purpose {
+            Purpose::Request(own) | Purpose::Resume(own) => Some(own),
+            Purpose::GetStream | Purpose::SseStream => None,
+            _ => return None,
         };
-        if let Some(asked) = asked.filter(|asked| self.requests.is_served_by(asked, exchange))
-            && (id.is_respelled(&asked) || failed || self.requests.has_wire_id(&asked, id))
-        {
-            self.complete(&asked, message, failed);
-            return;
+        if own.is_some_and(|own| !self.requests.is_served_by(own, exchange)) {
+            return None;
         }
-        self.debug(format!(
-            "dropped an answer to {id}, which is no open request"
-        ));
+        if self.requests.is_sent(id) {
+            return Some(id.clone());
+        }
+        match own {
+            Some(own) => {
+                let counts = failed || id.is_respelled(own) || self.requests.has_wire_id(own, id);
+                counts.then(|| own.clone())
+            }
+            None => self.requests.sent_respelled(id),
+        }
     }
 
     /// The response to an open request has come./// The response to an open request has come.
@@ -333,7 +440,10 @@ impl Bridge {
         } else {
             message.with_id(id)
         };
-        if self.era_response(id, &message) || failed && self.refresh_for(id, &message) {
+        if failed && self.answer_early_ping(id)
+            || self.era_response(id, &message)
+            || failed && self.refresh_for(id, &message)
+        {
             return;
         }
         let Some(open) = self.requests.remove(id) else {
@@ -355,6 +465,22 @@ impl Bridge {
         if !self.refreshed(id, Some(&message)) {
             self.answer(message, FailureSource::Server, open.adapted);
         }
+    }
+
+    /// Responds to a `ping` that the server refused before `initialize`; whether it was one. Clients may send it, and many
+    /// servers refuse every request without a session.
+    fn answer_early_ping(&mut self, id: &RequestId) -> bool {
+        let is_early = self.session.is_fresh() && !self.speaks_modern();
+        let Some(open) = self.requests.find(id).filter(|_| is_early) else {
+            return false;
+        };
+        if open.message.method() != Some("ping") {
+            return false;
+        }
+        self.requests.remove(id);
+        self.out
+            .push_back(Action::Respond(jsonrpc::response(id, "{}")));
+        true
     }
 
     /// The request gets an error made here./// Fails an open request with an error of the bridge.

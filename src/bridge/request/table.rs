@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::bridge::event::{EventId, ExchangeId};
+use crate::bridge::event::{EventId, ExchangeId, Refusal};
 use crate::bridge::request::resumption::{DEFAULT_RETRY, MAX_RETRY, MIN_RETRY};
 use crate::jsonrpc::{Message, RequestId};
 use crate::mcp::subscriptions::LISTEN;
@@ -32,6 +32,8 @@ pub struct OpenRequest {
     pub failures: u32,
     /// It was already sent again after a lost session./// It was sent again after a lost session.
     pub reinitialized: bool,
+    /// The server refused it with this, and may have carried it out or have lost the session.
+    pub refused: Option<Box<Refusal>>,
     /// How many sign-ins it has waited for.
     pub sign_ins: u32,
     /// The stream of its response, for resumption./// The state of its response stream, for resumption.
@@ -56,6 +58,20 @@ impl OpenRequest {
         self.message.method() == Some(LISTEN)
     }
 
+    /// Whether the server may have it and respond to it.
+    fn is_sent(&self) -> bool {
+        match self.state {
+            RequestState::Running(_)
+            | RequestState::Accepted
+            | RequestState::AwaitsGetStream(_)
+            | RequestState::Resuming(_)
+            | RequestState::AwaitsSignIn { resumes: true } => true,
+            RequestState::Deferred
+            | RequestState::Paused(_)
+            | RequestState::AwaitsSignIn { resumes: false } => false,
+        }
+    }
+
     /// It takes no longer than until then./// Sets a deadline, unless there is an earlier one.
     pub fn limit(&mut self, at: Instant) {
         self.deadline = Some(self.deadline.map_or(at, |before| before.min(at)));
@@ -71,6 +87,8 @@ pub enum RequestState {
     Running(ExchangeId),
     /// HTTP+SSE: it was accepted, the response comes on the stream./// HTTP+SSE: it was accepted; the response comes on the stream.
     Accepted,
+    /// Streamable HTTP: it was accepted without a response, which may come on the GET stream until then.
+    AwaitsGetStream(Option<Instant>),
     /// It is sent again at this time./// It is sent again at this time.
     Paused(Instant),
     /// The stream of its response is resumed at this time./// Its response stream is resumed at this time.
@@ -138,6 +156,7 @@ impl RequestTable {
             cancelled: false,
             failures: 0,
             reinitialized: false,
+            refused: None,
             sign_ins: 0,
             stream: Resumable::default(),
             adapted,
@@ -164,6 +183,23 @@ impl RequestTable {
         self.open
             .get(id)
             .is_some_and(|open| open.state == RequestState::Running(exchange))
+    }
+
+    /// Whether the server may have this request.
+    pub fn is_sent(&self, id: &RequestId) -> bool {
+        self.open.get(id).is_some_and(OpenRequest::is_sent)
+    }
+
+    /// The only request at the server whose id this may be, spelled differently.
+    pub fn sent_respelled(&self, id: &RequestId) -> Option<RequestId> {
+        let mut found = self
+            .open
+            .iter()
+            .filter(|(open_id, open)| open.is_sent() && id.is_respelled(open_id));
+        match (found.next(), found.next()) {
+            (Some((open_id, _)), None) => Some(open_id.clone()),
+            _ => None,
+        }
     }
 
     /// Whether this very request waits for its turn./// Whether this very request is deferred.
@@ -212,6 +248,7 @@ impl RequestTable {
     pub fn next_due(&self) -> Option<Instant> {
         let due = |open: &OpenRequest| match open.state {
             RequestState::Paused(at) | RequestState::Resuming(at) => Some(at),
+            RequestState::AwaitsGetStream(until) => until,
             RequestState::Deferred
             | RequestState::Running(_)
             | RequestState::Accepted

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::bridge::{Bridge, SessionId};
+use crate::bridge::{Bridge, HttpRequest, Purpose, SessionId};
 use crate::jsonrpc::{self, Message, RequestId};
 
 /// How long `initialize` may take, unless `--request-timeout` says otherwise (npm: 30 s).
@@ -103,6 +103,11 @@ impl Session {
         self.initialize = None;
     }
 
+    /// Whether the client has not sent `initialize` yet.
+    pub(crate) fn is_fresh(&self) -> bool {
+        matches!(self.state, SessionState::Fresh)
+    }
+
     /// Whether this is the client's `initialize` that is not answered yet.
     pub(crate) fn is_initialize(&self, id: &RequestId) -> bool {
         matches!(&self.state, SessionState::Initializing(initialize) if initialize == id)
@@ -110,6 +115,15 @@ impl Session {
 }
 
 impl Bridge {
+    /// Ends the session with DELETE, because the client begins a new one.
+    pub(crate) fn leave_session(&mut self) {
+        self.stop_get_stream();
+        if self.session.id.is_some() && !self.link.is_sse() {
+            self.open(Purpose::EndSession, HttpRequest::EndSession);
+        }
+        self.session.reset();
+    }
+
     /// Whether messages may leave; a lost session is opened anew first.
     pub(crate) fn session_is_ready(&mut self) -> bool {
         match &self.session.state {

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::bridge::{Bridge, OWN_PREFIX, Purpose};
+use crate::bridge::{Bridge, ExchangeId, OWN_PREFIX, Purpose};
 use crate::jsonrpc::{Message, RequestId};
 
 /// What the ids of our pings hold after the prefix.
@@ -59,15 +59,23 @@ impl Bridge {
         if self.exchanges.values().any(is_ping) {
             return;
         }
+        self.send_ping(Purpose::Ping);
+    }
+
+    /// Sends a ping of the bridge; its response is dropped.
+    pub(crate) fn send_ping(&mut self, purpose: Purpose) -> Option<ExchangeId> {
         let id = self.own_id(PING);
         match Message::made(format!(
             "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"ping\"}}"
         )) {
             Ok(ping) => {
                 let action = self.post(Arc::new(ping));
-                self.open(Purpose::Ping, action);
+                Some(self.open(purpose, action))
             }
-            Err(error) => self.warn(error.to_string()),
+            Err(error) => {
+                self.warn(error.to_string());
+                None
+            }
         }
     }
 }

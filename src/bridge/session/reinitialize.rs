@@ -1,8 +1,14 @@
 //! Opens a new session after the server lost the old one.
 //!
-//! A session is lost with a 404, or with a 400 that is not a response to our id, as some servers send. It is opened once for all
-//! requests that met the loss, with the client's own `initialize`; then they are sent again. If that fails, each gets one error,
-//! and the next request tries again.
+//! A session is lost with a 404, with a 400 that is not a response to our id, as some servers send, or with a 401 although the
+//! credentials were sent: if the new session is refused with 401 as well, the user has to sign in. Over HTTP+SSE the stream is
+//! the session, and is opened anew with it.
+//!
+//! A request that must not be repeated is sent again only if the server cannot have carried it out: after a 400, a `ping` in the
+//! same session shows whether the session lives.
+//!
+//! A session is opened once for all requests that met the loss, with the client's own `initialize`; then they are sent again. If
+//! that fails, each gets one error, and the next request tries again.
 //!
 //! Spec: MCP 2025-11-25 basic/transports (Session Management, 3 and 4).
 
@@ -17,6 +23,7 @@ use crate::error::{Error, Kind};
 use crate::jsonrpc::{self, Message, RequestId};
 use crate::log::Level;
 use crate::mcp::errors;
+use crate::oauth::challenge::Challenge;
 
 /// How long a 400 is believed after a new session did not help.
 const BAD_REQUEST_PAUSE: Duration = Duration::from_secs(30);
@@ -32,16 +39,15 @@ impl Bridge {
         id: &RequestId,
         refusal: &Refusal,
     ) -> bool {
-        let recently_in_vain = self
-            .session
-            .reinitialized_in_vain
-            .is_some_and(|at| self.now < at + BAD_REQUEST_PAUSE);
-        running.with_session
+        let in_session =
+            running.with_session || self.link.is_sse() && !self.session.is_initialize(id);
+        in_session
             && self.session.initialize.is_some()
             && match refusal.status {
                 404 => true,
+                401 => self.is_lost_with_401(running, refusal),
                 400 => {
-                    !recently_in_vain
+                    !self.has_reinitialized_in_vain()
                         && !refusal
                             .answer
                             .as_ref()
@@ -49,6 +55,65 @@ impl Bridge {
                 }
                 _ => false,
             }
+    }
+
+    /// Whether a 401 may mean that the server has lost the session, because the credentials were sent. Some servers check the
+    /// session first.
+    pub(crate) fn is_lost_with_401(&self, running: &Running, refusal: &Refusal) -> bool {
+        let needs_scope = |challenge: &Challenge| challenge.is_insufficient_scope();
+        refusal.status == 401
+            && running.with_session
+            && refusal.had_credentials
+            && !refusal.needs_sign_in.as_deref().is_some_and(needs_scope)
+            && !self.has_reinitialized_in_vain()
+    }
+
+    fn has_reinitialized_in_vain(&self) -> bool {
+        self.session
+            .reinitialized_in_vain
+            .is_some_and(|at| self.now < at + BAD_REQUEST_PAUSE)
+    }
+
+    /// Asks with a `ping` whether the session lives in which a request was refused with 400. The server may have carried the
+    /// request out, so it is sent again only if the session is gone.
+    pub(crate) fn check_session(&mut self, id: &RequestId, refusal: Refusal) {
+        let Some(exchange) = self.send_ping(Purpose::SessionCheck(id.clone())) else {
+            return self.respond_refused(id, refusal);
+        };
+        if let Some(open) = self.requests.find(id) {
+            open.state = RequestState::Running(exchange);
+            open.refused = Some(Box::new(refusal));
+        }
+    }
+
+    /// The session lives, or nothing shows that it does not: the refusal stands.
+    pub(crate) fn session_lives(&mut self, id: &RequestId) {
+        let refused = self.requests.find(id).and_then(|open| open.refused.take());
+        if let Some(refusal) = refused {
+            self.respond_refused(id, *refusal);
+        }
+    }
+
+    pub(crate) fn session_check_refused(
+        &mut self,
+        id: &RequestId,
+        running: &Running,
+        refusal: &Refusal,
+    ) {
+        let is_answer = |answer: &Message| match answer.kind() {
+            jsonrpc::Kind::Response { id, .. } => keep_alive::is_ping(id),
+            _ => false,
+        };
+        let is_lost = match refusal.status {
+            404 => true,
+            400 => !refusal.answer.as_ref().is_some_and(is_answer),
+            _ => false,
+        };
+        if is_lost {
+            self.send_in_new_session(id, running.generation);
+        } else {
+            self.session_lives(id);
+        }
     }
 
     /// The session of this generation is gone; a newer one is not touched.
@@ -66,7 +131,9 @@ impl Bridge {
         }
         self.session.state = SessionState::Lost;
         self.session.id = None;
+        self.session.generation += 1;
         self.stop_get_stream();
+        self.close_sse_stream();
         self.out.push_back(Action::Say(
             Level::Info,
             format!(
@@ -154,7 +221,7 @@ impl Bridge {
     }
 
     pub(crate) fn reinitialize_ended(&mut self, end: End) {
-        let SessionState::Reinitializing(reinitializing) = &mut self.session.state else {
+        let SessionState::Reinitializing(reinitializing) = &self.session.state else {
             return;
         };
         match end {
@@ -169,19 +236,34 @@ impl Bridge {
             End::Broken(_, Stage::NotSent | Stage::Unanswered)
                 if self.now < reinitializing.since + backoff::REQUEST_RETRY_LIMIT =>
             {
-                reinitializing.failures += 1;
-                let pause = self.backoff.pause(
-                    reinitializing.failures,
-                    backoff::MIN_BACKOFF,
-                    backoff::MAX_REQUEST_BACKOFF,
-                );
-                reinitializing.retry_at = Some(self.now + pause);
+                self.retry_reinitialize(None);
             }
             End::Broken(error, _) => self.reinitialize_failed(error),
         }
     }
 
+    /// Sends `initialize` again after `pause`, or after the usual one.
+    fn retry_reinitialize(&mut self, pause: Option<Duration>) {
+        if let SessionState::Reinitializing(reinitializing) = &mut self.session.state {
+            reinitializing.failures += 1;
+            let usual = self.backoff.pause(
+                reinitializing.failures,
+                backoff::MIN_BACKOFF,
+                backoff::MAX_REQUEST_BACKOFF,
+            );
+            reinitializing.retry_at = Some(self.now + pause.unwrap_or(usual));
+        }
+    }
+
     pub(crate) fn reinitialize_refused(&mut self, refusal: Refusal) {
+        let pause = refusal.retry_after;
+        if let SessionState::Reinitializing(reinitializing) = &self.session.state
+            && backoff::may_repeat(refusal.status, "initialize", pause.is_some())
+            && self.now + pause.unwrap_or_default()
+                < reinitializing.since + backoff::REQUEST_RETRY_LIMIT
+        {
+            return self.retry_reinitialize(pause);
+        }
         self.session.state = SessionState::Lost;
         let suspended = refusal
             .needs_sign_in

@@ -9,7 +9,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::bridge::{Action, Bridge, HttpRequest, Purpose};
+use crate::bridge::{Action, Bridge, HttpRequest, Purpose, Running};
 use crate::error::{Error, Kind};
 use crate::jsonrpc::{self, Message};
 
@@ -128,8 +128,11 @@ impl Bridge {
     }
 
     pub(crate) fn session_ended(&mut self) {
+        // An earlier session may have been ended a moment ago, too.
+        let is_ending = |running: &Running| running.purpose == Purpose::EndSession;
         if let Some(shutdown) = &mut self.shutdown
             && shutdown.stage == ShutdownStage::EndingSession
+            && !self.exchanges.values().any(is_ending)
         {
             shutdown.stage = ShutdownStage::Gone;
             self.out.push_back(Action::Exit);

@@ -134,6 +134,10 @@ impl Bridge {
                 {
                     if let Some(open) = self.requests.find(&id) {
                         open.deadline = limit.map(|limit| self.now + limit);
+                        // The user took the time, not the server: the limit for retries starts anew.
+                        if open.sign_ins > 0 || open.state == RequestState::Deferred {
+                            open.since = self.now;
+                        }
                     }
                 }
                 self.notes_wait_anew();

@@ -43,14 +43,14 @@ impl Bench {
 
     /// After the handshake over Streamable HTTP, without a GET stream.
     pub(super) fn connected(change: impl Fn(&mut Settings)) -> Bench {
-        let mut bench = Bench::connected_until_get_stream(change);
+        let mut bench = Bench::connected_with_get_stream(change);
         let get_stream = bench.opened();
         bench.progress(get_stream, refused(405, false));
         bench
     }
 
-    /// After the handshake over Streamable HTTP, with the GET that asks for a stream.
-    pub(super) fn connected_until_get_stream(change: impl Fn(&mut Settings)) -> Bench {
+    /// The same while the GET stream is being opened.
+    pub(super) fn connected_with_get_stream(change: impl Fn(&mut Settings)) -> Bench {
         let mut bench = Bench::with(Strategy::HttpOnly, change);
         let post = bench.client(INITIALIZE);
         let session = Some(SessionId("s".into()));
@@ -75,7 +75,8 @@ impl Bench {
     }
 
     pub(super) fn answer(&mut self, exchange: ExchangeId, id: &str) {
-        let parsed = Message::read(format!("{{\"id\":{id},\"result\":{{}}}}"));
+        let text = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{{}}}}");
+        let parsed = Message::read(text);
         self.progress(exchange, Progress::Event { id: None, parsed });
     }
 
@@ -159,10 +160,22 @@ pub(super) fn refused(status: u16, needs_sign_in: bool) -> Progress {
     Progress::Refused(Refusal {
         status,
         retry_after: None,
+        had_credentials: false,
         needs_sign_in: needs_sign_in.then(|| Box::new(challenge)),
         answer: None,
         error: std::sync::Arc::new(Error::new(Kind::Http(status), "refused")),
     })
+}
+
+/// A 401 for a token that was sent.
+fn refused_credentials() -> Progress {
+    match refused(401, true) {
+        Progress::Refused(refusal) => Progress::Refused(Refusal {
+            had_credentials: true,
+            ..refusal
+        }),
+        other => other,
+    }
 }
 
 pub(super) fn head(content: Content) -> Progress {
@@ -326,7 +339,7 @@ fn a_cancelled_call_that_the_server_never_ends_is_let_go_and_a_late_answer_still
     bench.answers();
     bench.wait(Duration::from_secs(9));
     bench.answer(calls[0], "1");
-    assert_eq!(bench.answers(), [r#"{"id":1,"result":{}}"#]);
+    assert_eq!(bench.answers(), [r#"{"jsonrpc":"2.0","id":1,"result":{}}"#]);
     let closed = |bench: &mut Bench| {
         bench.carry_out(|output| match output {
             Action::Close(id) => Some(*id),
@@ -378,6 +391,259 @@ fn an_answer_is_not_lost_when_the_client_begins_anew_meanwhile() {
     bench.progress(call, head(Content::Json));
     bench.answer(call, "25");
     assert!(bench.answers()[0].contains(r#""id":25"#));
+}
+
+#[test]
+fn a_number_id_that_the_server_spells_as_a_string_is_accepted() {
+    let mut bench = Bench::connected(|_| {});
+    bench.answers();
+    let call = bench.client(r#"{"id":1,"method":"tools/call"}"#);
+    bench.progress(call, head(Content::Json));
+    bench.answer(call, r#""1""#);
+    assert!(bench.answers()[0].contains(r#""id":1,"result""#));
+}
+
+#[test]
+fn a_late_duplicate_does_not_respond_to_a_later_request_with_the_same_id() {
+    let mut bench = Bench::connected(|_| {});
+    bench.answers();
+    let first = bench.client(r#"{"id":1,"method":"tools/call"}"#);
+    let other = bench.client(r#"{"id":2,"method":"tools/call"}"#);
+    bench.progress(first, head(Content::Stream));
+    bench.progress(other, head(Content::Stream));
+    bench.answer(first, "1");
+    assert_eq!(bench.answers().len(), 1);
+    let again = bench.client(r#"{"id":1,"method":"tools/call"}"#);
+    bench.progress(again, head(Content::Stream));
+    bench.answer(first, "1");
+    bench.answer(first, "2");
+    assert_eq!(bench.answers(), Vec::<String>::new());
+    // The stream of a request that is still open may carry the response to another one.
+    bench.answer(other, "1");
+    bench.answer(other, "2");
+    assert_eq!(bench.answers().len(), 2);
+}
+
+/// A connection whose GET stream is open, and a call that the server has accepted with 202.
+fn accepted_call() -> (Bench, ExchangeId) {
+    let mut bench = Bench::connected_with_get_stream(|_| {});
+    let stream = bench.opened();
+    bench.progress(stream, head(Content::Stream));
+    let call = bench.client(r#"{"id":1,"method":"tools/call"}"#);
+    bench.progress(call, head(Content::Nothing));
+    bench.answers();
+    bench.progress(call, Progress::Ended(End::Complete));
+    assert_eq!(bench.answers(), Vec::<String>::new());
+    (bench, stream)
+}
+
+#[test]
+fn a_call_accepted_with_202_gets_its_response_from_the_get_stream() {
+    let (mut bench, stream) = accepted_call();
+    bench.wait(Duration::from_secs(100));
+    bench.answer(stream, "1");
+    assert!(bench.answers()[0].contains(r#""id":1,"result""#));
+}
+
+#[test]
+fn a_call_accepted_with_202_gets_one_error_when_the_get_stream_ends_or_brings_nothing() {
+    let (mut bench, stream) = accepted_call();
+    bench.progress(stream, Progress::Ended(End::Complete));
+    assert!(bench.answers()[0].contains("without ever answering"));
+    let (mut bench, _) = accepted_call();
+    bench.wait(Duration::from_secs(301));
+    assert!(bench.answers()[0].contains("without ever answering"));
+}
+
+#[test]
+fn what_the_client_sends_without_a_response_is_retried_after_429_and_503() {
+    for status in [429, 503] {
+        for line in [
+            r#"{"id":"s","result":{}}"#,
+            r#"{"method":"notifications/roots/list_changed"}"#,
+        ] {
+            let mut bench = Bench::connected(|_| {});
+            let post = bench.client(line);
+            bench.progress(post, refused(status, false));
+            bench.posts();
+            bench.wait(Duration::from_secs(1));
+            assert_eq!(bench.posts(), [line], "{status}");
+        }
+    }
+}
+
+#[test]
+fn a_new_session_is_asked_for_again_after_503() {
+    let mut bench = Bench::connected(|_| {});
+    let call = bench.client(r#"{"id":1,"method":"tools/list"}"#);
+    bench.progress(call, refused(404, false));
+    let initialize = bench.opened();
+    bench.progress(initialize, refused(503, false));
+    bench.wait(Duration::from_secs(1));
+    assert!(bench.posts()[0].contains("initialize"));
+}
+
+#[test]
+fn over_http_sse_a_request_waits_for_the_sign_in_whatever_happened_before() {
+    let mut bench = Bench::new(Strategy::SseOnly);
+    let stream = bench.client(INITIALIZE);
+    let error = Error::new(Kind::Network, "refused");
+    bench.progress(stream, Progress::Ended(End::Broken(error, Stage::NotSent)));
+    bench.wait(Duration::from_secs(1));
+    let stream = bench.opened();
+    bench.progress(stream, refused(401, true));
+    bench.wait(Duration::from_secs(13));
+    assert_eq!(bench.answers(), Vec::<String>::new());
+    bench.handle(Event::SignedIn(Ok(())));
+    // The first attempt after it fails as well, and is not the last.
+    let stream = bench.opened();
+    let error = Error::new(Kind::Network, "refused");
+    bench.progress(stream, Progress::Ended(End::Broken(error, Stage::NotSent)));
+    assert_eq!(bench.answers(), Vec::<String>::new());
+}
+
+#[test]
+fn a_ping_before_initialize_is_answered_where_the_server_refuses_it() {
+    let mut bench = Bench::new(Strategy::HttpFirst);
+    let ping = bench.client(r#"{"id":1,"method":"ping"}"#);
+    bench.progress(ping, refused(400, false));
+    assert_eq!(bench.answers(), [r#"{"jsonrpc":"2.0","id":1,"result":{}}"#]);
+    let ping = bench.client(r#"{"id":2,"method":"ping"}"#);
+    bench.progress(ping, head(Content::Json));
+    let error = Message::read(r#"{"id":2,"error":{"code":-32602,"message":"not yet"}}"#.into());
+    let event = |parsed| Progress::Event { id: None, parsed };
+    bench.progress(ping, event(error));
+    assert_eq!(bench.answers(), [r#"{"jsonrpc":"2.0","id":2,"result":{}}"#]);
+    // The transport is still to be found.
+    let post = bench.client(INITIALIZE);
+    bench.progress(post, head(Content::Json));
+    bench.answer(post, "0");
+    assert!(bench.answers()[0].contains("result"));
+}
+
+#[test]
+fn a_second_initialize_ends_the_first_session_and_its_get_stream() {
+    let mut bench = Bench::connected_with_get_stream(|_| {});
+    let stream = bench.opened();
+    bench.progress(stream, head(Content::Stream));
+    let again = Message::read(r#"{"id":9,"method":"initialize"}"#.into());
+    bench.handle(Event::Client(again));
+    let ended = |output: &Action| match output {
+        Action::Open(
+            _,
+            Exchange {
+                action: HttpRequest::EndSession,
+                session: Some(session),
+                ..
+            },
+        ) => Some(session.0.to_string()),
+        _ => None,
+    };
+    assert_eq!(bench.carry_out(ended), ["s"]);
+    let closed = |output: &Action| match output {
+        Action::Close(id) => Some(*id),
+        _ => None,
+    };
+    assert_eq!(bench.carry_out(closed), [stream]);
+}
+
+#[test]
+fn a_401_for_good_credentials_leads_to_one_new_session_before_a_sign_in() {
+    let signs_in = |output: &Action| matches!(output, Action::SignIn(_)).then_some(());
+    for works in [true, false] {
+        let mut bench = Bench::connected(|_| {});
+        let call = bench.client(r#"{"id":1,"method":"tools/call"}"#);
+        bench.progress(call, refused_credentials());
+        let (initialize, id) = bench.last_request().unwrap();
+        assert_eq!(bench.carry_out(signs_in).len(), 0);
+        if !works {
+            bench.progress(initialize, refused_credentials());
+            assert_eq!(bench.carry_out(signs_in).len(), 1);
+            continue;
+        }
+        bench.progress(initialize, head(Content::Json));
+        bench.answer(initialize, &id);
+        let note = bench.opened();
+        bench.progress(note, Progress::Ended(End::Complete));
+        bench.wait(Duration::from_secs(1));
+        assert!(bench.posts()[0].contains("tools/call"));
+        assert_eq!(bench.carry_out(signs_in).len(), 0);
+    }
+}
+
+#[test]
+fn over_http_sse_a_404_for_a_call_opens_stream_and_session_anew() {
+    let mut bench = Bench::new(Strategy::SseOnly);
+    let endpoint = || Progress::Endpoint(Ok(Url::parse("https://a.test/m").unwrap()));
+    let stream = bench.client(INITIALIZE);
+    bench.progress(stream, head(Content::Stream));
+    bench.progress(stream, endpoint());
+    bench.answer(stream, "0");
+    bench.wait(Duration::from_millis(1));
+    let accepted = bench.client(r#"{"id":1,"method":"tools/call"}"#);
+    bench.progress(accepted, Progress::Ended(End::Complete));
+    let call = bench.client(r#"{"id":2,"method":"tools/call"}"#);
+    bench.answers();
+    bench.progress(call, refused(404, false));
+    let answers = bench.answers();
+    assert!(answers[0].contains(r#""id":1,"error""#), "{answers:?}");
+    let stream = bench.opened();
+    bench.progress(stream, head(Content::Stream));
+    bench.progress(stream, endpoint());
+    let (_, initialize) = bench.last_request().unwrap();
+    bench.answer(stream, &initialize);
+    let note = bench.opened();
+    bench.progress(note, Progress::Ended(End::Complete));
+    bench.wait(Duration::from_secs(1));
+    assert!(bench.posts()[0].contains(r#""id":2"#));
+}
+
+#[test]
+fn a_call_refused_with_400_is_sent_again_only_if_a_ping_shows_that_the_session_is_gone() {
+    for ping_works in [true, false] {
+        let mut bench = Bench::connected(|_| {});
+        let call = bench.client(r#"{"id":1,"method":"tools/call"}"#);
+        bench.answers();
+        bench.progress(call, refused(400, false));
+        let (ping, id) = bench.last_request().unwrap();
+        assert!(id.contains("keepalive"), "{id}");
+        if ping_works {
+            bench.progress(ping, head(Content::Json));
+            assert!(bench.answers()[0].contains(r#""id":1,"error""#));
+            bench.answer(ping, &id);
+            bench.progress(ping, Progress::Ended(End::Complete));
+            bench.wait(Duration::from_secs(1));
+            assert_eq!(bench.posts(), Vec::<String>::new());
+        } else {
+            bench.progress(ping, refused(400, false));
+            assert!(bench.posts()[0].contains("initialize"));
+        }
+        assert_eq!(bench.answers(), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn progress_extends_the_time_limit_of_its_request_up_to_ten_times() {
+    let mut bench = Bench::connected(|settings| {
+        settings.request_timeout = Some(Duration::from_secs(10));
+    });
+    let call =
+        bench.client(r#"{"id":1,"method":"tools/call","params":{"_meta":{"progressToken":"p"}}}"#);
+    let other = bench.client(r#"{"id":2,"method":"tools/call"}"#);
+    bench.progress(call, head(Content::Stream));
+    bench.progress(other, head(Content::Stream));
+    bench.answers();
+    let mut failed_at = Vec::new();
+    for round in 1..=30 {
+        bench.wait(Duration::from_secs(4));
+        let text = r#"{"method":"notifications/progress","params":{"progressToken":"p"}}"#;
+        let parsed = Message::read(text.into());
+        bench.progress(call, Progress::Event { id: None, parsed });
+        let answers = bench.answers();
+        let errors = answers.iter().filter(|line| line.contains("error"));
+        failed_at.extend(errors.map(|_| round * 4));
+    }
+    assert_eq!(failed_at, [12, 100]);
 }
 
 #[test]

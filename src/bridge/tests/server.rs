@@ -40,6 +40,7 @@ pub(super) struct Server {
     /// Answers that can be fetched by resuming after this event.
     resumable: BTreeMap<String, RequestId>,
     sse_stream: Option<ExchangeId>,
+    get_stream: Option<ExchangeId>,
 }
 
 const STATUSES: &[u16] = &[
@@ -68,6 +69,7 @@ impl Server {
             needs_sign_in: rng.chance(20),
             resumable: BTreeMap::new(),
             sse_stream: None,
+            get_stream: None,
         }
     }
 
@@ -126,7 +128,10 @@ impl Server {
                 _ => plan.accepted(),
             },
             _ if self.needs_sign_in => plan.refused(401, None, true),
-            _ if stale => plan.refused(rng.pick(&[404, 404, 400]), None, false),
+            _ if stale => {
+                let status = rng.pick(&[404, 404, 400, 401]);
+                plan.refused(status, None, status == 401)
+            }
             HttpRequest::Listen { http_sse: true, .. } => self.sse_stream(&mut plan, rng),
             HttpRequest::Listen {
                 after: Some(after), ..
@@ -188,7 +193,16 @@ impl Server {
             plan.event(None, answer(id));
             return plan.progress(Progress::Ended(End::Complete));
         }
-        match rng.below(16) {
+        match rng.below(17) {
+            16 => {
+                plan.accepted();
+                plan.at += rng.while_();
+                if let Some(stream) = self.get_stream {
+                    plan.id = stream;
+                    plan.event(None, answer(id));
+                }
+                return;
+            }
             0..4 => {
                 let body = rng.pick(&[None, Some(id.clone()), Some(RequestId::null())]);
                 let status = rng.pick(STATUSES);
@@ -359,6 +373,7 @@ impl Server {
                 _ => return,
             }
         }
+        self.get_stream = Some(plan.id);
         plan.progress(Progress::Opened(head(Content::Stream)));
         self.chatter(plan, rng);
         if self.faults > 0 {
@@ -488,6 +503,7 @@ impl Plan<'_> {
             status,
             retry_after: None,
             needs_sign_in: None,
+            had_credentials: false,
             answer,
             error: Arc::new(Error::new(Kind::Http(status), "refused")),
         }));
@@ -500,6 +516,7 @@ impl Plan<'_> {
         });
         self.progress(Progress::Refused(Refusal {
             status,
+            had_credentials: self.id.0.is_multiple_of(2),
             retry_after: (status == 429).then(|| Duration::from_secs(self.id.0 % 40)),
             needs_sign_in: needs_sign_in
                 .then(|| Box::new(Challenge::of(std::iter::empty::<&str>()))),

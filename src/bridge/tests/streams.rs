@@ -296,7 +296,7 @@ fn streams_that_a_proxy_cuts_while_they_are_idle_are_resumed_for_minutes() {
 
 /// A session whose GET stream is open; gives the stream.
 fn with_get_stream() -> (Bench, ExchangeId) {
-    let mut bench = Bench::connected_until_get_stream(|_| {});
+    let mut bench = Bench::connected_with_get_stream(|_| {});
     let stream = bench.opened();
     bench.progress(stream, head(Content::Stream));
     (bench, stream)
@@ -329,7 +329,7 @@ fn a_get_stream_that_was_open_is_tried_again_after_any_refusal_but_405() {
 
 #[test]
 fn a_get_stream_answered_without_a_body_is_not_asked_for_again() {
-    let mut bench = Bench::connected_until_get_stream(|_| {});
+    let mut bench = Bench::connected_with_get_stream(|_| {});
     let stream = bench.opened();
     bench.progress(stream, head(Content::Nothing));
     bench.progress(stream, ended());
@@ -339,7 +339,7 @@ fn a_get_stream_answered_without_a_body_is_not_asked_for_again() {
 
 #[test]
 fn a_get_stream_may_send_its_headers_with_the_first_event() {
-    let mut bench = Bench::connected_until_get_stream(|settings| {
+    let mut bench = Bench::connected_with_get_stream(|settings| {
         settings.headers_timeout = Some(Duration::from_secs(2));
     });
     let stream = bench.opened();

@@ -319,6 +319,7 @@ pub(crate) fn refusal(
         status,
         retry_after,
         needs_sign_in: None,
+        had_credentials: shared.authorizer.is_none(),
         answer,
         error: Arc::new(hinted(error, status, &shared.config)),
     }
