@@ -306,11 +306,17 @@ impl Bridge {
         match parsed {
             Ok(Parsed::One(message)) => self.server_message(id, message),
             Ok(Parsed::Batch(parts)) => {
+                let mut first_invalid = None;
                 for part in parts {
                     match part {
                         Ok(message) => self.server_message(id, message),
-                        Err(malformed) => self.bad_server_message(&malformed.reason),
+                        Err(malformed) => {
+                            first_invalid.get_or_insert(malformed.reason);
+                        }
                     }
+                }
+                if let Some(reason) = first_invalid {
+                    self.bad_server_message(&reason);
                 }
             }
             Err(malformed) => self.bad_server_message(&malformed.reason),

@@ -227,7 +227,10 @@ impl Bridge {
             Kind::Notification { method } if method == "notifications/cancelled" => {
                 self.cancel(message)
             }
-            Kind::Notification { .. } => self.admit_note(message),
+            Kind::Notification { .. } => match self.filter.refuse(&message) {
+                Some(error) => self.warn(error.what().to_owned()),
+                None => self.admit_note(message),
+            },
             Kind::Request { id, .. } => self.admit_request(since, id.clone(), Arc::new(message)),
         }
     }

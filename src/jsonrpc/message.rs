@@ -10,6 +10,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::Deserializer as _;
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::edit::{
@@ -148,24 +150,15 @@ impl Message {
         }
     }
 
-    /// Reads one message or a batch (2025-03-26). A batch is taken apart; each part stands for itself.
+    /// Reads one message or a batch (2025-03-26). A batch is taken apart; each part stands for itself. What follows
+    /// [`MAX_BATCH_PARTS`] parts or [`MAX_INVALID_PARTS`] invalid ones is skipped and reported as one invalid part.
     ///
     /// The text is taken over, so that a large message is held in memory once.
     #[doc(hidden)]
     pub fn read(text: String) -> Result<Parsed, Malformed> {
         let text = trimmed(text);
         if text.starts_with('[') {
-            let parts: Vec<&RawValue> =
-                serde_json::from_str(&text).map_err(|e| Malformed::not_json(&e))?;
-            if parts.is_empty() {
-                return Err(Malformed::invalid(None, "an empty batch"));
-            }
-            return Ok(Parsed::Batch(
-                parts
-                    .into_iter()
-                    .map(|part| Message::parse(part.get()))
-                    .collect(),
-            ));
+            return read_batch(&text).map(Parsed::Batch);
         }
         if !text.starts_with('{') {
             let valid: Result<&RawValue, _> = serde_json::from_str(&text);
@@ -278,6 +271,57 @@ impl Message {
             text,
             permit: self.permit.clone(),
         }
+    }
+}
+
+/// How many messages of one batch are read. Each takes more memory than its text, so their number has a bound too.
+const MAX_BATCH_PARTS: usize = 10_000;
+/// How many invalid parts of one batch are reported.
+const MAX_INVALID_PARTS: usize = 10;
+
+/// Reads the parts of a batch one after the other: a list of all would take more memory than the text.
+fn read_batch(text: &str) -> Result<Vec<Result<Message, Malformed>>, Malformed> {
+    let mut parts = serde_json::Deserializer::from_str(text);
+    let parts = parts
+        .deserialize_seq(BatchVisitor)
+        .and_then(|read| parts.end().map(|()| read))
+        .map_err(|e| Malformed::not_json(&e))?;
+    if parts.is_empty() {
+        return Err(Malformed::invalid(None, "an empty batch"));
+    }
+    Ok(parts)
+}
+
+struct BatchVisitor;
+
+impl<'de> Visitor<'de> for BatchVisitor {
+    type Value = Vec<Result<Message, Malformed>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a batch")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let (mut parts, mut invalid) = (Vec::new(), 0);
+        while parts.len() < MAX_BATCH_PARTS && invalid < MAX_INVALID_PARTS {
+            let Some(part) = seq.next_element::<&RawValue>()? else {
+                return Ok(parts);
+            };
+            let part = Message::parse(part.get());
+            invalid += usize::from(part.is_err());
+            parts.push(part);
+        }
+        let mut skipped = 0;
+        while seq.next_element::<IgnoredAny>()?.is_some() {
+            skipped += 1;
+        }
+        if skipped > 0 {
+            let read = parts.len();
+            let reason =
+                format!("{skipped} messages of a batch were skipped after the first {read}");
+            parts.push(Err(Malformed::invalid(None, &reason)));
+        }
+        Ok(parts)
     }
 }
 
@@ -499,6 +543,26 @@ mod tests {
             parts.iter().map(Result::is_ok).collect::<Vec<_>>(),
             [true, false, true]
         );
+    }
+
+    #[test]
+    fn a_batch_of_many_parts_is_read_up_to_a_bound_and_the_rest_is_one_error() {
+        for (part, read) in [
+            ("1", MAX_INVALID_PARTS),
+            (r#"{"method":"a"}"#, MAX_BATCH_PARTS),
+        ] {
+            let many = vec![part; 20_000].join(",");
+            let Ok(Parsed::Batch(parts)) = Message::read(format!("[{many}]")) else {
+                panic!("no batch")
+            };
+            assert_eq!(parts.len(), read + 1, "{part}");
+            let Some(Err(last)) = parts.last() else {
+                panic!("no error for the rest")
+            };
+            assert!(last.reason.contains(&(20_000 - read).to_string()), "{last}");
+            let cut = Message::read(format!("[{many}"));
+            assert_eq!(cut.unwrap_err().code, -32700);
+        }
     }
 
     #[test]

@@ -440,6 +440,16 @@ impl Bridge {
         } else {
             message.with_id(id)
         };
+        let Some(open) = self.requests.find(id) else {
+            return;
+        };
+        // Before anything looks at the response: each way to the client starts here.
+        let is_tool_list = open.message.method() == Some("tools/list");
+        let message = if is_tool_list {
+            self.filter.filter(message)
+        } else {
+            message
+        };
         if failed && self.answer_early_ping(id)
             || self.era_response(id, &message)
             || failed && self.refresh_for(id, &message)
@@ -449,12 +459,10 @@ impl Bridge {
         let Some(open) = self.requests.remove(id) else {
             return;
         };
-        let message = match open.message.method() {
-            Some("tools/list") => {
-                let message = self.filter.filter(message);
-                self.note_tools(message)
-            }
-            _ => message,
+        let message = if is_tool_list {
+            self.note_tools(message)
+        } else {
+            message
         };
         self.session_response(id, failed, &message);
         if let RequestState::Running(exchange) = open.state

@@ -717,3 +717,72 @@ fn a_server_that_refuses_the_version_it_names_is_asked_once_more() {
     }
     assert!(server.is_empty());
 }
+
+/// The server answers a POST with this JSON body; gives the lines for the client and what is sent next.
+fn answer_json(
+    bridge: &mut Bridge,
+    now: Instant,
+    exchange: ExchangeId,
+    body: &str,
+) -> (Vec<(ExchangeId, String, RequestId)>, Vec<String>) {
+    let head = Head {
+        session: None,
+        content: Content::Json,
+    };
+    let parsed = Message::read(body.to_owned());
+    let progress = vec![
+        Progress::Opened(head),
+        Progress::Event { id: None, parsed },
+        Progress::Ended(End::Complete),
+    ];
+    bridge.handle(now, Event::Progress(exchange, progress));
+    drain(bridge)
+}
+
+#[test]
+fn hidden_tools_stay_hidden_whichever_era_the_first_response_shows() {
+    let now = Instant::now();
+    for (result, kept) in [
+        ("", r#""tools":[{"name":"read"}]"#),
+        (
+            r#""resultType":"complete","#,
+            r#""tools":[{"name":"read"}]"#,
+        ),
+    ] {
+        let mut settings = settings();
+        settings.ignore_tools = vec!["delete*".to_owned()];
+        let mut bridge = Bridge::new(settings, now);
+        let list = format!(r#"{{"id":1,"method":"tools/list","params":{{{META}}}}}"#);
+        bridge.handle(now, Event::Client(Message::read(list)));
+        let (opened, _) = drain(&mut bridge);
+        let body = format!(
+            r#"{{"id":1,"result":{{{result}"tools":[{{"name":"read"}},{{"name":"delete_all"}}]}}}}"#
+        );
+        let (_, lines) = answer_json(&mut bridge, now, opened[0].0, &body);
+        assert!(lines[0].contains(kept), "{lines:?}");
+        assert!(!lines[0].contains("delete_all"), "{lines:?}");
+        // A hidden tool is not called, by a request or by a notification.
+        for id in ["", r#""id":2,"#] {
+            let call =
+                format!(r#"{{{id}"method":"tools/call","params":{{"name":"delete_all",{META}}}}}"#);
+            bridge.handle(now, Event::Client(Message::read(call)));
+            let (opened, lines) = drain(&mut bridge);
+            assert!(
+                opened.iter().all(|(_, method, _)| method != "tools/call"),
+                "{opened:?}"
+            );
+            let mut answered = lines;
+            for (exchange, method, id) in opened {
+                if method == "initialize" {
+                    let result = r#"{"protocolVersion":"2025-11-25","capabilities":{}}"#;
+                    let body = format!(r#"{{"id":{id},"result":{result}}}"#);
+                    let (opened, lines) = answer_json(&mut bridge, now, exchange, &body);
+                    assert_eq!(opened.len(), 1, "{opened:?}");
+                    answered.extend(lines);
+                }
+            }
+            assert_eq!(answered.len(), usize::from(!id.is_empty()), "{answered:?}");
+            assert!(answered.iter().all(|line| line.contains("error")));
+        }
+    }
+}
