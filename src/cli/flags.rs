@@ -184,6 +184,7 @@ pub const FLAGS: &[Flag] = &[
     flag(SignIn, "--auth-timeout", "SECONDS", "30", "cli/config.rs", "How long a request waits for a sign-in"),
     flag(SignIn, "--auth-success-url", "URL", "", "cli/config.rs", "Send the browser there after signing in"),
     switch(SignIn, "--no-browser", "cli/config.rs", "Print the sign-in address, do not open a browser"),
+    switch(SignIn, "--no-sign-in", "oauth/sign_in/mod.rs", "Fail at once where a user would have to sign in"),
     flag(SignIn, "--static-oauth-client-info", "JSON|@FILE", "", "cli/config.rs", "Use this client registration; ${VAR} in it is replaced"),
     flag(SignIn, "--static-oauth-client-metadata", "JSON|@FILE", "", "cli/config.rs", "Override members of the client metadata"),
     flag(SignIn, "--client-metadata-url", "URL", "", "cli/config.rs", "Client id metadata document"),

@@ -60,7 +60,9 @@ fn shown_url(client: &mut Process) -> String {
 fn without_a_browser_the_address_it_was_sent_to_is_pasted() {
     let site = Site::start(|_| {});
     let url = site.url();
-    let mut client = Start::client(&[&url, "--no-browser"]).go();
+    let mut client = Start::client(&[&url, "--no-browser"])
+        .env("BROWSER", "none")
+        .go();
     let address = shown_url(&mut client);
     let answer = answer_of(&address);
     // Checked like a callback: this one is somebody else's.
@@ -82,6 +84,7 @@ fn the_address_to_open_comes_after_the_steps_before_it() {
         .args([&site.url(), "--no-browser"])
         .env_clear()
         .env("HOME", &home.0)
+        .env("BROWSER", "none")
         .stdin(std::process::Stdio::piped())
         .stdout(terminal.try_clone().unwrap())
         .stderr(terminal)
@@ -106,7 +109,9 @@ fn a_pasted_refusal_ends_the_sign_in_with_its_reason() {
     let site = Site::start(|_| {});
     site.change(|rules| rules.denies = true);
     let url = site.url();
-    let mut client = Start::client(&[&url, "--no-browser"]).go();
+    let mut client = Start::client(&[&url, "--no-browser"])
+        .env("BROWSER", "none")
+        .go();
     let address = shown_url(&mut client);
     client.send(&answer_of(&address));
     assert_eq!(client.wait_exit().code(), Some(1));

@@ -135,6 +135,47 @@ fn step<'a>(found: &'a Value, name: &str) -> &'a str {
         .unwrap()
 }
 
+/// The doctor's last line, without its time.
+fn last_line(args: &[&str], change: impl Fn(Start) -> Start) -> (Option<i32>, String) {
+    let mut client = change(Start::client(args)).go();
+    client.close_stdin();
+    let code = client.wait_exit().code();
+    let lines = client.rest_raw();
+    let failed = lines.iter().find(|line| line.contains("FAILED")).unwrap();
+    let (step, rest) = failed.split_once("FAILED").unwrap();
+    let (_, what) = rest.split_once(" ms  ").unwrap();
+    (code, format!("{}: {what}", step.trim()))
+}
+
+#[test]
+fn without_a_user_the_doctor_ends_where_a_sign_in_would_begin() {
+    let site = Site::start(|_| {});
+    let url = site.url();
+    let what = "sign-in: the server requires a sign-in, and there is no user to do it \
+        (sign in once at a terminal without --no-sign-in, or use --client-credentials or --header)";
+    let browser = Browser::new();
+    for args in [
+        &[&*url][..],
+        &[&url, "--auth-timeout", "3"],
+        &[&url, "--device-code"],
+        &[&url, "--no-browser"],
+    ] {
+        assert_eq!(last_line(args, |start| start), (Some(1), what.to_owned()));
+    }
+    let with_browser = |start: Start| start.browser(&browser);
+    assert_eq!(
+        last_line(&[&url, "--no-sign-in"], with_browser),
+        (Some(1), what.to_owned())
+    );
+    assert_eq!(browser.urls().len(), 0);
+    assert_eq!(site.requests("/register").len(), 0);
+    let mut bridge = Start::bridge(&[&url, "--no-sign-in"]).go();
+    bridge.send(crate::support::mcp::INITIALIZE);
+    let response = bridge.recv();
+    let message = response["error"]["message"].as_str().unwrap();
+    assert!(message.contains("there is no user to do it"), "{message}");
+}
+
 #[test]
 fn a_sign_in_that_will_last_is_told_step_by_step_without_a_warning() {
     let site = Site::start(|rules| rules.challenge_with("scope=\"a b\", error=\"invalid_token\""));
