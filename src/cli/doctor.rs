@@ -158,7 +158,14 @@ fn run_session(config: &Config, log: &Arc<Log>, report: &mut Report) -> Option<(
             } else {
                 "first response"
             };
-            return report.failed(step, since, &failed.what);
+            let advice = (step == "first response" && !failed.by_server)
+                .then(|| transport::advice(config))
+                .flatten();
+            let what = match advice {
+                Some(advice) => format!("{} ({advice})", failed.what),
+                None => failed.what,
+            };
+            return report.failed(step, since, &what);
         }
     };
     if !responded {

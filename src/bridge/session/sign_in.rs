@@ -200,7 +200,7 @@ impl Bridge {
             Some(url) => error(format!("{server} needs a sign-in: open {url} in a browser"))
                 .with_hint("then try again"),
             None => error(format!("{server} needs a sign-in"))
-                .with_hint(format!("run: {}", self.settings.doctor)),
+                .with_hint(format!("to sign in: {}", self.settings.doctor)),
         }
     }
 }
