@@ -11,15 +11,18 @@
 //!
 //! Flags: all of `flags`; that table names the file that says what each one means.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::fmt;
 use std::iter::Peekable;
 use std::vec::IntoIter;
 
 use pico_args::Arguments;
+use serde::de::IgnoredAny;
 
 use super::flags::{FLAGS, Flag, Program};
 use crate::error::{Error, Kind, Result};
+use crate::jsonrpc::quoted;
 
 /// The command line, read.
 #[derive(Default, PartialEq, Eq)]
@@ -86,7 +89,7 @@ pub fn parse(program: Program, args: Vec<OsString>) -> Result<Typed> {
     }
     let free = halves.next().unwrap_or_default();
     reader.free.extend_from_slice(free);
-    Ok(reader.finish())
+    reader.finish()
 }
 
 /// The option that a word names, and its value if that is in the same word.
@@ -204,11 +207,17 @@ impl Reader {
         Ok(())
     }
 
-    fn finish(self) -> Typed {
-        let (mut typed, mut free) = (self.typed, self.free.into_iter());
+    fn finish(self) -> Result<Typed> {
+        let (mut typed, free) = (self.typed, self.free);
+        let takes_argument = typed.has("--call") || typed.has("--prompt");
+        // As in `npx mcp-remote@latest URL`.
+        let package = free.first().filter(|word| is_package(word));
+        let free = free.iter().skip(usize::from(package.is_some())).cloned();
+        let (pairs, free): (Vec<String>, Vec<String>) =
+            free.partition(|word| takes_argument && split_pair(word).is_some());
+        let mut free = free.into_iter();
         typed.url = free.next();
         let mut second = free.next();
-        let takes_argument = typed.has("--call") || typed.has("--prompt");
         if takes_argument {
             // Arguments right after the tool's name stand before the address.
             let is_address = |word: &String| word.contains("://");
@@ -218,7 +227,16 @@ impl Reader {
             {
                 std::mem::swap(&mut typed.url, &mut second);
             }
-            typed.argument = second;
+            if second.is_some() && !pairs.is_empty() {
+                return Err(usage(
+                    "arguments are given as JSON and as NAME=VALUE; use one of them",
+                ));
+            }
+            typed.argument = if pairs.is_empty() {
+                second
+            } else {
+                Some(object(&pairs)?)
+            };
         } else {
             typed.port = second;
         }
@@ -233,12 +251,42 @@ impl Reader {
                 "words after the address and the {second} are ignored: {ignored}"
             ));
         }
-        typed
+        Ok(typed)
     }
 
     fn warn(&mut self, what: String) {
         self.typed.warnings.push(what);
     }
+}
+
+/// npm's name of this program, with or without a version.
+fn is_package(word: &str) -> bool {
+    word == "mcp-remote" || word.starts_with("mcp-remote@")
+}
+
+/// The name and the JSON value of `NAME=TEXT` or `NAME:=JSON`, as HTTPie and xh write them.
+fn split_pair(word: &str) -> Option<(&str, Cow<'_, str>)> {
+    let (name, value) = word.split_once('=')?;
+    let (name, value) = match name.strip_suffix(':') {
+        Some(name) => (name, Cow::Borrowed(value)),
+        None => (name, Cow::Owned(quoted(value))),
+    };
+    let is_of_name = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '$');
+    (!name.is_empty() && name.chars().all(is_of_name)).then_some((name, value))
+}
+
+/// The JSON object of these pairs. An error does not repeat a value, which may be a secret.
+fn object(pairs: &[String]) -> Result<String> {
+    let mut members = Vec::new();
+    for (name, value) in pairs.iter().filter_map(|pair| split_pair(pair)) {
+        if serde_json::from_str::<IgnoredAny>(&value).is_err() {
+            let what = format!("the value of {name}:= is not valid JSON");
+            let hint = format!("for text, write {name}=TEXT");
+            return Err(usage(what).with_hint(hint));
+        }
+        members.push(format!("{}:{value}", quoted(name)));
+    }
+    Ok(format!("{{{}}}", members.join(",")))
 }
 
 /// A header with the words that a host split off its value. An empty value takes the words up to the next option, address
@@ -431,6 +479,20 @@ mod tests {
             assert_eq!(typed.flags, expected);
             assert_eq!(typed.warnings, [""; 0]);
         }
+    }
+
+    #[test]
+    fn the_words_of_an_npx_command_are_understood() {
+        for words in [
+            &["mcp-remote@latest", "https://a.test", "9000"][..],
+            &["mcp-remote", "https://a.test", "9000", "-H", "A: 1"],
+        ] {
+            let typed = typed(words);
+            assert_eq!(typed.url.as_deref(), Some("https://a.test"));
+            assert_eq!(typed.port.as_deref(), Some("9000"));
+            assert_eq!(typed.warnings, [""; 0]);
+        }
+        assert_eq!(typed(&["u", "-H", "A: 1"]).value("--header"), Some("A: 1"));
     }
 
     #[test]
@@ -683,6 +745,31 @@ mod tests {
         }
         let prompt = Task::Ask(Request::Prompt("p".to_owned(), None));
         assert_eq!(task_of(&["u", "--prompt", "p"]).unwrap(), prompt);
+        for (words, arguments) in [
+            (
+                &["https://a", "--call", "t", "text=a=b", "count:=3"][..],
+                "{\"text\":\"a=b\",\"count\":3}",
+            ),
+            (
+                &["--call", "t", "link=https://b?c=d", "https://a?b=c"],
+                "{\"link\":\"https://b?c=d\"}",
+            ),
+        ] {
+            let call = Task::Ask(Request::Call("t".to_owned(), Some(arguments.to_owned())));
+            assert_eq!(task_of(words).unwrap(), call, "{words:?}");
+        }
+        for (words, what) in [
+            (
+                &["u", "--call", "t", "a:=hunter2"][..],
+                "the value of a:= is not valid JSON",
+            ),
+            (
+                &["u", "--call", "t", "a=1", "{}"],
+                "arguments are given as JSON and as NAME=VALUE; use one of them",
+            ),
+        ] {
+            assert_eq!(task_of(words).unwrap_err().what(), what);
+        }
         let shown = format!("{:?}", task_of(&["u", "{\"a\":1}", "--call", "t"]));
         assert!(!shown.contains("\"a"), "{shown}");
     }

@@ -161,7 +161,7 @@ pub const FLAGS: &[Flag] = &[
     flag(Connection, "--transport", "STRATEGY", "http-first", "bridge/transport_choice.rs", "Which transport to try: http-first, sse-first, http-only, sse-only"),
     flag(Connection, "--protocol", "ERA", "detect", "cli/config.rs", "Era of the server: detect, auto (asks it first), legacy, modern (from 2026-07-28)"),
     switch(Connection, "--allow-http", "cli/config.rs", "Allow plain http to hosts that are not this machine"),
-    flag(Headers, "--header", "\"NAME: VALUE\"", "", "cli/config/headers.rs", "Send a header to the server; ${VAR} in the value is replaced").repeatable(),
+    flag(Headers, "--header", "\"NAME: VALUE\"", "", "cli/config/headers.rs", "Send a header to the server; ${VAR} in the value is replaced").repeatable().short(&["-H"]),
     flag(Headers, "--header-file", "FILE", "", "cli/config/headers.rs", "Read headers from a file, one per line; # starts a comment line").repeatable(),
     switch(Headers, "--disable-cookies", "transport/http/cookies.rs", "Do not keep and send back cookies"),
     flag(Network, "--connect-timeout", "SECONDS", "10", "transport/net/agent.rs", "Time limit for TCP, proxy and TLS together"),

@@ -213,10 +213,29 @@ fn nothing_stored_is_no_error() {
     let home = Arc::new(TempDir::new());
     let (ok, _) = run(&home, &["--list"]);
     assert!(ok);
-    let (_, said) = run(&home, &["https://none.example/mcp", "--status"]);
-    says(&said, &["none.example"]);
+    let mut status = Start::client(&["https://none.example/mcp", "--status"])
+        .home(&home)
+        .go();
+    assert_eq!(status.wait_exit().code(), Some(3));
+    assert_eq!(
+        status.rest_raw(),
+        ["https://none.example/mcp  not signed in"]
+    );
     let (ok, said) = run(&home, &["--logout", "--all"]);
     assert!(ok, "{said}");
+    let (ok, said) = run(&home, &["--logout", "--all", "--json"]);
+    assert!(ok);
+    assert_eq!(said, "[]\n");
+    let (ok, said) = run(&home, &["https://none.example/mcp", "--logout", "--json"]);
+    let document: serde_json::Value = serde_json::from_str(&said).unwrap();
+    let expected = serde_json::json!({
+        "server": "https://none.example/mcp",
+        "profile": null,
+        "removed": true,
+        "revoked": false,
+        "result": "there were no tokens",
+    });
+    assert_eq!((ok, document), (true, expected));
 }
 
 #[test]

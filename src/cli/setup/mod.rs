@@ -132,7 +132,8 @@ impl Request {
     }
 }
 
-fn client_ids() -> Vec<&'static str> {
+/// The names of the clients on the command line.
+pub fn client_ids() -> Vec<&'static str> {
     clients::CLIENTS.iter().map(|client| client.id).collect()
 }
 
