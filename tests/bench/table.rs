@@ -35,6 +35,15 @@ pub const ROWS: &[Row] = &[
     ("quiet_wakeups_per_s", "wake-ups, idle, per s", 1),
 ];
 
+/// The rows that the README shows.
+const IN_README: [&str; 5] = [
+    "size_mb",
+    "start_ms",
+    "idle_mb",
+    "call_json_p50_ms",
+    "calls_per_s",
+];
+
 /// A run: `{"machine", "versions", "rounds", "this": {key: figure}, …}`.
 pub fn report(about: Value, columns: &[(&str, Map<String, Value>)]) -> Value {
     let mut report = about;
@@ -77,7 +86,7 @@ fn shown(figure: Option<f64>, digits: usize, width: usize) -> String {
 pub fn markdown(report: &Value) -> String {
     let mut text =
         "| | this | npm `mcp-remote` | without a bridge |\n|---|---|---|---|\n".to_owned();
-    for (key, name, digits) in ROWS {
+    for (key, name, digits) in ROWS.iter().filter(|row| IN_README.contains(&row.0)) {
         let cell = |column: &str| {
             let figure = report[column][key].as_f64();
             figure.map_or(String::new(), |f| format!("{f:.digits$}"))
