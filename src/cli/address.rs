@@ -2,10 +2,24 @@
 
 use url::Url;
 
+use super::args::usage;
+use crate::error::Result;
 use crate::url::{is_loopback, shown};
 
+/// Refuses an address that was mistyped in a way we know; `shown` is its text without secrets.
+///
+/// # Errors
+/// The hint names the address that was probably meant.
+pub fn check(typed: Option<&str>, shown: &str) -> Result<()> {
+    match typed.and_then(meant) {
+        Some(meant) => Err(usage(format!("\"{shown}\" is not a valid URL"))
+            .with_hint(format!("did you mean {meant}?"))),
+        None => Ok(()),
+    }
+}
+
 /// The address that was probably meant; `None` if the text is an address already, or nothing like one.
-pub fn meant(text: &str) -> Option<String> {
+fn meant(text: &str) -> Option<String> {
     let is_pasted = |c: char| c.is_whitespace() || "\"'`<>“”‘’,;".contains(c);
     let bare = text.trim_matches(is_pasted);
     if bare.contains("://") {

@@ -11,18 +11,16 @@
 //!
 //! Flags: all of `flags`; that table names the file that says what each one means.
 
-use std::borrow::Cow;
 use std::ffi::OsString;
 use std::fmt;
 use std::iter::Peekable;
 use std::vec::IntoIter;
 
 use pico_args::Arguments;
-use serde::de::IgnoredAny;
 
-use super::flags::{FLAGS, Flag, Program};
+use super::flags::{FLAGS, Flag, Program, nearest};
+use super::pairs::{object, split_pair};
 use crate::error::{Error, Kind, Result};
-use crate::jsonrpc::quoted;
 
 /// The command line, read.
 #[derive(Default, PartialEq, Eq)]
@@ -264,31 +262,6 @@ fn is_package(word: &str) -> bool {
     word == "mcp-remote" || word.starts_with("mcp-remote@")
 }
 
-/// The name and the JSON value of `NAME=TEXT` or `NAME:=JSON`, as HTTPie and xh write them.
-fn split_pair(word: &str) -> Option<(&str, Cow<'_, str>)> {
-    let (name, value) = word.split_once('=')?;
-    let (name, value) = match name.strip_suffix(':') {
-        Some(name) => (name, Cow::Borrowed(value)),
-        None => (name, Cow::Owned(quoted(value))),
-    };
-    let is_of_name = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '$');
-    (!name.is_empty() && name.chars().all(is_of_name)).then_some((name, value))
-}
-
-/// The JSON object of these pairs. An error does not repeat a value, which may be a secret.
-fn object(pairs: &[String]) -> Result<String> {
-    let mut members = Vec::new();
-    for (name, value) in pairs.iter().filter_map(|pair| split_pair(pair)) {
-        if serde_json::from_str::<IgnoredAny>(&value).is_err() {
-            let what = format!("the value of {name}:= is not valid JSON");
-            let hint = format!("for text, write {name}=TEXT");
-            return Err(usage(what).with_hint(hint));
-        }
-        members.push(format!("{}:{value}", quoted(name)));
-    }
-    Ok(format!("{{{}}}", members.join(",")))
-}
-
 /// A header with the words that a host split off its value. An empty value takes the words up to the next option, address
 /// or port; one that is only an authentication scheme takes one word.
 fn joined(mut header: String, rest: &mut Words, has_url: bool) -> String {
@@ -318,26 +291,6 @@ const MUST_HAVE_VALUE: &[&str] = &[
     "--read",
     "--prompt",
 ];
-
-/// The flag with the most similar name, if it is similar enough to be meant.
-fn nearest(name: &str, program: Program) -> Option<&'static Flag> {
-    FLAGS
-        .iter()
-        .filter(|flag| flag.is_for(program))
-        .map(|flag| (difference(name, flag.name), flag))
-        .min_by_key(|(difference, _)| *difference)
-        .filter(|(difference, flag)| *difference <= 1 + flag.name.len() / 6)
-        .map(|(_, flag)| flag)
-}
-
-/// The length of what differs: the words without the characters that both start and end with.
-fn difference(a: &str, b: &str) -> usize {
-    let is_same = |(a, b): &(u8, u8)| a == b;
-    let start = a.bytes().zip(b.bytes()).take_while(is_same).count();
-    let end = a.bytes().rev().zip(b.bytes().rev());
-    let same = start + end.take_while(is_same).count();
-    a.len().max(b.len()) - same.min(a.len()).min(b.len())
-}
 
 /// What `mcp-remote-client` is asked to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -432,12 +385,13 @@ const TASKS: &[&str] = &[
     "--list-tools",
 ];
 
-fn usage(what: impl Into<String>) -> Error {
+pub(super) fn usage(what: impl Into<String>) -> Error {
     Error::new(Kind::Usage, what)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::flags::difference;
     use super::*;
 
     fn parse_for(program: Program, words: &[&str]) -> Result<Typed> {

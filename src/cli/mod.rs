@@ -16,6 +16,7 @@ mod conversation;
 pub mod doctor;
 pub mod flags;
 mod help;
+mod pairs;
 mod sessions;
 mod setup;
 
