@@ -25,6 +25,7 @@ const URL: &str = "https://mcp.example.com/mcp";
 const ELSEWHERE: &[&str] = &[
     "curl -fsSL https://github.com/mcp-remote/mcp-remote/releases/latest/download/install.sh | sh",
     "rm ~/.local/bin/mcp-remote ~/.local/bin/mcp-remote-client",
+    "rm ~/.local/share/man/man1/mcp-remote*.1",
     "scripts/demo",
     "scripts/check",
     "scripts/manual DIRECTORY",
