@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs mcp-remote from the archives of a release: sh install.sh [DIRECTORY]
-# DIRECTORY is ~/.local/bin if none is given; root is not needed. The archive's checksum is verified.
+# DIRECTORY is ~/.local/bin if none is given; root is not needed. Manual pages and completions go to the share beside a bin.
+# The archive's checksum is verified.
 # MCP_REMOTE_VERSION=1.0.0 takes that version instead of the latest; MCP_REMOTE_BASE_URL names another place with the files.
 set -eu
 
@@ -28,6 +29,12 @@ sum() {
   else
     fail "sha256sum or shasum is needed to verify the download"
   fi | cut -d ' ' -f 1
+}
+
+put() { # FILE TARGET; older archives have no such files
+  [ -e "$1" ] || return 0
+  mkdir -p "$(dirname "$2")"
+  cp "$1" "$2"
 }
 
 # In a function, so that a download of this script that breaks off runs nothing.
@@ -73,6 +80,18 @@ main() {
     chmod 755 "$directory/.$program.new"
     mv -f "$directory/.$program.new" "$directory/$program"
   done
+  # ~/.local/share and the like, where man and the shells look if the programs are in the bin beside it.
+  case $directory in
+  */bin)
+    share=${directory%/bin}/share
+    for program in mcp-remote mcp-remote-client; do
+      put "$work/$name/man/$program.1" "$share/man/man1/$program.1"
+      put "$work/$name/completions/$program.bash" "$share/bash-completion/completions/$program"
+      put "$work/$name/completions/_$program" "$share/zsh/site-functions/_$program"
+      put "$work/$name/completions/$program.fish" "$share/fish/vendor_completions.d/$program.fish"
+    done
+    ;;
+  esac
   echo "installed mcp-remote $("$directory/mcp-remote" --version) in $directory"
   case :$PATH: in
   *":$directory:"*) ;;

@@ -189,6 +189,8 @@ pub struct OAuth {
     pub accept_missing_s256: bool,
     /// Never open a browser (`--no-browser`).
     pub no_browser: bool,
+    /// Fail instead of asking a user to sign in (`--no-sign-in`).
+    pub no_sign_in: bool,
 }
 
 /// 64 MiB: the longest line from the client and the longest message from the server, unless set otherwise.
@@ -293,6 +295,7 @@ impl Default for OAuth {
             accept_issuer: None,
             accept_missing_s256: false,
             no_browser: false,
+            no_sign_in: false,
         }
     }
 }

@@ -18,7 +18,8 @@ use std::vec::IntoIter;
 
 use pico_args::Arguments;
 
-use super::flags::{FLAGS, Flag, Program};
+use super::flags::{FLAGS, Flag, Program, nearest};
+use super::pairs::{object, split_pair};
 use crate::error::{Error, Kind, Result};
 
 /// The command line, read.
@@ -86,7 +87,7 @@ pub fn parse(program: Program, args: Vec<OsString>) -> Result<Typed> {
     }
     let free = halves.next().unwrap_or_default();
     reader.free.extend_from_slice(free);
-    Ok(reader.finish())
+    reader.finish()
 }
 
 /// The option that a word names, and its value if that is in the same word.
@@ -204,11 +205,17 @@ impl Reader {
         Ok(())
     }
 
-    fn finish(self) -> Typed {
-        let (mut typed, mut free) = (self.typed, self.free.into_iter());
+    fn finish(self) -> Result<Typed> {
+        let (mut typed, free) = (self.typed, self.free);
+        let takes_argument = typed.has("--call") || typed.has("--prompt");
+        // As in `npx mcp-remote@latest URL`.
+        let package = free.first().filter(|word| is_package(word));
+        let free = free.iter().skip(usize::from(package.is_some())).cloned();
+        let (pairs, free): (Vec<String>, Vec<String>) =
+            free.partition(|word| takes_argument && split_pair(word).is_some());
+        let mut free = free.into_iter();
         typed.url = free.next();
         let mut second = free.next();
-        let takes_argument = typed.has("--call") || typed.has("--prompt");
         if takes_argument {
             // Arguments right after the tool's name stand before the address.
             let is_address = |word: &String| word.contains("://");
@@ -218,7 +225,16 @@ impl Reader {
             {
                 std::mem::swap(&mut typed.url, &mut second);
             }
-            typed.argument = second;
+            if second.is_some() && !pairs.is_empty() {
+                return Err(usage(
+                    "arguments are given as JSON and as NAME=VALUE; use one of them",
+                ));
+            }
+            typed.argument = if pairs.is_empty() {
+                second
+            } else {
+                Some(object(&pairs)?)
+            };
         } else {
             typed.port = second;
         }
@@ -233,12 +249,17 @@ impl Reader {
                 "words after the address and the {second} are ignored: {ignored}"
             ));
         }
-        typed
+        Ok(typed)
     }
 
     fn warn(&mut self, what: String) {
         self.typed.warnings.push(what);
     }
+}
+
+/// npm's name of this program, with or without a version.
+fn is_package(word: &str) -> bool {
+    word == "mcp-remote" || word.starts_with("mcp-remote@")
 }
 
 /// A header with the words that a host split off its value. An empty value takes the words up to the next option, address
@@ -270,26 +291,6 @@ const MUST_HAVE_VALUE: &[&str] = &[
     "--read",
     "--prompt",
 ];
-
-/// The flag with the most similar name, if it is similar enough to be meant.
-fn nearest(name: &str, program: Program) -> Option<&'static Flag> {
-    FLAGS
-        .iter()
-        .filter(|flag| flag.is_for(program))
-        .map(|flag| (difference(name, flag.name), flag))
-        .min_by_key(|(difference, _)| *difference)
-        .filter(|(difference, flag)| *difference <= 1 + flag.name.len() / 6)
-        .map(|(_, flag)| flag)
-}
-
-/// The length of what differs: the words without the characters that both start and end with.
-fn difference(a: &str, b: &str) -> usize {
-    let is_same = |(a, b): &(u8, u8)| a == b;
-    let start = a.bytes().zip(b.bytes()).take_while(is_same).count();
-    let end = a.bytes().rev().zip(b.bytes().rev());
-    let same = start + end.take_while(is_same).count();
-    a.len().max(b.len()) - same.min(a.len()).min(b.len())
-}
 
 /// What `mcp-remote-client` is asked to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -384,12 +385,13 @@ const TASKS: &[&str] = &[
     "--list-tools",
 ];
 
-fn usage(what: impl Into<String>) -> Error {
+pub(super) fn usage(what: impl Into<String>) -> Error {
     Error::new(Kind::Usage, what)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::flags::difference;
     use super::*;
 
     fn parse_for(program: Program, words: &[&str]) -> Result<Typed> {
@@ -431,6 +433,20 @@ mod tests {
             assert_eq!(typed.flags, expected);
             assert_eq!(typed.warnings, [""; 0]);
         }
+    }
+
+    #[test]
+    fn the_words_of_an_npx_command_are_understood() {
+        for words in [
+            &["mcp-remote@latest", "https://a.test", "9000"][..],
+            &["mcp-remote", "https://a.test", "9000", "-H", "A: 1"],
+        ] {
+            let typed = typed(words);
+            assert_eq!(typed.url.as_deref(), Some("https://a.test"));
+            assert_eq!(typed.port.as_deref(), Some("9000"));
+            assert_eq!(typed.warnings, [""; 0]);
+        }
+        assert_eq!(typed(&["u", "-H", "A: 1"]).value("--header"), Some("A: 1"));
     }
 
     #[test]
@@ -683,6 +699,31 @@ mod tests {
         }
         let prompt = Task::Ask(Request::Prompt("p".to_owned(), None));
         assert_eq!(task_of(&["u", "--prompt", "p"]).unwrap(), prompt);
+        for (words, arguments) in [
+            (
+                &["https://a", "--call", "t", "text=a=b", "count:=3"][..],
+                "{\"text\":\"a=b\",\"count\":3}",
+            ),
+            (
+                &["--call", "t", "link=https://b?c=d", "https://a?b=c"],
+                "{\"link\":\"https://b?c=d\"}",
+            ),
+        ] {
+            let call = Task::Ask(Request::Call("t".to_owned(), Some(arguments.to_owned())));
+            assert_eq!(task_of(words).unwrap(), call, "{words:?}");
+        }
+        for (words, what) in [
+            (
+                &["u", "--call", "t", "a:=hunter2"][..],
+                "the value of a:= is not valid JSON",
+            ),
+            (
+                &["u", "--call", "t", "a=1", "{}"],
+                "arguments are given as JSON and as NAME=VALUE; use one of them",
+            ),
+        ] {
+            assert_eq!(task_of(words).unwrap_err().what(), what);
+        }
         let shown = format!("{:?}", task_of(&["u", "{\"a\":1}", "--call", "t"]));
         assert!(!shown.contains("\"a"), "{shown}");
     }

@@ -184,6 +184,7 @@ fn server(typed: &Typed, needs_server: bool) -> Result<Url> {
             usage("the address of the server is missing").with_hint("mcp-remote https://host/mcp")
         );
     };
+    super::address::check(typed.url.as_deref(), &unparsed(text))?;
     let url = Url::parse(text).map_err(|e| {
         // Unicode host names need large tables; see Cargo.toml.
         let hint = match e {

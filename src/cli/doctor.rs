@@ -4,6 +4,7 @@
 //!   registration, sign-in, tokens, transport, version, server, tools, resources, prompts. The first that fails is the last.
 //! - A warning is about something that works now and may fail later.
 //! - The session runs over the same bridge as any client's (`conversation`).
+//! - Without a terminal (and without `BROWSER`) nobody can sign in: the doctor ends where a sign-in would begin.
 //! - Exit code 0 only if every step worked.
 //!
 //! Flags: `--json`.
@@ -31,6 +32,11 @@ use report::{Report, Style};
 
 /// Checks the server and prints what was found.
 pub fn run(mut config: Config, json: bool, log: Arc<Log>) -> ExitCode {
+    // BROWSER reaches a user without a terminal.
+    let has_user = std::io::stdin().is_terminal()
+        || std::io::stderr().is_terminal()
+        || std::env::var_os("BROWSER").is_some_and(|browser| !browser.is_empty());
+    config.oauth.no_sign_in |= !has_user;
     // Only the user waits for the sign-in.
     config.oauth.auth_timeout = config.oauth.auth_timeout.max(SIGN_IN_TIMEOUT);
     let mut report = Report::new(style(json));
@@ -152,7 +158,14 @@ fn run_session(config: &Config, log: &Arc<Log>, report: &mut Report) -> Option<(
             } else {
                 "first response"
             };
-            return report.failed(step, since, &failed.what);
+            let advice = (step == "first response" && !failed.by_server)
+                .then(|| transport::advice(config))
+                .flatten();
+            let what = match advice {
+                Some(advice) => format!("{} ({advice})", failed.what),
+                None => failed.what,
+            };
+            return report.failed(step, since, &what);
         }
     };
     if !responded {

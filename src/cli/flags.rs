@@ -21,6 +21,28 @@ impl Program {
     }
 }
 
+/// The clients that `--setup` knows, in the order of `setup/clients.rs`; a test compares them.
+pub const SETUP_CLIENTS: &[&str] = &[
+    "claude-desktop",
+    "claude-code",
+    "cursor",
+    "vscode",
+    "windsurf",
+    "codex",
+    "gemini",
+    "zed",
+    "cline",
+    "goose",
+    "qwen",
+    "kiro",
+    "lm-studio",
+    "amp",
+    "droid",
+    "auggie",
+    "roo",
+    "json",
+];
+
 /// One flag.
 #[derive(Debug)]
 pub struct Flag {
@@ -161,7 +183,7 @@ pub const FLAGS: &[Flag] = &[
     flag(Connection, "--transport", "STRATEGY", "http-first", "bridge/transport_choice.rs", "Which transport to try: http-first, sse-first, http-only, sse-only"),
     flag(Connection, "--protocol", "ERA", "detect", "cli/config.rs", "Era of the server: detect, auto (asks it first), legacy, modern (from 2026-07-28)"),
     switch(Connection, "--allow-http", "cli/config.rs", "Allow plain http to hosts that are not this machine"),
-    flag(Headers, "--header", "\"NAME: VALUE\"", "", "cli/config/headers.rs", "Send a header to the server; ${VAR} in the value is replaced").repeatable(),
+    flag(Headers, "--header", "\"NAME: VALUE\"", "", "cli/config/headers.rs", "Send a header to the server; ${VAR} in the value is replaced").repeatable().short(&["-H"]),
     flag(Headers, "--header-file", "FILE", "", "cli/config/headers.rs", "Read headers from a file, one per line; # starts a comment line").repeatable(),
     switch(Headers, "--disable-cookies", "transport/http/cookies.rs", "Do not keep and send back cookies"),
     flag(Network, "--connect-timeout", "SECONDS", "10", "transport/net/agent.rs", "Time limit for TCP, proxy and TLS together"),
@@ -184,6 +206,7 @@ pub const FLAGS: &[Flag] = &[
     flag(SignIn, "--auth-timeout", "SECONDS", "20", "cli/config.rs", "How long a request waits for a sign-in"),
     flag(SignIn, "--auth-success-url", "URL", "", "cli/config.rs", "Send the browser there after signing in"),
     switch(SignIn, "--no-browser", "cli/config.rs", "Print the sign-in address, do not open a browser"),
+    switch(SignIn, "--no-sign-in", "oauth/sign_in/mod.rs", "Fail at once where a user would have to sign in"),
     flag(SignIn, "--static-oauth-client-info", "JSON|@FILE", "", "cli/config.rs", "Use this client registration; ${VAR} in it is replaced"),
     flag(SignIn, "--static-oauth-client-metadata", "JSON|@FILE", "", "cli/config.rs", "Override members of the client metadata"),
     flag(SignIn, "--scope", "SCOPES", "", "oauth/scope.rs", "Request exactly these scopes, separated by spaces; empty requests none"),
@@ -206,7 +229,7 @@ pub const FLAGS: &[Flag] = &[
     switch(Output, "--help", "cli/mod.rs", "Print this help").short(&["-h"]),
     switch(Output, "--version", "cli/mod.rs", "Print the version").short(&["-V", "-v"]),
     switch(Client, "--json", "cli/doctor.rs", "Print JSON: one document, or the result as received"),
-    flag(Client, "--call", "TOOL", "", "cli/call.rs", "Call a tool; its arguments follow the address: JSON, @FILE, or - for stdin"),
+    flag(Client, "--call", "TOOL", "", "cli/call.rs", "Call a tool; its arguments follow the address: NAME=TEXT, NAME:=JSON, JSON, @FILE, or - for stdin"),
     flag(Client, "--read", "URI", "", "cli/call.rs", "Read a resource"),
     flag(Client, "--prompt", "NAME", "", "cli/call.rs", "Get a prompt; its arguments follow the address, as for --call"),
     switch(Client, "--list-tools", "cli/call.rs", "List the tools and their arguments"),
@@ -220,6 +243,26 @@ pub const FLAGS: &[Flag] = &[
     flag(Client, "--file", "FILE", "the client's own", "cli/setup/mod.rs", "With --setup: the file to write"),
     flag(Client, "--from-npx", "FILE", "", "cli/setup/mod.rs", "With --setup: make entries for npm's mcp-remote start this program; needs no address"),
 ];
+
+/// The flag with the most similar name, if it is similar enough to be meant.
+pub fn nearest(name: &str, program: Program) -> Option<&'static Flag> {
+    FLAGS
+        .iter()
+        .filter(|flag| flag.is_for(program))
+        .map(|flag| (difference(name, flag.name), flag))
+        .min_by_key(|(difference, _)| *difference)
+        .filter(|(difference, flag)| *difference <= 1 + flag.name.len() / 6)
+        .map(|(_, flag)| flag)
+}
+
+/// The length of what differs: the words without the characters that both start and end with.
+pub fn difference(a: &str, b: &str) -> usize {
+    let is_same = |(a, b): &(u8, u8)| a == b;
+    let start = a.bytes().zip(b.bytes()).take_while(is_same).count();
+    let end = a.bytes().rev().zip(b.bytes().rev());
+    let same = start + end.take_while(is_same).count();
+    a.len().max(b.len()) - same.min(a.len()).min(b.len())
+}
 
 #[cfg(test)]
 mod tests {

@@ -4,10 +4,11 @@
 //!  words ─▶ args ─▶ config (+ environment, files) ─▶ Config ─▶ transport::run, doctor, call, sessions
 //! ```
 //!
-//! Exit codes are npm's: 0 after a normal end, `--help` and `--version`; 1 after any error. `call` has one more.
+//! Exit codes are npm's: 0 after a normal end, `--help` and `--version`; 1 after any error. `call` and `--status` have one more each.
 //!
 //! Flags: `--help`, `--version`.
 
+mod address;
 pub mod args;
 mod call;
 pub mod config;
@@ -15,11 +16,12 @@ mod conversation;
 pub mod doctor;
 pub mod flags;
 mod help;
+mod pairs;
 mod sessions;
 mod setup;
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -39,6 +41,13 @@ pub fn proxy() -> ExitCode {
         let read = config::read(&typed, true, environment)?;
         Ok(Box::new(move || {
             let log = open_log(&read)?;
+            if std::io::stdin().is_terminal() {
+                let server = crate::url::shown(&read.config.server);
+                log.say(
+                    Level::Info,
+                    &format!("waiting for an MCP client; to check the server or sign in, run: mcp-remote-client {server}"),
+                );
+            }
             crate::transport::run(read.config, log)?;
             Ok(ExitCode::SUCCESS)
         }))
@@ -62,8 +71,8 @@ pub fn doctor() -> ExitCode {
                 Task::Ask(request) => call::run(config, request, json, &log),
                 Task::List => sessions::list(&config, json, &log),
                 Task::Status => Ok(sessions::status(&config, json, log)),
-                Task::Logout => Ok(sessions::logout(&config, &log)),
-                Task::LogoutAll => sessions::logout_all(&config, &log),
+                Task::Logout => Ok(sessions::logout(&config, json, &log)),
+                Task::LogoutAll => sessions::logout_all(&config, json, &log),
             }
         }))
     })

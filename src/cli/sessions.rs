@@ -42,7 +42,10 @@ pub fn list(config: &Config, json: bool, log: &Arc<Log>) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints whether the server can be used without a new sign-in. The exit code is 0 if so.
+/// Exit code of `--status`: not signed in.
+const NOT_SIGNED_IN: u8 = 3;
+
+/// Prints whether the server can be used without a new sign-in. The exit code is 0 if so, and 3 if not.
 pub fn status(config: &Config, json: bool, log: Arc<Log>) -> ExitCode {
     let listed = Store::for_config(config, log).listed();
     if json {
@@ -54,30 +57,37 @@ pub fn status(config: &Config, json: bool, log: Arc<Log>) -> ExitCode {
     if is_usable(&listed) {
         ExitCode::SUCCESS
     } else {
-        ExitCode::FAILURE
+        ExitCode::from(NOT_SIGNED_IN)
     }
 }
 
 /// Signs out of one server.
-pub fn logout(config: &Config, log: &Arc<Log>) -> ExitCode {
+pub fn logout(config: &Config, json: bool, log: &Arc<Log>) -> ExitCode {
     let store = Arc::new(Store::for_config(config, Arc::clone(log)));
-    sign_out(config, store, &name_of(config), log)
+    let ended = sign_out(config, store, &name_of(config), log);
+    if json {
+        let server = crate::url::shown(&config.server);
+        let profile = config.profile.as_deref();
+        print(&format!("{:#}", ended.document(Some(&server), profile)));
+    }
+    ended.report(&name_of(config), json, log)
 }
 
 /// Signs out of every server.
 ///
 /// # Errors
 /// If the directory cannot be read.
-pub fn logout_all(config: &Config, log: &Arc<Log>) -> Result<ExitCode> {
+pub fn logout_all(config: &Config, json: bool, log: &Arc<Log>) -> Result<ExitCode> {
     let mut worst = ExitCode::SUCCESS;
+    let mut documents = Vec::new();
     let all = stored(config, log)?;
-    if all.is_empty() {
+    if all.is_empty() && !json {
         print("no sign-ins are stored");
     }
     for one in &all {
         let store = Store::open(config.store_dir.clone(), &one.hash, Arc::clone(log));
         let store = Arc::new(store);
-        let code = match one.url.as_deref().map(Url::parse) {
+        let ended = match one.url.as_deref().map(Url::parse) {
             Some(Ok(server)) => {
                 let config = Config {
                     server,
@@ -88,46 +98,82 @@ pub fn logout_all(config: &Config, log: &Arc<Log>) -> Result<ExitCode> {
             // npm does not note the address: nobody can be asked to revoke.
             Some(Err(_)) | None => {
                 let _lease = store.lease_for_logout();
-                forget(&store, &name(one), "removed", log)
+                Ended::new(&store, "removed", false)
             }
         };
+        documents.push(ended.document(one.url.as_deref(), one.profile.as_deref()));
+        let code = ended.report(&name(one), json, log);
         if code != ExitCode::SUCCESS {
             worst = code;
         }
     }
+    if json {
+        print(&format!("{:#}", Value::Array(documents)));
+    }
     Ok(worst)
 }
 
-fn sign_out(config: &Config, store: Arc<Store>, name: &str, log: &Arc<Log>) -> ExitCode {
+fn sign_out(config: &Config, store: Arc<Store>, name: &str, log: &Arc<Log>) -> Ended {
     // An instance that is refreshing would store its tokens after the old ones were revoked and removed.
     let _lease = store.lease_for_logout();
-    let what = match transport::revoke(config, Arc::clone(&store), Arc::clone(log)) {
-        Ok(SignedOut::WasNot) => "there were no tokens",
-        Ok(SignedOut::Revoked) => "revoked and removed",
-        Ok(SignedOut::Removed) => {
-            "removed (the authorization server does not support revocation; the tokens stay valid until they expire)"
-        }
+    let (what, revoked) = match transport::revoke(config, Arc::clone(&store), Arc::clone(log)) {
+        Ok(SignedOut::WasNot) => ("there were no tokens", false),
+        Ok(SignedOut::Revoked) => ("revoked and removed", true),
+        Ok(SignedOut::Removed) => (
+            "removed (the authorization server does not support revocation; the tokens stay valid until they expire)",
+            false,
+        ),
         Err(error) => {
             log.say(
                 Level::Warn,
                 &format!("{name}: the tokens could not be revoked: {error}"),
             );
-            "removed, but not revoked"
+            ("removed, but not revoked", false)
         }
     };
-    forget(&store, name, what, log)
+    Ended::new(&store, what, revoked)
 }
 
-fn forget(store: &Store, name: &str, what: &str, log: &Arc<Log>) -> ExitCode {
-    match store.forget() {
-        Ok(()) => {
-            print(&format!("{name}  {what}"));
-            ExitCode::SUCCESS
+/// How a sign-in was ended.
+struct Ended {
+    what: &'static str,
+    revoked: bool,
+    removed: Result<()>,
+}
+
+impl Ended {
+    /// Removes what is stored.
+    fn new(store: &Store, what: &'static str, revoked: bool) -> Ended {
+        let removed = store.forget();
+        Ended {
+            what,
+            revoked,
+            removed,
         }
-        Err(error) => {
-            log.say(Level::Error, &format!("{name}: {error}"));
-            ExitCode::FAILURE
+    }
+
+    fn report(&self, name: &str, json: bool, log: &Arc<Log>) -> ExitCode {
+        match &self.removed {
+            Ok(()) if json => ExitCode::SUCCESS,
+            Ok(()) => {
+                print(&format!("{name}  {}", self.what));
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                log.say(Level::Error, &format!("{name}: {error}"));
+                ExitCode::FAILURE
+            }
         }
+    }
+
+    fn document(&self, server: Option<&str>, profile: Option<&str>) -> Value {
+        json!({
+            "server": server,
+            "profile": profile,
+            "removed": self.removed.is_ok(),
+            "revoked": self.revoked,
+            "result": self.what,
+        })
     }
 }
 

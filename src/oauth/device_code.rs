@@ -24,6 +24,7 @@ use crate::url::{from_network, shown};
 impl Authorizer {
     pub(super) fn with_device_code(&self, challenge: &Challenge) -> Step<()> {
         let discovered = self.discover(challenge.resource_metadata.as_ref())?;
+        self.check_for_user()?;
         let mut scope = self.requested_scope(&discovered, challenge);
         let (oauth, store) = (&self.config.oauth, &self.store);
         let (client, issued) = loop {

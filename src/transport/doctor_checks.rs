@@ -1,8 +1,10 @@
-//! Checks for the doctor: the proxy, the TLS connection, the response to a lost session.
+//! Checks for the doctor: the proxy, the TLS connection, the response to a lost session, what else is at the address.
 //!
 //! Spec: MCP 2025-11-25 basic/transports (Session Management).
 //! Not done here: when a certificate ends cannot be seen through ureq.
 
+use std::io::Read;
+use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +13,7 @@ use url::Url;
 use crate::bridge::Stage;
 use crate::config::{Config, Http};
 use crate::error::{Error, Result};
-use crate::log::Log;
+use crate::log::{Log, clean};
 use crate::store::Store;
 use crate::transport::http::error;
 use crate::transport::net::agent::Agents;
@@ -97,3 +99,95 @@ pub fn status_of_lost_session(config: &Config, log: &Arc<Log>) -> Option<u16> {
     let response = agents.with_known_roots(send).ok()?.ok()?;
     Some(response.status().as_u16())
 }
+
+/// What the user can do if the first response was not one of an MCP server: sends `initialize` once more and looks at the
+/// response, which the bridge does not show.
+pub fn advice(config: &Config) -> Option<String> {
+    let agents = Agents::new(config).ok()?;
+    let url = &config.server;
+    let send = || -> Result<_> {
+        let agent = agents.agent(url)?;
+        let mut post = agent
+            .post(url.as_str())
+            .config()
+            .timeout_global(Some(TIMEOUT))
+            .build()
+            .header("accept", "application/json, text/event-stream")
+            .header("content-type", "application/json");
+        for (name, value) in &config.headers {
+            post = post.header(name, value.expose());
+        }
+        Ok(post.send(INITIALIZE))
+    };
+    let response = agents.with_known_roots(send).ok()?;
+    let header = |name: &str| {
+        let response = response.as_ref().ok()?;
+        response.headers().get(name)?.to_str().ok()
+    };
+    let status = response.as_ref().map(|response| response.status().as_u16());
+    let is_html = header("content-type").is_some_and(|kind| kind.starts_with("text/html"));
+    let may_be_tls = url.scheme() == "http" && matches!(status, Err(_) | Ok(400));
+    if may_be_tls && let Some(secure) = speaks_tls(config) {
+        return Some(format!("this port speaks TLS: use {secure}"));
+    }
+    let advice = match status {
+        Ok(300..400) => match url.join(header("location").unwrap_or_default()) {
+            Ok(target) if crate::url::same_origin(&target, url) => {
+                format!("use the address {}", clean(&crate::url::shown(&target), 200))
+            }
+            Ok(_) | Err(_) => return None,
+        },
+        Ok(403) => "the server refuses this user, token or network: ask who runs it".to_owned(),
+        Ok(429) => "the server limits requests: try again later".to_owned(),
+        Ok(500..) => "the server has failed: try again later, or ask who runs it".to_owned(),
+        Ok(200..300) if is_html => {
+            "this is a web page: look up the address for MCP clients, which often ends in /mcp or /sse".to_owned()
+        }
+        Ok(200..300) => {
+            "this is not an MCP server: check the address, which often ends in /mcp or /sse".to_owned()
+        }
+        Ok(_) => return None,
+        Err(ureq::Error::Protocol(_)) => {
+            "the program at this port does not speak HTTP: check the port".to_owned()
+        }
+        Err(ureq::Error::Timeout(_)) => {
+            "the server takes the connection and is silent: check the port, or ask who runs it".to_owned()
+        }
+        // The error has a hint already.
+        Err(ureq::Error::Other(_)) => return None,
+        Err(_) => "check the port; the server may be starting, or too busy".to_owned(),
+    };
+    Some(advice)
+}
+
+/// The https address of the server, if its port answers a TLS handshake. Behind a proxy nothing is tried.
+fn speaks_tls(config: &Config) -> Option<String> {
+    let mut secure = config.server.clone();
+    let port = secure.port_or_known_default()?;
+    secure.set_scheme("https").ok()?;
+    secure.set_port(Some(port)).ok()?;
+    if proxy_of(config).ok()?.is_some() {
+        return None;
+    }
+    let host = secure.host_str()?.trim_matches(['[', ']']).to_owned();
+    let address = (&*host, port).to_socket_addrs().ok()?.next()?;
+    let mut stream = TcpStream::connect_timeout(&address, config.http.connect_timeout).ok()?;
+    stream.set_read_timeout(Some(TIMEOUT)).ok()?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .ok()?
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth();
+    let name = rustls::pki_types::ServerName::try_from(host).ok()?;
+    let mut tls = rustls::ClientConnection::new(Arc::new(tls), name).ok()?;
+    tls.write_tls(&mut stream).ok()?;
+    let mut first = [0];
+    stream.read_exact(&mut first).ok()?;
+    let [first] = first;
+    // RFC 8446 5.1: an alert or a handshake record.
+    matches!(first, 0x15 | 0x16).then(|| crate::url::shown(&secure))
+}
+
+/// The request that the bridge has sent.
+const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"mcp-remote-client","version":"1"}}}"#;

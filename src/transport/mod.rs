@@ -37,7 +37,9 @@ pub use crate::oauth::revocation::SignedOut;
 use crate::secret::Secret;
 use crate::store::Store;
 use backpressure::Budget;
-pub use doctor_checks::{name_not_found, not_connected, proxy_of, status_of_lost_session, try_tls};
+pub use doctor_checks::{
+    advice, name_not_found, not_connected, proxy_of, status_of_lost_session, try_tls,
+};
 use event_loop::{EventLoop, Wake, or_on_panic, spawn, watch_signals};
 use http::exchange;
 use http::worker::Workers;
@@ -120,6 +122,11 @@ pub(crate) fn prepare(config: Config, log: Arc<Log>, ends: Ends) -> Result<impl 
     let era = store.notes().era.as_deref().and_then(Era::from_name);
     let mut settings = Settings::new(&config, remembered, era, seed());
     settings.says_failures = ends.says_failures;
+    let is_doctor = ends.person.is_some();
+    if is_doctor {
+        // No advice to run what has just failed.
+        settings.doctor = "try again; --debug shows each request".to_owned();
+    }
     let limit = config.message_limit;
     let agents = Arc::new(agent::Agents::new(&config)?);
     let environment = HttpEnvironment {
@@ -143,7 +150,9 @@ pub(crate) fn prepare(config: Config, log: Arc<Log>, ends: Ends) -> Result<impl 
         env!("CARGO_PKG_VERSION"),
         crate::url::shown(&shared.config.server)
     );
-    log.say(Level::Info, &started);
+    // It would break into the doctor's table.
+    let level = if is_doctor { Level::Debug } else { Level::Info };
+    log.say(level, &started);
     for warning in proxy::warnings(&shared.config.http.proxy) {
         log.say(Level::Warn, &warning);
     }

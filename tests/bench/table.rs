@@ -47,7 +47,7 @@ const IN_README: [&str; 5] = [
     "start_ms",
     "idle_mb",
     "call_json_p50_ms",
-    "cpu_s_per_10000",
+    "calls_per_s",
 ];
 
 /// A run: `{"machine", "versions", "rounds", "this": {key: figure}, …}`.

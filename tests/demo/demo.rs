@@ -1,4 +1,4 @@
-//! A demonstration: an MCP session through the release binary, against a small real server on loopback.
+//! A demonstration: an MCP session through the bridge, against a small real server on loopback.
 //!
 //! It plays the client: it starts [`server`] in a thread and the bridge as a child process, writes JSON-RPC lines to
 //! the [`bridge`], prints what happens, and ends with a failure if any answer is not what the server means to say.

@@ -49,7 +49,7 @@ export async function once(who, url, flags, command) {
 
 /** Runs `mcp-remote-client` to its end. `typed` gets what it has printed so far and may answer with a line to type. */
 export function client(who, args, typed = () => null) {
-  const child = spawn(CLIENT, args, { env: { ...process.env, ...who.env } })
+  const child = spawn(CLIENT, args, { env: { BROWSER: 'none', ...process.env, ...who.env } })
   const done = { output: '' }
   const listen = (data) => {
     done.output += data

@@ -60,7 +60,9 @@ fn shown_url(client: &mut Process) -> String {
 fn without_a_browser_the_address_it_was_sent_to_is_pasted() {
     let site = Site::start(|_| {});
     let url = site.url();
-    let mut client = Start::client(&[&url, "--no-browser"]).go();
+    let mut client = Start::client(&[&url, "--no-browser"])
+        .env("BROWSER", "none")
+        .go();
     let address = shown_url(&mut client);
     let answer = answer_of(&address);
     // Checked like a callback: this one is somebody else's.
@@ -82,6 +84,7 @@ fn the_address_to_open_comes_after_the_steps_before_it() {
         .args([&site.url(), "--no-browser"])
         .env_clear()
         .env("HOME", &home.0)
+        .env("BROWSER", "none")
         .stdin(std::process::Stdio::piped())
         .stdout(terminal.try_clone().unwrap())
         .stderr(terminal)
@@ -106,12 +109,18 @@ fn a_pasted_refusal_ends_the_sign_in_with_its_reason() {
     let site = Site::start(|_| {});
     site.change(|rules| rules.denies = true);
     let url = site.url();
-    let mut client = Start::client(&[&url, "--no-browser"]).go();
+    let mut client = Start::client(&[&url, "--no-browser"])
+        .env("BROWSER", "none")
+        .go();
     let address = shown_url(&mut client);
     client.send(&answer_of(&address));
     assert_eq!(client.wait_exit().code(), Some(1));
-    let said = client.stderr() + &client.rest_raw().join("\n");
-    says(&said, &["access_denied", "the owner said no"]);
+    let lines = client.rest_raw();
+    let (_, line) = lines.last().unwrap().split_once(" ms  ").unwrap();
+    assert_eq!(
+        line,
+        "the sign-in was refused: access_denied (the owner said no) (to sign in: try again; --debug shows each request)"
+    );
 }
 
 #[test]
@@ -208,10 +217,29 @@ fn nothing_stored_is_no_error() {
     let home = Arc::new(TempDir::new());
     let (ok, _) = run(&home, &["--list"]);
     assert!(ok);
-    let (_, said) = run(&home, &["https://none.example/mcp", "--status"]);
-    says(&said, &["none.example"]);
+    let mut status = Start::client(&["https://none.example/mcp", "--status"])
+        .home(&home)
+        .go();
+    assert_eq!(status.wait_exit().code(), Some(3));
+    assert_eq!(
+        status.rest_raw(),
+        ["https://none.example/mcp  not signed in"]
+    );
     let (ok, said) = run(&home, &["--logout", "--all"]);
     assert!(ok, "{said}");
+    let (ok, said) = run(&home, &["--logout", "--all", "--json"]);
+    assert!(ok);
+    assert_eq!(said, "[]\n");
+    let (ok, said) = run(&home, &["https://none.example/mcp", "--logout", "--json"]);
+    let document: serde_json::Value = serde_json::from_str(&said).unwrap();
+    let expected = serde_json::json!({
+        "server": "https://none.example/mcp",
+        "profile": null,
+        "removed": true,
+        "revoked": false,
+        "result": "there were no tokens",
+    });
+    assert_eq!((ok, document), (true, expected));
 }
 
 #[test]

@@ -135,6 +135,143 @@ fn step<'a>(found: &'a Value, name: &str) -> &'a str {
         .unwrap()
 }
 
+/// The doctor's last line, without its time.
+fn last_line(args: &[&str], change: impl Fn(Start) -> Start) -> (Option<i32>, String) {
+    let mut client = change(Start::client(args)).go();
+    client.close_stdin();
+    let code = client.wait_exit().code();
+    let lines = client.rest_raw();
+    let failed = lines.iter().find(|line| line.contains("FAILED")).unwrap();
+    let (step, rest) = failed.split_once("FAILED").unwrap();
+    let (_, what) = rest.split_once(" ms  ").unwrap();
+    (code, format!("{}: {what}", step.trim()))
+}
+
+/// What each kind of wrong address is reported with; `URL` and `PORT` stand for the test's own.
+fn advice(
+    handler: impl Fn(&crate::support::http::Request, &mut crate::support::http::Reply)
+    + Send
+    + Sync
+    + 'static,
+) -> String {
+    let server = Server::start(handler);
+    let url = server.url("/mcp");
+    let (code, line) = last_line(&[&url], |start| start);
+    assert_eq!(code, Some(1));
+    line.replace(&url, "URL")
+}
+
+#[test]
+fn each_failed_first_response_is_reported_with_what_to_do() {
+    let html = "content-type: text/html\r\n";
+    let json = "content-type: application/json\r\n";
+    assert_eq!(
+        advice(move |_, reply| reply.full(200, html, "<html>")),
+        "first response: URL answered with something that is not a JSON-RPC message (text/html; not valid JSON (expected value at line 1 column 1)): <html> (this is a web page: look up the address for MCP clients, which often ends in /mcp or /sse)"
+    );
+    assert_eq!(
+        advice(move |_, reply| reply.full(200, json, r#"{"a":1}"#)),
+        "first response: URL answered with something that is not a JSON-RPC message (application/json; a message needs a method, or an id with a result or an error): {\"a\":1} (this is not an MCP server: check the address, which often ends in /mcp or /sse)"
+    );
+    assert_eq!(
+        advice(|_, reply| reply.full(500, "", "out of order")),
+        "first response: URL answered 500 (Internal Server Error): out of order (the server has failed: try again later, or ask who runs it)"
+    );
+    assert_eq!(
+        advice(|_, reply| reply.full(403, "", "")),
+        "first response: URL answered 403 (Forbidden) (the server refuses this user, token or network: ask who runs it)"
+    );
+    assert_eq!(
+        advice(|_, reply| reply.full(301, "location: https://new.test/mcp\r\n", "")),
+        "first response: URL answered 301: a redirect to another server, https://new.test/mcp, which is not followed (if that is where the server lives now, use that address)"
+    );
+    assert_eq!(
+        advice(|request, reply| match request.path.as_str() {
+            "/mcp" => reply.full(301, "location: /mcp/\r\n", ""),
+            _ => reply.full(404, "", ""),
+        }),
+        "first response: URL answered 301: a redirect to URL/ that would lose the message (use the address URL/)"
+    );
+}
+
+/// What the doctor says of a port whose program sends these bytes for whatever it gets.
+fn advice_for_bytes(bytes: &'static [u8]) -> String {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/mcp", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            std::thread::spawn(move || {
+                let mut buffer = [0; 4096];
+                if stream.read(&mut buffer).is_ok_and(|read| read > 0) {
+                    stream.write_all(bytes).ok();
+                    // Until the other side has read it and closes.
+                    while !bytes.is_empty() && stream.read(&mut buffer).is_ok_and(|read| read > 0) {
+                    }
+                }
+            });
+        }
+    });
+    let (_, line) = last_line(&[&url], |start| start);
+    line.replace(&url[4..], "URL")
+}
+
+#[test]
+fn a_port_that_speaks_tls_or_no_http_is_told_apart() {
+    assert_eq!(
+        advice_for_bytes(b"\x15\x03\x01\x00\x02\x02\x46"),
+        "first response: httpURL sent something that is not an HTTP/1.1 response (http parse fail: invalid HTTP version) (this port speaks TLS: use httpsURL)"
+    );
+    assert_eq!(
+        advice_for_bytes(b"SSH-2.0-OpenSSH_9.2\r\n"),
+        "first response: httpURL sent something that is not an HTTP/1.1 response (http parse fail: invalid HTTP version) (the program at this port does not speak HTTP: check the port)"
+    );
+}
+
+#[test]
+fn success_ends_with_the_next_step_and_nothing_is_on_stderr() {
+    let server = listing();
+    let url = server.url("/mcp");
+    let mut client = Start::client(&[&url]).go();
+    client.close_stdin();
+    assert!(client.wait_exit().success());
+    let next = format!(
+        "next: mcp-remote-client --setup CLIENT {url} --write adds it to an MCP client; --help lists them"
+    );
+    assert_eq!(client.rest_raw().last(), Some(&next));
+    assert_eq!(client.stderr(), "");
+}
+
+#[test]
+fn without_a_user_the_doctor_ends_where_a_sign_in_would_begin() {
+    let site = Site::start(|_| {});
+    let url = site.url();
+    let what = "sign-in: the server requires a sign-in, and there is no user to do it \
+        (sign in once at a terminal without --no-sign-in, or use --client-credentials or --header)";
+    let browser = Browser::new();
+    for args in [
+        &[&*url][..],
+        &[&url, "--auth-timeout", "3"],
+        &[&url, "--device-code"],
+        &[&url, "--no-browser"],
+    ] {
+        assert_eq!(last_line(args, |start| start), (Some(1), what.to_owned()));
+    }
+    let with_browser = |start: Start| start.browser(&browser);
+    assert_eq!(
+        last_line(&[&url, "--no-sign-in"], with_browser),
+        (Some(1), what.to_owned())
+    );
+    assert_eq!(browser.urls().len(), 0);
+    assert_eq!(site.requests("/register").len(), 0);
+    let mut bridge = Start::bridge(&[&url, "--no-sign-in"]).go();
+    bridge.send(crate::support::mcp::INITIALIZE);
+    let response = bridge.recv();
+    let message = response["error"]["message"].as_str().unwrap();
+    assert!(message.contains("there is no user to do it"), "{message}");
+}
+
 #[test]
 fn a_sign_in_that_will_last_is_told_step_by_step_without_a_warning() {
     let site = Site::start(|rules| rules.challenge_with("scope=\"a b\", error=\"invalid_token\""));

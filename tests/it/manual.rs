@@ -66,7 +66,7 @@ fn completions() -> TempDir {
 fn the_clients_that_are_completed_are_those_that_setup_names() {
     let mut client = Start::client(&["--setup", "unknown"]).go();
     client.wait_exit();
-    let listed = making::completions::CLIENTS.join(", ");
+    let listed = making::flags::SETUP_CLIENTS.join(", ");
     let stderr = client.stderr();
     assert!(stderr.ends_with(&format!("one of {listed}\n")), "{stderr}");
 }

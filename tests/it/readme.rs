@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mcp_remote::cli::args::parse;
-use mcp_remote::cli::flags::{FLAGS, Group, Program};
+use mcp_remote::cli::flags::{FLAGS, Program};
 use serde_json::Value;
 
 use crate::support::TempDir;
@@ -23,21 +23,19 @@ const URL: &str = "https://mcp.example.com/mcp";
 
 /// Commands that are run elsewhere: by `scripts/check`, or by whoever runs this test.
 const ELSEWHERE: &[&str] = &[
-    "scripts/soak",
-    "scripts/fuzz",
+    "curl -fsSL https://github.com/mcp-remote/mcp-remote/releases/latest/download/install.sh | sh",
+    "rm ~/.local/bin/mcp-remote ~/.local/bin/mcp-remote-client",
+    "rm ~/.local/share/man/man1/mcp-remote*.1",
     "scripts/demo",
     "scripts/check",
-    "scripts/interop",
     "scripts/manual DIRECTORY",
     "scripts/bench",
-    "scripts/build-static",
     "scripts/build-static x86_64-unknown-linux-musl",
-    "scripts/Dockerfile",
-    "sh scripts/install.sh ~/.local/bin",
     "docker build -f scripts/Dockerfile -t mcp-remote .",
     "docker run -i --rm mcp-remote https://mcp.example.com/mcp",
     "cargo test --locked",
-    "cargo install --locked --path .",
+    "cargo install --locked --git https://github.com/mcp-remote/mcp-remote",
+    "cargo binstall --git https://github.com/mcp-remote/mcp-remote mcp-remote",
     "cargo doc --open",
 ];
 
@@ -141,7 +139,7 @@ fn run(command: &str) {
     client.close_stdin();
     let code = client.wait_exit().code();
     // Nobody is signed in in this home, which `--status` says with its exit code.
-    let expected = i32::from(has("--status"));
+    let expected = if has("--status") { 3 } else { 0 };
     assert_eq!(code, Some(expected), "{command}: {}", client.stderr());
     let ours = std::fs::read_to_string(&config)
         .unwrap()
@@ -167,47 +165,10 @@ fn check_flags(command: &str) {
     assert!(typed.warnings.is_empty(), "{command}: {:?}", typed.warnings);
 }
 
-/// The README's tables of flags, one for each group.
-fn markdown_table() -> String {
-    let mut text = String::new();
-    for group in Group::ALL {
-        text.push_str(&format!(
-            "**{}**\n\n| flag | default | what it does |\n|---|---|---|\n",
-            group.title()
-        ));
-        for flag in FLAGS.iter().filter(|flag| flag.group == group) {
-            let (usage, help) = (cell(&flag.usage()), cell(flag.help));
-            let more = if flag.repeatable { "; repeatable" } else { "" };
-            text.push_str(&format!(
-                "| `{usage}` | {} | {help}{more} |\n",
-                cell(flag.default)
-            ));
-        }
-        text.push('\n');
-    }
-    text
-}
-
-fn cell(text: &str) -> String {
-    text.replace('|', "\\|")
-}
-
 #[test]
-fn the_readme_shows_every_flag_as_help_does() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
-    let readme = std::fs::read_to_string(path).unwrap();
-    let (begin, end) = ("<!-- flags -->\n", "<!-- /flags -->");
-    let table = readme
-        .split_once(begin)
-        .and_then(|(_, rest)| rest.split_once(end))
-        .map(|(table, _)| table)
-        .expect("the markers of the flag table");
-    let expected = markdown_table();
-    if std::env::var_os("UPDATE").is_some() && table != expected {
-        std::fs::write(path, readme.replace(table, &expected)).unwrap();
-    } else {
-        assert_eq!(table, expected, "run the tests once with UPDATE=1");
-    }
+fn the_readme_has_fewer_than_1500_words() {
+    let words = readme().split_whitespace().count();
+    assert!(words < 1500, "{words}");
 }
 
 /// One command, as it stands in the README.
@@ -254,7 +215,7 @@ fn every_command_works() {
         );
         let program = command.split(' ').next().unwrap();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(program);
-        let is_elsewhere = ["cargo", "docker", "sh"].contains(&program);
+        let is_elsewhere = ["cargo", "docker", "curl", "rm"].contains(&program);
         assert!(is_elsewhere || script.exists(), "{program} is gone");
     }
 }
@@ -289,61 +250,11 @@ fn every_block_parses_and_every_entry_starts() {
                     entries += 1;
                 }
             }
-            // Read by the code that puts entries into such files, and refuses what it does not understand.
-            "toml" => merged("codex", &text),
-            "yaml" => merged("goose", &text),
             "sh" | "text" => {}
-            // tests/static runs the program in such an image.
-            "dockerfile" => assert!(text.starts_with("COPY --from=mcp-remote ")),
-            // Compiled with the documentation.
-            "rust,no_run" => {}
             other => panic!("teach tests/it/readme.rs what to do with a block of \"{other}\""),
         }
     }
     assert!(entries > 0);
-}
-
-/// The block is what `--setup` puts in for that client, into a file that is understood.
-fn merged(client: &str, block: &str) {
-    let home = TempDir::new();
-    let file = home.0.join("file");
-    std::fs::write(&file, block).unwrap();
-    let mut args = vec![
-        "--setup",
-        client,
-        URL,
-        "--write",
-        "--file",
-        file.to_str().unwrap(),
-    ];
-    if block.contains("EXAMPLE_TOKEN") {
-        args.extend(["--header", "Authorization: Bearer ${EXAMPLE_TOKEN}"]);
-    }
-    // The files of these clients are not edited.
-    let is_printed = matches!(client, "codex" | "goose");
-    if is_printed {
-        args.retain(|arg| *arg != "--write");
-    }
-    let setup = std::process::Command::new(env!("CARGO_BIN_EXE_mcp-remote-client"))
-        .args(&args)
-        .env("HOME", &home.0)
-        .output()
-        .unwrap();
-    let stderr = String::from_utf8_lossy(&setup.stderr);
-    assert!(setup.status.success(), "{stderr}");
-    let written = if is_printed {
-        String::from_utf8(setup.stdout).unwrap()
-    } else {
-        std::fs::read_to_string(&file).unwrap()
-    };
-    // Where the test runs, the program is not in PATH.
-    let bridge = Path::new(env!("CARGO_BIN_EXE_mcp-remote"))
-        .canonicalize()
-        .unwrap();
-    assert_eq!(
-        written.replace(bridge.to_str().unwrap(), "mcp-remote"),
-        block
-    );
 }
 
 #[test]

@@ -83,12 +83,20 @@ fn who_puts_secrets_into_arguments_is_named() {
         "zed",
         "cline",
         "goose",
+        "qwen",
+        "kiro",
+        "lm-studio",
+        "amp",
+        "droid",
+        "auggie",
+        "roo",
+        "json",
     ] {
         let said = run(&home, &["--setup", client, URL, "--header", header]).stderr;
         let is_told = said.contains("puts the value of EXAMPLE_TOKEN into the arguments itself");
         assert_eq!(
             is_told,
-            matches!(client, "claude-code" | "gemini"),
+            matches!(client, "claude-code" | "gemini" | "qwen"),
             "{said}"
         );
         let said = run(&home, &["--setup", client, URL]).stderr;
@@ -211,12 +219,30 @@ fn each_client_is_shown_its_own_block() {
 }
 
 #[test]
+fn any_other_client_gets_a_block_to_paste() {
+    let home = TempDir::new();
+    let ran = run(&home, &["--setup", "json", URL]);
+    let block: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    let args = &block["mcpServers"]["example"]["args"];
+    assert_eq!((ran.ok, args), (true, &json!([URL])));
+    let ran = run(&home, &["--setup", "warp", URL, "--write"]);
+    let what = "mcp-remote-client: --setup json --write needs --file FILE\n";
+    assert!(!ran.ok && ran.stderr.ends_with(what), "{}", ran.stderr);
+}
+
+#[test]
 fn a_new_file_is_made_for_the_owner_only() {
     let home = TempDir::new();
     for (client, file) in [
         ("cursor", ".cursor/mcp.json"),
         ("claude", ".claude.json"),
         ("gemini", ".gemini/settings.json"),
+        ("qwen", ".qwen/settings.json"),
+        ("kiro", ".kiro/settings/mcp.json"),
+        ("lm-studio", ".lmstudio/mcp.json"),
+        ("amp", ".config/amp/settings.json"),
+        ("droid", ".factory/mcp.json"),
+        ("auggie", ".augment/settings.json"),
     ] {
         let ran = run(&home, &["--setup", client, URL, "--write"]);
         assert!(ran.ok, "{}", ran.stderr);
@@ -667,7 +693,7 @@ fn entries_for_npm_are_rewritten() {
 #[test]
 fn what_is_missing_or_refused_is_said_in_one_line() {
     let home = TempDir::new();
-    let clients = "hint: one of claude-desktop, claude-code, cursor, vscode, windsurf, codex, gemini, zed, cline, goose\n";
+    let clients = "hint: one of claude-desktop, claude-code, cursor, vscode, windsurf, codex, gemini, zed, cline, goose, qwen, kiro, lm-studio, amp, droid, auggie, roo, json\n";
     for (args, expected) in [
         (&["--setup"][..], format!("--setup needs the name of a client\n{clients}")),
         (&["--setup", URL], format!("unknown client \"{URL}\"\n{clients}")),

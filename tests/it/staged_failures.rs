@@ -46,7 +46,10 @@ impl Stage {
     fn doctor(&self) -> (String, String) {
         let mut args = self.args();
         args.extend(["--json", "--no-browser"]);
-        let mut doctor = Start::client(&args).home(&self.home).go();
+        let mut doctor = Start::client(&args)
+            .home(&self.home)
+            .env("BROWSER", "none")
+            .go();
         doctor.close_stdin();
         assert_eq!(doctor.wait_exit().code(), Some(1));
         let mut text = String::new();

@@ -30,6 +30,18 @@ fn an_error_is_one_line_with_a_hint_and_exit_1() {
             "mcp-remote: \"ftp://a.test\" must begin with https://, not ftp:\n",
         ),
         (
+            &["mcp.example.com/mcp"],
+            "mcp-remote: \"mcp.example.com/mcp\" is not a valid URL\nhint: did you mean https://mcp.example.com/mcp?\n",
+        ),
+        (
+            &["localhost:8080/mcp"],
+            "mcp-remote: \"localhost:8080/mcp\" is not a valid URL\nhint: did you mean http://localhost:8080/mcp?\n",
+        ),
+        (
+            &["'https://a.test/mcp'"],
+            "mcp-remote: \"'https://a.test/mcp'\" is not a valid URL\nhint: did you mean https://a.test/mcp?\n",
+        ),
+        (
             &["https://a.test", "0"],
             "mcp-remote: the callback port must be a number from 1 to 65535, not \"0\"\n",
         ),
@@ -283,4 +295,22 @@ fn an_invalid_profile_name_is_refused() {
         );
         assert!(!stderr.contains('\u{1b}'), "{stderr}");
     }
+}
+
+/// `script` runs a program at a terminal of its own.
+#[cfg(target_os = "linux")]
+#[test]
+fn at_a_terminal_the_bridge_says_what_it_waits_for() {
+    let command = format!(
+        "{} https://a.test/mcp?key=hunter2",
+        env!("CARGO_BIN_EXE_mcp-remote")
+    );
+    let mut process = Start::program("/usr/bin/script", &["-qec", &command, "/dev/null"]).go();
+    let line = process.recv_raw();
+    let (_, said) = line.trim_end().split_once("] ").unwrap();
+    assert_eq!(
+        said,
+        "waiting for an MCP client; to check the server or sign in, run: mcp-remote-client https://a.test/mcp"
+    );
+    process.signal("TERM");
 }

@@ -1,20 +1,6 @@
 //! Shell completions, made from the table of flags. Addresses are not completed.
 
-use super::flags::{FLAGS, Flag, Program};
-
-/// The clients that `--setup` knows.
-pub const CLIENTS: &[&str] = &[
-    "claude-desktop",
-    "claude-code",
-    "cursor",
-    "vscode",
-    "windsurf",
-    "codex",
-    "gemini",
-    "zed",
-    "cline",
-    "goose",
-];
+use super::flags::{FLAGS, Flag, Program, SETUP_CLIENTS};
 
 fn flags(program: Program) -> impl Iterator<Item = &'static Flag> {
     FLAGS.iter().filter(move |flag| flag.is_for(program))
@@ -26,7 +12,7 @@ fn choices(flag: &Flag) -> &'static [&'static str] {
         "--transport" => &["http-first", "sse-first", "http-only", "sse-only"],
         "--protocol" => &["detect", "auto", "legacy", "modern"],
         "--log-format" => &["text", "json"],
-        "--setup" => CLIENTS,
+        "--setup" => SETUP_CLIENTS,
         _ => &[],
     }
 }

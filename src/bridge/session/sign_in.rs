@@ -212,7 +212,7 @@ impl Bridge {
             None => error(format!(
                 "{server} needs a sign-in, which was not completed within {waited} s (--auth-timeout)"
             ))
-            .with_hint(format!("run: {}", self.settings.doctor)),
+            .with_hint(format!("to sign in: {}", self.settings.doctor)),
         }
     }
 }

@@ -60,6 +60,7 @@ pub(super) fn read(
     oauth.accept_issuer = typed.value("--accept-issuer").map(str::to_owned);
     oauth.accept_missing_s256 = typed.has("--accept-missing-s256");
     oauth.no_browser = typed.has("--no-browser");
+    oauth.no_sign_in = typed.has("--no-sign-in");
     Ok(oauth)
 }
 

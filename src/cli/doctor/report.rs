@@ -108,6 +108,11 @@ impl Report {
     /// Ends the report; prints the JSON document.
     pub fn finish(&mut self, ok: bool, server: &str) {
         self.clear();
+        if ok {
+            self.line(&format!(
+                "\nnext: mcp-remote-client --setup CLIENT {server} --write adds it to an MCP client; --help lists them"
+            ));
+        }
         if self.style.json {
             let document = json!({
                 "ok": ok,

@@ -18,6 +18,11 @@
 //!   `CLINE_MCP_SETTINGS_PATH` names another file.
 //! - Goose: goose-docs.ai/docs/guides/config-files and getting-started/using-extensions; `env_keys` names variables
 //!   that are taken from the environment or the keyring.
+//! - Qwen Code: qwenlm.github.io/qwen-code-docs, users/features/mcp; a fork of Gemini CLI.
+//! - Kiro: kiro.dev/docs/mcp/configuration; variables are replaced only if the user has approved them.
+//! - LM Studio: lmstudio.ai/docs/app/mcp; Amp: ampcode.com/manual; Factory droid: docs.factory.ai/cli/configuration/mcp;
+//!   Auggie: docs.augmentcode.com/cli/integrations.
+//! - Roo: docs.roocode.com/features/mcp; `${env:NAME}` as in Cursor.
 //!
 //! Not done here: files of one project (`.mcp.json`, `.cursor/mcp.json`, `.vscode/mcp.json`): `--file` names them.
 
@@ -311,6 +316,77 @@ pub const CLIENTS: &[Client] = &[
             &[Settings("Block/goose/config/config.yaml")],
         ],
         then: "start a new goose session",
+        ..COMMON
+    },
+    Client {
+        id: "qwen",
+        aliases: &["qwen-code"],
+        title: "Qwen Code",
+        format: Format::Json(Dialect::Comments),
+        variables: PLAIN,
+        in_terminal: true,
+        files: [&[Home(".qwen/settings.json")]; 3],
+        then: "start qwen again; /mcp shows the server",
+        ..COMMON
+    },
+    Client {
+        id: "kiro",
+        title: "Kiro",
+        files: [&[Home(".kiro/settings/mcp.json")]; 3],
+        then: "Kiro starts the server by itself",
+        ..COMMON
+    },
+    Client {
+        id: "lm-studio",
+        title: "LM Studio",
+        files: [&[Home(".lmstudio/mcp.json")]; 3],
+        then: "turn the server on in LM Studio's Program tab",
+        ..COMMON
+    },
+    Client {
+        id: "amp",
+        title: "Amp",
+        format: Format::Json(Dialect::Comments),
+        container: "amp.mcpServers",
+        in_terminal: true,
+        files: [&[Home(".config/amp/settings.json")]; 3],
+        then: "start amp again",
+        ..COMMON
+    },
+    Client {
+        id: "droid",
+        aliases: &["factory"],
+        title: "Factory droid",
+        has_type: true,
+        in_terminal: true,
+        files: [&[Home(".factory/mcp.json")]; 3],
+        then: "start droid again; /mcp shows the server",
+        ..COMMON
+    },
+    Client {
+        id: "auggie",
+        title: "Auggie",
+        in_terminal: true,
+        files: [&[Home(".augment/settings.json")]; 3],
+        then: "start auggie again",
+        ..COMMON
+    },
+    Client {
+        id: "roo",
+        aliases: &["roo-code"],
+        title: "Roo",
+        variables: ENV_COLON,
+        files: [&[Settings(
+            "Code/User/globalStorage/rooveterinaryinc.roo-cline/settings/mcp_settings.json",
+        )]; 3],
+        then: "Roo starts the server by itself",
+        ..COMMON
+    },
+    // Any other client that reads `mcpServers`, such as Warp.
+    Client {
+        id: "json",
+        aliases: &["warp"],
+        title: "The client",
         ..COMMON
     },
 ];

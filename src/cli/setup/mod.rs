@@ -159,11 +159,15 @@ fn set_up(
     // Failures are ignored: stdout may be closed.
     io::stdout().write_all(block.as_bytes()).ok();
     notes.iter().for_each(|note| say(note));
+    variables_note(client, &entry, say);
     let path = match typed.value("--file") {
         Some(file) => PathBuf::from(file),
+        None if client.id == "json" && typed.has("--write") => {
+            return Err(usage("--setup json --write needs --file FILE"));
+        }
+        None if client.id == "json" => return Ok(ExitCode::SUCCESS),
         None => file_of(client, environment)?,
     };
-    variables_note(client, &entry, say);
     let url = typed.url.as_deref().map(url::Url::parse);
     if url.is_some_and(|url| url.is_ok_and(|url| url.password().is_some())) {
         say(

@@ -7,7 +7,7 @@
 //! - Five sign-ins in half a minute are a loop (npm's limit), and so is a step-up for the scope of the last one; both are noted
 //!   in the store, for the process that comes after this one.
 //!
-//! Flags: `--device-code`, `--auth-success-url`.
+//! Flags: `--device-code`, `--auth-success-url`, `--no-sign-in`.
 //! Spec: MCP 2026-07-28 basic/authorization (Authorization Flow Steps); RFC 6749 4.1; RFC 8252; npm
 //! mcp-remote 0.15.1 (coordinateAuth).
 
@@ -88,6 +88,16 @@ impl Authorizer {
         }
         history.recent.push(now);
         Ok(())
+    }
+
+    /// Fails if no user is there to sign in.
+    pub(super) fn check_for_user(&self) -> Result<()> {
+        if !self.config.oauth.no_sign_in {
+            return Ok(());
+        }
+        let what = "the server requires a sign-in, and there is no user to do it";
+        let hint = "sign in once at a terminal without --no-sign-in, or use --client-credentials or --header";
+        Err(Error::new(Kind::SignIn, what).with_hint(hint))
     }
 
     fn with_browser(&self, challenge: &Challenge) -> Step<()> {
@@ -205,6 +215,7 @@ impl<'a> SignIn<'a> {
         if let Some(warning) = discovered.server.mix_up_warning() {
             authorizer.env.say(Level::Warn, &warning);
         }
+        authorizer.check_for_user()?;
         let (host, port, path) = (&oauth.host, listener.port(), &oauth.callback_path);
         let mut sign_in = SignIn {
             authorizer,
