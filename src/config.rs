@@ -7,6 +7,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use url::Url;
 
 use crate::secret::Secret;
@@ -27,6 +29,8 @@ pub struct Config {
     pub headers: Vec<(String, Secret)>,
     /// The same before `${VAR}` expansion, original case: npm's store hashes this text.
     pub headers_typed: Vec<(String, Secret)>,
+    /// Variables that an address or a header names as `${NAME}`, and that are not set: told where a server refuses.
+    pub unset_variables: Vec<String>,
     /// Allows plain http to hosts that are not loopback (`--allow-http`).
     pub allow_http: bool,
     /// Tools to hide: globs with `*`, any case (`--ignore-tool`).
@@ -206,6 +210,7 @@ impl Config {
             protocol: Protocol::default(),
             headers: Vec::new(),
             headers_typed: Vec::new(),
+            unset_variables: Vec::new(),
             allow_http: false,
             ignore_tools: Vec::new(),
             allow_tools: Vec::new(),
@@ -219,6 +224,40 @@ impl Config {
             oauth: OAuth::default(),
             log: LogConfig::default(),
         }
+    }
+
+    /// Takes user name and password out of the server's address: they become a header (RFC 7617), unless one is configured.
+    /// Returns the password.
+    pub(crate) fn take_user_info(&mut self) -> Secret {
+        let decoded = |text: &str| {
+            // This decoder takes a whole form.
+            let text = text
+                .replace('+', "%2B")
+                .replace('&', "%26")
+                .replace('=', "%3D");
+            let mut parsed = url::form_urlencoded::parse(text.as_bytes());
+            parsed
+                .next()
+                .map_or_else(String::new, |(text, _)| text.into_owned())
+        };
+        let user = decoded(self.server.username());
+        let password = decoded(self.server.password().unwrap_or_default());
+        let is_configured = self
+            .headers
+            .iter()
+            .any(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+        if !(user.is_empty() && password.is_empty() || is_configured) {
+            let proof = STANDARD.encode(format!("{user}:{password}"));
+            let header = (
+                "Authorization".to_owned(),
+                Secret::new(format!("Basic {proof}")),
+            );
+            self.headers.push(header);
+        }
+        // Neither can fail for http and https.
+        self.server.set_username("").ok();
+        self.server.set_password(None).ok();
+        Secret::new(password)
     }
 
     /// The same with every value where it works: a limit of zero is no limit, as on the command line; one beyond 30 years,
@@ -297,5 +336,27 @@ impl Default for OAuth {
             no_browser: false,
             no_sign_in: false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn user_and_password_are_decoded_and_leave_the_address() {
+        for (address, proof) in [
+            ("https://ann:p%40ss+w%26%C3%A4@a.test/mcp", "ann:p@ss+w&ä"),
+            ("https://:k%3Dy@a.test/mcp", ":k=y"),
+        ] {
+            let mut config = Config::new(Url::parse(address).unwrap());
+            config.take_user_info();
+            assert_eq!(config.server.as_str(), "https://a.test/mcp");
+            let header = config.headers.pop().unwrap().1;
+            assert_eq!(header.expose(), format!("Basic {}", STANDARD.encode(proof)));
+        }
+        let mut config = Config::new(Url::parse("https://a.test/mcp").unwrap());
+        config.take_user_info();
+        assert!(config.headers.is_empty());
     }
 }

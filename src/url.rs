@@ -41,7 +41,8 @@ pub fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// The address without user information, query and fragment: what may be shown and logged.
+/// The address without user information, query and fragment, and with what looks like a key in its path shortened: what may
+/// be shown and logged.
 pub fn shown(url: &Url) -> String {
     let mut url = url.clone();
     // Neither can fail for http and https; for other schemes there is nothing to remove.
@@ -49,7 +50,23 @@ pub fn shown(url: &Url) -> String {
     url.set_password(None).ok();
     url.set_query(None);
     url.set_fragment(None);
+    let segments = url.path().split('/').map(|segment| match segment.get(..4) {
+        Some(start) if is_like_key(segment) => format!("{start}..."),
+        Some(_) | None => segment.to_owned(),
+    });
+    let path = segments.collect::<Vec<_>>().join("/");
+    if path != url.path() {
+        url.set_path(&path);
+    }
     url.to_string()
+}
+
+/// Whether a segment of a path looks like a key: some hosts make the address itself the secret.
+fn is_like_key(segment: &str) -> bool {
+    let count = |is: fn(&u8) -> bool| segment.bytes().filter(is).count();
+    let (digits, letters) = (count(u8::is_ascii_digit), count(u8::is_ascii_alphabetic));
+    let has_both_cases = count(u8::is_ascii_uppercase) >= 3 && count(u8::is_ascii_lowercase) >= 3;
+    segment.len() >= 20 && letters >= 2 && (digits >= 4 || has_both_cases)
 }
 
 /// Refuses an MCP server that tokens must not be sent to; `typed` is the address as it may be repeated.
@@ -228,5 +245,24 @@ mod tests {
             shown(&url("https://u:p@a.test/mcp?key=s3cret#f")),
             "https://a.test/mcp"
         );
+        for (key, rest) in [
+            ("0123456789abcdef0123456789abcdef", "0123..."),
+            ("sk_live_51HqLyjWDarjtT1zd", "sk_l..."),
+            ("123e4567-e89b-12d3-a456-426614174000", "123e..."),
+            ("QWxhZGRpbjpvcGVuIHNlc2FtZQ", "QWxh..."),
+        ] {
+            let address = format!("https://a.test/s/{key}/mcp");
+            assert_eq!(
+                shown(&url(&address)),
+                format!("https://a.test/s/{rest}/mcp")
+            );
+        }
+        for plain in [
+            "https://a.test/.well-known/oauth-protected-resource/mcp",
+            "https://a.test/customer-relationship-management/v2/mcp",
+            "https://a.test/2026-07-28/oauth_authorization_server",
+        ] {
+            assert_eq!(shown(&url(plain)), plain);
+        }
     }
 }

@@ -44,9 +44,12 @@ pub struct Read {
 pub fn read(typed: &Typed, needs_server: bool, environment: Environment<'_>) -> Result<Read> {
     let mut warnings = typed.warnings.clone();
     let mut notes = Vec::new();
-    let server = server(typed, needs_server)?;
+    let address = typed.url.as_deref();
+    let address = address.map(|text| expand(text, environment, &mut warnings, &mut notes));
+    let server = server(address.as_deref(), needs_server, typed.has("--allow-http"))?;
     let mut config = Config::new(server);
-    config.server_text = typed.url.clone().unwrap_or_default();
+    config.server_text = address.unwrap_or_default();
+    config.unset_variables = headers::unset(typed.url.as_deref().unwrap_or(""), environment);
     config.allow_http = typed.has("--allow-http");
     config.strategy = strategy(typed, &mut warnings);
     config.protocol = protocol(typed, &mut warnings);
@@ -174,11 +177,8 @@ pub(super) fn usage(what: impl Into<String>) -> Error {
     Error::new(Kind::Usage, what)
 }
 
-fn server(typed: &Typed, needs_server: bool) -> Result<Url> {
-    let text = typed
-        .url
-        .as_deref()
-        .or((!needs_server).then_some("about:blank"));
+fn server(address: Option<&str>, needs_server: bool, allow_http: bool) -> Result<Url> {
+    let text = address.or((!needs_server).then_some("about:blank"));
     let Some(text) = text else {
         return Err(
             usage("the address of the server is missing").with_hint("mcp-remote https://host/mcp")
@@ -193,8 +193,8 @@ fn server(typed: &Typed, needs_server: bool) -> Result<Url> {
         };
         usage(format!("\"{}\" is not a valid URL: {e}", unparsed(text))).with_hint(hint)
     })?;
-    if typed.url.is_some() {
-        crate::url::check_server(&url, typed.has("--allow-http"), &unparsed(text))?;
+    if address.is_some() {
+        crate::url::check_server(&url, allow_http, &unparsed(text))?;
     }
     Ok(url)
 }
@@ -364,8 +364,10 @@ fn expand_headers(
     notes: &mut Vec<String>,
 ) -> Result<()> {
     for (name, value) in &config.headers_typed {
+        let unset = headers::unset(value.expose(), environment);
+        config.unset_variables.extend(unset);
         let value = expand(value.expose(), environment, warnings, notes);
-        let header = (name.clone(), Secret::new(value));
+        let header = (name.clone(), Secret::new(value.trim()));
         headers::check(&header)?;
         config.headers.push(header);
     }

@@ -101,7 +101,8 @@ pub fn run_over(config: Config, log: Arc<Log>, ends: Ends) -> Result<()> {
 /// # Errors
 /// If it cannot start.
 pub(crate) fn prepare(config: Config, log: Arc<Log>, ends: Ends) -> Result<impl FnOnce()> {
-    let config = config.within_limits();
+    let mut config = config.within_limits();
+    log.secrets.add(config.take_user_info().expose());
     let server = crate::url::shown(&config.server);
     crate::url::check_server(&config.server, config.allow_http, &server)?;
     add_secrets(&config, &log);
@@ -204,8 +205,6 @@ fn add_secrets(config: &Config, log: &Log) {
             log.secrets.add_parts(value.expose(), &public);
         }
     }
-    log.secrets
-        .add(config.server.password().unwrap_or_default());
     let query = config.server.query().unwrap_or_default();
     log.secrets.add_parts(query, &public);
 }

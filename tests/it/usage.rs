@@ -314,3 +314,45 @@ fn at_a_terminal_the_bridge_says_what_it_waits_for() {
     );
     process.signal("TERM");
 }
+
+#[test]
+fn an_unset_variable_is_named_in_the_error_that_the_client_shows() {
+    for text in [None, Some("put the value here")] {
+        let server = crate::support::http::Server::start(|_, reply| reply.status(403));
+        let url = server.url("/mcp");
+        let start = Start::bridge(&[&url, "--header", "X-Key: ${user_config.key}"]);
+        let mut bridge = match text {
+            Some(text) => start.env("user_config.key", text),
+            None => start,
+        }
+        .go();
+        bridge.send(crate::support::mcp::INITIALIZE);
+        let answer = bridge.recv()["error"]["message"].to_string();
+        assert!(
+            answer.contains("the variable user_config.key is not set"),
+            "{answer}"
+        );
+        bridge.finish();
+    }
+    let mut bridge = Start::bridge(&["https://${MCP_HOST}/mcp"]).go();
+    bridge.send(crate::support::mcp::INITIALIZE);
+    let answer = bridge.recv()["error"]["message"].to_string();
+    assert!(answer.contains("the variable MCP_HOST"), "{answer}");
+    bridge.finish();
+}
+
+#[test]
+fn user_and_password_of_the_address_are_sent_decoded() {
+    let server = answering(|request, reply| reply.json(result(&request.id(), "{}")));
+    let url = server.url("/mcp").replace("//", "//ann:p%40ss@");
+    let mut bridge = Process::connected(&[&url]);
+    bridge.ask("1");
+    bridge.finish();
+    for request in server.seen() {
+        assert_eq!(
+            request.header("authorization"),
+            Some("Basic YW5uOnBAc3M="),
+            "{request:?}"
+        );
+    }
+}

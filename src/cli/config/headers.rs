@@ -3,11 +3,14 @@
 //! - A line is `Name: value`; the name is letters, digits, `-` and `_`. An invalid line is reported without its text.
 //! - Files are UTF-8; blank lines and lines that start with `#` are skipped.
 //! - The last header of a name counts. Names that differ in case are different names for the store's hash, as in npm.
-//! - A variable that is set, even to nothing, is replaced; one that is not set stays as written, with a warning, as in npm.
+//! - A variable that is set, even to nothing, is replaced; one that is not set stays as written, with a warning, as in npm, and is
+//!   named where the server refuses.
+//! - White space around a value is not sent; npm's store hashes it.
 //!
 //! Flags: `--header`, `--header-file`.
 //! Spec: RFC 9110 5.5 (field values).
 
+use crate::cli::setup::PLACEHOLDER;
 use crate::error::{Error, Kind, Result};
 use crate::log::clean;
 use crate::secret::Secret;
@@ -78,6 +81,17 @@ pub fn check(header: &Header) -> Result<()> {
 
 /// The environment: the value of a variable, if it is set.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// The names of what `${NAME}` stands for in a text and is not set, or still has the value that `--setup` writes.
+pub fn unset(text: &str, environment: Environment<'_>) -> Vec<String> {
+    let is_unset = |name: &&str| environment(name).is_none_or(|value| value == PLACEHOLDER);
+    let named = text
+        .split("${")
+        .skip(1)
+        .filter_map(|rest| rest.split_once('}'));
+    let names = named.map(|(name, _)| name).filter(|name| !name.is_empty());
+    names.filter(is_unset).map(|name| clean(name, 60)).collect()
+}
 
 /// Replaces every `${NAME}`: adds a note for each that is set, a warning for each that is not.
 pub fn expand(
@@ -178,6 +192,17 @@ mod tests {
             expand(text, &environment, &mut warnings, &mut Vec::new()),
             warnings,
         )
+    }
+
+    #[test]
+    fn what_is_not_set_and_what_setup_wrote_is_named() {
+        let environment = |name: &str| match name {
+            "A" => Some("1".to_owned()),
+            "B" => Some(PLACEHOLDER.to_owned()),
+            _ => None,
+        };
+        let text = "https://${A}.test/${B}/${user_config.key}?${} ${open";
+        assert_eq!(unset(text, &environment), ["B", "user_config.key"]);
     }
 
     #[test]

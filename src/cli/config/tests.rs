@@ -392,3 +392,17 @@ fn the_modern_protocol_over_http_sse_is_refused() {
         "--protocol modern does not work over HTTP+SSE: remove --transport sse-only, or use --protocol legacy"
     );
 }
+
+#[test]
+fn variables_in_the_address_are_replaced_and_values_of_headers_are_trimmed() {
+    let words = [
+        "https://${HOST}/mcp/${NOT_SET}",
+        "--header",
+        "X-Key:  ${KEY} ",
+    ];
+    let environment = [("HOST", "a.test"), ("KEY", "k3y\n")];
+    let config = read_with(&words, &environment).unwrap().config;
+    assert_eq!(config.server.host_str(), Some("a.test"));
+    assert_eq!(config.headers[0].1.expose(), "k3y");
+    assert_eq!(config.unset_variables, ["NOT_SET"]);
+}

@@ -29,6 +29,7 @@ use crate::error::{Error, Kind, Result};
 use crate::log::clean;
 use clients::{Client, Format, System, Variables};
 use entry::{Entry, Source};
+pub(crate) use json::PLACEHOLDER;
 use program::bridge;
 use write::{add, beside, edit, not_valid, paste};
 

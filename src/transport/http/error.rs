@@ -110,6 +110,18 @@ pub(crate) fn from_body(error: &io::Error, url: &Url) -> Error {
     }
 }
 
+/// A refusal, or a name that is not found, is often due to a variable that is not set: the client shows this, and may not
+/// show the warning on stderr.
+pub(crate) fn naming_unset(error: &Error, unset: &[String]) -> Error {
+    if unset.is_empty() {
+        return error.again();
+    }
+    let names = unset.join(" and ");
+    error.again().with_hint(format!(
+        "the variable {names} is not set, or holds what --setup wrote: set it where the client starts mcp-remote"
+    ))
+}
+
 /// The innermost error of a connection that could not be made; a proxy's connection is made inside another.
 fn not_connected(error: &UreqError) -> Option<&NotConnected> {
     let UreqError::Other(other) = error else {

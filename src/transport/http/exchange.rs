@@ -153,7 +153,12 @@ fn try_once(
     let method = method(&exchange.action);
     let mut hops = 0;
     loop {
-        let response = send(shared, slot, exchange, &url, bearer)?;
+        let response = send(shared, slot, exchange, &url, bearer).map_err(|(error, stage)| {
+            (
+                error::naming_unset(&error, &shared.config.unset_variables),
+                stage,
+            )
+        })?;
         let status = response.status().as_u16();
         store_cookies(shared, &url, &response);
         if shared.log.is_debug() {
@@ -175,7 +180,11 @@ fn try_once(
             return Ok((last, None));
         }
         let challenge = challenge(&response, exchange);
-        let refusal = in_time(slot, || response::refusal(shared, exchange, &url, response));
+        let mut refusal = in_time(slot, || response::refusal(shared, exchange, &url, response));
+        if (400..500).contains(&status) {
+            let unset = &shared.config.unset_variables;
+            refusal.error = Arc::new(error::naming_unset(&refusal.error, unset));
+        }
         return Ok((Progress::Refused(refusal), challenge));
     }
 }
@@ -192,8 +201,8 @@ fn in_time(slot: &AgentSlot, read: impl FnOnce() -> Refusal) -> Refusal {
     let (done, is_done) = channel::<()>();
     let watch = move || {
         let is_late = is_done.recv_timeout(REFUSAL_TIMEOUT) == Err(RecvTimeoutError::Timeout);
-        if is_late {
-            agent.map(ureq::Agent::shutdown);
+        if let (true, Some(agent)) = (is_late, agent) {
+            agent.shutdown();
         }
         is_late
     };
