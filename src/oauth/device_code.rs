@@ -1,6 +1,7 @@
 //! The device authorization grant: the user signs in on any device, with a code.
 //!
-//! - The URL and the code are printed; the URL contains the code where the server provides such a URL.
+//! - The URL and the code are printed; the URL contains the code where the server provides such a URL. A URL at another site than
+//!   the authorization server's comes with a warning.
 //! - The token endpoint is polled as often as the server allows: every 5 s by default, 5 s slower after each `slow_down`, half
 //!   as often after each network error.
 //!
@@ -19,7 +20,7 @@ use crate::error::{Error, Kind};
 use crate::log::clean;
 use crate::secret::Secret;
 use crate::store::{Object, Tokens, UnixMillis};
-use crate::url::{from_network, shown};
+use crate::url::{from_network, same_origin, shown};
 
 impl Authorizer {
     pub(super) fn with_device_code(&self, challenge: &Challenge) -> Step<()> {
@@ -55,7 +56,9 @@ impl Authorizer {
                 instead => instead,
             };
         };
-        self.env.show_url(&issued.url, &issued.text);
+        let warning = foreign(&issued.url, discovered.issuer());
+        let text = format!("{}{}", issued.text, warning.unwrap_or_default());
+        self.env.show_url(&issued.url, &text);
         let endpoint = self.endpoint(&discovered, &client);
         let resource = self.resource(&discovered);
         // Another instance may be first, with a code of its own.
@@ -66,6 +69,17 @@ impl Authorizer {
         }
         Ok(())
     }
+}
+
+/// A warning if the code is to be entered at another site than the authorization server's (RFC 8628 5.4).
+fn foreign(url: &Url, issuer: &str) -> Option<String> {
+    let is_its_own = Url::parse(issuer).is_ok_and(|issuer| same_origin(&issuer, url));
+    (!is_its_own).then(|| {
+        format!(
+            "\nwarning: this address is at another site than the authorization server \"{}\"; enter the code only if you expect that",
+            clean(issuer, 200)
+        )
+    })
 }
 
 /// A device code that the user is asked to confirm.
@@ -230,6 +244,18 @@ mod tests {
         assert_eq!(env.slept(), [2, 2, 7, 7].map(Duration::from_secs));
         let done = wait(endpoint, &issued, None, || true).unwrap();
         assert!(done.is_none() && env.sent().len() == 5);
+    }
+
+    #[test]
+    fn a_code_for_another_site_comes_with_a_warning_that_names_the_issuer() {
+        let url = |text: &str| Url::parse(text).unwrap();
+        assert_eq!(
+            foreign(&url("https://as.test/go"), "https://as.test/t"),
+            None
+        );
+        let warning = foreign(&url("https://evil.test/go"), "https://as.test").unwrap();
+        assert!(warning.contains("https://as.test"), "{warning}");
+        assert!(foreign(&url("https://as.test:8443/go"), "https://as.test").is_some());
     }
 
     #[test]

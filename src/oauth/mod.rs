@@ -21,6 +21,7 @@ pub mod browser;
 pub mod callback;
 pub mod challenge;
 mod client_auth;
+mod client_credentials;
 mod coordination;
 mod device_code;
 pub(crate) mod discovery;

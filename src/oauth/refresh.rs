@@ -9,19 +9,16 @@
 //! - Errors such as `invalid_grant` remove the tokens; any other refusal, also a 400 or 401 without an error code, leaves them,
 //!   but needs a new sign-in. `invalid_client` for a client given by hand is an error that names its flag.
 //! - Twenty refreshes in half a minute are a loop (npm's limit).
-//! - Client credentials need a client registered by hand, with a secret or a key. With `--token-endpoint` there is no
-//!   discovery, and the endpoint may be anywhere.
 //!
-//! Flags: `--client-credentials`, `--token-endpoint`.
-//! Spec: RFC 6749 4.4, 6; RFC 7523 2.2; RFC 9700 4.14.2; MCP 2026-07-28 extension "OAuth Client Credentials"; npm mcp-remote
-//! 0.15.1 (refresh lease).
+//! Spec: RFC 6749 6; RFC 9700 4.14.2; npm mcp-remote 0.15.1 (refresh lease).
+//! Not done here: the request with client credentials (`client_credentials.rs`).
 
 use super::challenge::Challenge;
 use super::discovery::Discovered;
 use super::error::{Failure, Step};
 use super::registration::Origin;
 use super::token_cache::life_in_words;
-use super::{Authorizer, Recovered, lock, registration, scope, token};
+use super::{Authorizer, Recovered, lock, registration, token};
 use crate::error::{Error, Kind};
 use crate::log::Level;
 use crate::secret::Secret;
@@ -149,75 +146,15 @@ impl Authorizer {
         }
     }
 
-    fn discovered(&self, state: &RefreshState, challenge: Option<&Challenge>) -> Step<Discovered> {
+    pub(super) fn discovered(
+        &self,
+        state: &RefreshState,
+        challenge: Option<&Challenge>,
+    ) -> Step<Discovered> {
         if let Some(discovered) = &state.discovered {
             return Ok(discovered.clone());
         }
         self.discover(challenge.and_then(|challenge| challenge.resource_metadata.as_ref()))
-    }
-
-    fn use_client_credentials(
-        &self,
-        state: &mut RefreshState,
-        used: &Tokens,
-        challenge: Option<&Challenge>,
-        renew_lease: impl Fn(),
-    ) -> Step<Recovered> {
-        let discovered = self.discovered(state, challenge)?;
-        renew_lease();
-        let mut scope = match challenge {
-            Some(challenge) => self.scope(&discovered, challenge),
-            // Ahead of time there is no challenge: the scope stays.
-            None => scope::pinned(&self.config.oauth)
-                .or_else(|| used.scope.clone())
-                .or_else(|| self.scope(&discovered, &Challenge::default())),
-        };
-        let (oauth, store) = (&self.config.oauth, &self.store);
-        let known = registration::known(oauth, store, &discovered, None, self.env.now())?;
-        let has_proof =
-            |client: &registration::Client| client.secret.is_some() || self.key.is_some();
-        let Some(client) = known.filter(has_proof) else {
-            let error = Error::new(
-                Kind::Config,
-                "--client-credentials needs a client with a secret or a key",
-            );
-            return Err(Failure::Final(error.with_hint(
-                "pass it with --static-oauth-client-info '{\"client_id\":\"…\",\"client_secret\":\"…\"}', or with --client-assertion-key",
-            )));
-        };
-        let endpoint = self.endpoint(&discovered, &client);
-        let request = |scope: Option<&str>| {
-            self.with_resource(&discovered, |resource| {
-                let mut form = vec![("grant_type", "client_credentials")];
-                form.extend(scope.map(|scope| ("scope", scope)));
-                form.extend(resource.map(|resource| ("resource", resource)));
-                token::request(endpoint, &form, "signing in with client credentials")
-            })
-        };
-        let challenge = challenge.cloned().unwrap_or_default();
-        let mut requested = request(scope.as_deref());
-        if let Err(failure) = &requested
-            && let Some(instead) =
-                self.scope_instead(&discovered, &challenge, scope.as_deref(), failure)
-        {
-            requested = request(Some(&instead));
-            scope = Some(instead);
-        }
-        let tokens = requested.map_err(|failure| {
-            if failure.is_about_scope() {
-                let supported = discovered.server.scopes.as_deref();
-                failure.map(|error| scope::with_way_out(error, supported))
-            } else {
-                failure
-            }
-        })?;
-        registration::bind(store, &discovered, &client);
-        let tokens = Tokens {
-            // RFC 6749 5.1: not stated means as requested.
-            scope: tokens.scope.or(scope),
-            ..tokens
-        };
-        Ok(self.keep_refreshed(state, tokens, discovered, "as a program"))
     }
 
     fn use_refresh_token(
@@ -301,7 +238,7 @@ impl Authorizer {
         Ok(self.keep_refreshed(state, tokens, discovered, "refreshed"))
     }
 
-    fn keep_refreshed(
+    pub(super) fn keep_refreshed(
         &self,
         state: &mut RefreshState,
         tokens: Tokens,
@@ -607,6 +544,36 @@ mod tests {
         env.before_answer(3, move || store.forget().unwrap());
         assert!(matches!(refused(&authorizer), Ok(Recovered::NeedsSignIn)));
         assert_eq!(authorizer.store.tokens(), None);
+    }
+
+    #[test]
+    fn tokens_of_a_program_are_not_stored_after_a_sign_out() {
+        let env = Scripted::new();
+        let mut authorizer = authorizer(&env);
+        let info = r#"{"client_id":"c","client_secret":"s"}"#;
+        authorizer.config.oauth.client_credentials = true;
+        authorizer.config.oauth.static_client_info = Some(Secret::new(info));
+        env.answer(200, r#"{"access_token":"t1","token_type":"bearer"}"#);
+        let store = Arc::clone(&authorizer.store);
+        env.before_answer(3, move || store.forget().unwrap());
+        let failure = refused(&authorizer).unwrap_err();
+        assert!(failure.error().what().contains("signed out"));
+        assert_eq!(authorizer.store.tokens(), None);
+    }
+
+    #[test]
+    fn a_pinned_issuer_is_the_only_one_that_gets_client_credentials() {
+        for (pinned, sent) in [("https://a.test", 1), ("https://b.test=https://b.test", 0)] {
+            let env = Scripted::new();
+            let mut authorizer = authorizer(&env);
+            let info = r#"{"client_id":"c","client_secret":"s"}"#;
+            authorizer.config.oauth.client_credentials = true;
+            authorizer.config.oauth.accept_issuer = Some(pinned.to_owned());
+            authorizer.config.oauth.static_client_info = Some(Secret::new(info));
+            env.answer(200, r#"{"access_token":"t1","token_type":"bearer"}"#);
+            assert_eq!(refused(&authorizer).is_ok(), sent == 1);
+            assert_eq!(forms(&env).len(), sent);
+        }
     }
 
     #[test]

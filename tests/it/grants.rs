@@ -84,7 +84,12 @@ fn a_program_signs_in_with_its_secret() {
         &["client_secret_basic", "client_secret_post"],
     ] {
         let site = with_program(methods);
-        alone(&site, &[CREDENTIALS, INFO, PROGRAM]).finish();
+        let mut process = alone(&site, &[CREDENTIALS, INFO, PROGRAM]);
+        // Once, and with the way to settle it.
+        let stderr = process.stderr();
+        says(&stderr, &[&site.issuer.url(""), "--accept-issuer"]);
+        assert_eq!(stderr.matches("--accept-issuer").count(), 1, "{stderr}");
+        process.finish();
         let form = site.grants("client_credentials").remove(0);
         assert_eq!(form["resource"], site.url());
         let post = form.contains_key("client_secret");
