@@ -108,7 +108,7 @@ pub struct Refusal {
     pub retry_after: Option<Duration>,
     /// The user must sign in first; what the server says about that./// The challenge, if the user must sign in first.
     pub needs_sign_in: Option<Box<Challenge>>,
-    /// Whether credentials were sent: a token, or a configured `Authorization` header.
+    /// Whether credentials were sent that should be good: a token that was just refreshed, or a configured `Authorization`.
     pub had_credentials: bool,
     /// The JSON-RPC error the body holds./// The JSON-RPC error in the body.
     pub answer: Option<Message>,
