@@ -38,8 +38,8 @@
 //! 6. `bridge/http_exchanges`: opens an exchange for it.
 //! 7. `transport/http/worker`: hands the exchange to a thread with a connection.
 //! 8. `transport/http/exchange`: adds the token and POSTs it (`request` makes the headers).
-//! 9. `transport/http/response`: reads the JSON body or the event stream; its events go through 3 and 6 back to 5, which
-//!    completes the request, and the writer thread of 1 writes the line.
+//! 9. `transport/http/response`: reads the JSON body or the event stream; its events go through 3 and 6.
+//! 10. `bridge/request/response`: completes the request; the writer thread of 1 writes the line.
 //!
 //! A 401 becomes a stored token along these:
 //!

@@ -9,10 +9,10 @@
 use std::time::Duration;
 
 /// How long a request is kept trying before the client is told. Some clients give up after ten seconds,
-/// and an error that arrives after that is never seen./// How long a request is retried before the client gets an error. Some clients give up after ten seconds.
+/// How long a request is retried before the client gets an error. Some clients give up after ten seconds.
 pub const REQUEST_RETRY_LIMIT: Duration = Duration::from_secs(9);
 
-/// How long the resumption of a broken stream is tried without once reaching the server./// How long a broken stream is resumed without reaching the server once.
+/// How long a broken stream is resumed without reaching the server once.
 pub const RESUME_LIMIT: Duration = Duration::from_secs(60);
 
 /// Growing pauses with jitter.
@@ -22,12 +22,12 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// The seed makes instances differ, so that a restarted server is not met by all clients at once./// `seed` makes instances differ, so that not all clients reconnect to a restarted server at once.
+    /// `seed` makes instances differ, so that not all clients reconnect to a restarted server at once.
     pub fn new(seed: u64) -> Backoff {
         Backoff { state: seed | 1 }
     }
 
-    /// The pause before the next attempt, after `failures` attempts in a row: from `first`, doubled each time up to `max`, ±20 %./// The pause after `failures` failed attempts in a row: `first`, doubled for each failure up to `max`, ±20 %.
+    /// The pause after `failures` failed attempts in a row: `first`, doubled for each failure up to `max`, ±20 %.
     pub fn pause(&mut self, failures: u32, first: Duration, max: Duration) -> Duration {
         let doubled = first.saturating_mul(1 << failures.saturating_sub(1).min(16));
         // xorshift64: quality does not matter here.
@@ -39,14 +39,14 @@ impl Backoff {
     }
 }
 
-/// The pause before a request is sent again to a server that is away./// The first pause before a request is retried.
+/// The first pause before a request is retried.
 pub const MIN_BACKOFF: Duration = Duration::from_millis(250);
-/// The longest such pause while a client waits./// The longest pause before a request is retried.
+/// The longest pause before a request is retried.
 pub const MAX_REQUEST_BACKOFF: Duration = Duration::from_secs(2);
-/// The longest pause before a GET stream is opened again./// The longest pause before a stream is reopened.
+/// The longest pause before a stream is reopened.
 pub const MAX_STREAM_BACKOFF: Duration = Duration::from_secs(30);
 
-/// Whether doing this request twice does no harm: the methods of the specification that only read./// Whether a method is safe to repeat: it only reads, or repeating it has no further effect.
+/// Whether a method is safe to repeat: it only reads, or repeating it has no further effect.
 pub fn is_safe(method: &str) -> bool {
     matches!(
         method,
@@ -66,7 +66,7 @@ pub fn is_safe(method: &str) -> bool {
     )
 }
 
-/// Whether a refused request may be sent again, by status./// Whether a refused request may be retried. `told_when`: the response has `Retry-After`.
+/// Whether a refused request may be retried. `told_when`: the response has `Retry-After`.
 pub fn may_repeat(status: u16, method: &str, told_when: bool) -> bool {
     match status {
         429 => true,

@@ -37,15 +37,15 @@ impl std::fmt::Debug for SessionId {
 pub enum Event {
     /// A line from the client.
     Client(std::result::Result<Parsed, Malformed>),
-    /// stdin ended: the orderly way out./// stdin ended: shut down in order.
+    /// stdin ended: shut down in order.
     ClientClosed,
-    /// stdout was closed: nobody reads any more./// stdout was closed: nothing can be written any more.
+    /// stdout was closed: nothing can be written any more.
     OutputClosed,
     /// A signal asks the process to end.
     Stop,
-    /// Events of an exchange, in order./// Events of an exchange, in order.
+    /// Events of an exchange, in order.
     Progress(ExchangeId, Vec<Progress>),
-    /// The address the user must open to sign in./// The URL that the user must open to sign in.
+    /// The URL that the user must open to sign in.
     SignInUrl(String),
     /// The sign-in that was asked for has ended.
     SignedIn(Result<()>),
@@ -58,7 +58,7 @@ pub enum Event {
 pub enum Progress {
     /// The headers of a 2xx answer.
     Opened(Head),
-    /// Bytes came that are no message yet./// Bytes came that do not complete a message.
+    /// Bytes came that do not complete a message.
     Alive,
     /// A JSON body, or an event that carries a message.
     Event {
@@ -73,9 +73,9 @@ pub enum Progress {
     EventId(EventId),
     /// The stream's `retry` time.
     Retry(Duration),
-    /// The last news: the server refused./// The server refused; no event follows.
+    /// The server refused; no event follows.
     Refused(Refusal),
-    /// The last news: the exchange is over./// The exchange is over; no event follows.
+    /// The exchange is over; no event follows.
     Ended(End),
 }
 
@@ -91,7 +91,7 @@ pub struct Head {
 /// What the body of a 2xx answer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Content {
-    /// Nothing that is read: 202, 204, or a response nobody asked for./// No body is read: 202, 204, or a response whose body is not needed.
+    /// No body is read: 202, 204, or a response whose body is not needed.
     Nothing,
     /// One JSON document.
     Json,
@@ -106,13 +106,13 @@ pub struct Refusal {
     pub status: u16,
     /// `Retry-After`.
     pub retry_after: Option<Duration>,
-    /// The user must sign in first; what the server says about that./// The challenge, if the user must sign in first.
+    /// The challenge, if the user must sign in first.
     pub needs_sign_in: Option<Box<Challenge>>,
-    /// Whether credentials were sent: a token, or a configured `Authorization` header.
+    /// Whether credentials were sent that should be good: a token that was just refreshed, or a configured `Authorization`.
     pub had_credentials: bool,
-    /// The JSON-RPC error the body holds./// The JSON-RPC error in the body.
+    /// The JSON-RPC error in the body.
     pub answer: Option<Message>,
-    /// The refusal in words./// The refusal as an error.
+    /// The refusal as an error.
     pub error: Arc<Error>,
 }
 
@@ -128,13 +128,13 @@ pub enum End {
 /// How far a broken exchange had come; decides what may be tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// The request never left: trying again is safe./// The request was not sent: a retry is safe.
+    /// The request was not sent: a retry is safe.
     NotSent,
-    /// It will never leave this way (a certificate, a wrong address): trying again is useless./// It cannot be sent at all (certificate, invalid address): a retry is useless.
+    /// It cannot be sent at all (certificate, invalid address): a retry is useless.
     Hopeless,
-    /// It was sent and not one byte came back: the server may have acted on it./// It was sent and no byte came back: the server may have acted on it.
+    /// It was sent and no byte came back: the server may have acted on it.
     Unanswered,
-    /// The response broke off./// The response broke off.
+    /// The response broke off.
     Answering,
 }
 
@@ -143,26 +143,26 @@ pub enum Stage {
 pub enum Action {
     /// Write this message to the client.
     Client(Message),
-    /// Write this line, made here, to the client./// Write this line, made by the bridge, to the client.
+    /// Write this line, made by the bridge, to the client.
     Respond(String),
     /// Start an exchange.
     Open(ExchangeId, Exchange),
-    /// Cut an exchange; no more news of it is wanted./// Cut an exchange; its further events are ignored.
+    /// Cut an exchange; its further events are ignored.
     Close(ExchangeId),
-    /// Tell the user./// Log a line for the user.
+    /// Log a line for the user.
     Say(Level, String),
-    /// The transport that works is known./// The transport in use is known.
+    /// The transport in use is known.
     TransportKnown {
         /// The transport.
         transport: Transport,
-        /// Whether the strategy would not choose it by itself, so that it is worth remembering./// Whether the configured strategy would not choose it by itself, so that it is worth storing.
+        /// Whether the configured strategy would not choose it by itself, so that it is worth storing.
         is_news: bool,
     },
-    /// Have the user sign in, on a thread of its own./// Start a sign-in, on a thread of its own.
+    /// Start a sign-in, on a thread of its own.
     SignIn(Challenge),
-    /// Client and server are of different eras, or what was remembered of the server's is wrong: worth remembering./// Store the era of the server: it differs from the era of the client, or the stored one is wrong.
+    /// Store the era of the server: it differs from the era of the client, or the stored one is wrong.
     Learned(Era),
-    /// Leave./// Exit the process.
+    /// Exit the process.
     Exit,
 }
 

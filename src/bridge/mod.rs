@@ -82,20 +82,20 @@ pub struct Bridge {
     shutdown: Option<Shutdown>,
     eras: Eras,
     adapter: Option<Box<dyn Adapter>>,
-    /// What the adapter has not been told yet./// Events the adapter has not been given yet.
+    /// Events the adapter has not been given yet.
     adapter_events: VecDeque<AdapterEvent>,
     tools: KnownTools,
     refreshes: Vec<ListRefresh>,
-    /// When the last event happened./// The time of the last event.
+    /// The time of the last event.
     now: Instant,
 }
 
 /// A message of the client that waits for handshake, transport or sign-in, in the order of the client.
 #[derive(Debug)]
 enum Deferred {
-    /// With its serial number: the id may be in use again by now./// With its serial number: a later request may have the same id.
+    /// With its serial number: a later request may have the same id.
     Request(RequestId, u64),
-    /// With the time since when it waits./// With the time it arrived.
+    /// With the time it arrived.
     Notification(Arc<Message>, Instant),
 }
 
@@ -128,7 +128,7 @@ impl Bridge {
         }
     }
 
-    /// Takes note of what happened; the consequences are fetched with [`poll`](Bridge::poll)./// Handles an event; [`poll`](Bridge::poll) returns the actions that follow from it.
+    /// Handles an event; [`poll`](Bridge::poll) returns the actions that follow from it.
     pub fn handle(&mut self, now: Instant, input: Event) {
         self.now = now;
         match input {
@@ -174,7 +174,7 @@ impl Bridge {
         self.out.pop_front()
     }
 
-    /// When [`Event::Time`] is wanted, if nothing else happens before./// When [`Event::Time`] is due, unless another event comes first.
+    /// When [`Event::Time`] is due, unless another event comes first.
     pub fn deadline(&self) -> Option<Instant> {
         let limits = self
             .exchanges
@@ -216,7 +216,7 @@ impl Bridge {
         self.client_sent(message);
     }
 
-    /// A message for the server, of the era it speaks, that the client waits for since then./// Handles a message for the server, in the era of the server. `since`: when the client sent it.
+    /// Handles a message for the server, in the era of the server. `since`: when the client sent it.
     fn send_to_server(&mut self, since: Instant, message: Message) {
         match message.kind() {
             // Before anything was sent, nothing can have been asked.
@@ -235,7 +235,7 @@ impl Bridge {
         }
     }
 
-    /// Sends what waits, in the client's order, as far as the handshake and the transport allow./// Sends deferred messages in the order of the client, as far as handshake and transport allow.
+    /// Sends deferred messages in the order of the client, as far as handshake and transport allow.
     fn pump(&mut self) {
         while let Some(front) = self.deferred.front() {
             if let Deferred::Request(id, serial) = front
@@ -256,7 +256,7 @@ impl Bridge {
         self.pump_deliveries();
     }
 
-    /// Lets a request wait for its turn again./// Defers an open request.
+    /// Defers an open request.
     fn defer(&mut self, id: &RequestId) {
         if let Some(open) = self.requests.find(id) {
             open.state = request::table::RequestState::Deferred;
@@ -265,7 +265,7 @@ impl Bridge {
         }
     }
 
-    /// The same, before all others./// Defers an open request, before all others.
+    /// Defers an open request, before all others.
     fn defer_first(&mut self, id: &RequestId) {
         if let Some(open) = self.requests.find(id) {
             open.state = request::table::RequestState::Deferred;
@@ -274,7 +274,7 @@ impl Bridge {
         }
     }
 
-    /// Whether the next waiting message may leave. Starts what is missing: the stream, a new session./// Whether the next deferred message may be sent. Opens the stream or the session that is missing.
+    /// Whether the next deferred message may be sent. Opens the stream or the session that is missing.
     fn gate(&mut self) -> bool {
         !self.is_stopping()
             && self.is_signed_in()
@@ -283,7 +283,7 @@ impl Bridge {
             && self.era_is_ready()
     }
 
-    /// An id for a request of our own. npm reserves the prefix; a client that uses it is refused./// A new id for a request of the bridge. npm reserves the same prefix; requests of the client with it are refused.
+    /// A new id for a request of the bridge. npm reserves the same prefix; requests of the client with it are refused.
     fn own_id(&mut self, what: &str) -> RequestId {
         self.own_ids += 1;
         RequestId::from_string(&format!("{OWN_PREFIX}{what}-{}", self.own_ids))
@@ -302,7 +302,7 @@ impl Bridge {
         self.out.push_back(Action::Say(Level::Warn, text));
     }
 
-    /// A failure that whoever asked is answered with./// Logs a failure that the client also gets as an error.
+    /// Logs a failure that the client also gets as an error.
     fn failed(&mut self, level: Level, text: String) {
         let level = if self.settings.says_failures {
             level
@@ -322,5 +322,5 @@ fn is_ours(id: &RequestId) -> bool {
     id.starts_with(OWN_PREFIX)
 }
 
-/// String ids that start so are ours./// The prefix of the ids of our own requests.
+/// The prefix of the ids of our own requests.
 const OWN_PREFIX: &str = "mcp-remote-";

@@ -31,14 +31,14 @@ enum DeliveryState {
     Running(ExchangeId, Instant),
 }
 
-/// The next notification does not wait longer than this for the one before./// How long a notification waits for the one before it.
+/// How long a notification waits for the one before it.
 const MAX_HEAD_OF_LINE_WAIT: Duration = Duration::from_secs(10);
 
-/// More of them do not wait at a time./// How many messages may wait.
+/// How many messages may wait.
 const MAX_WAITING: usize = 1000;
 
 impl Bridge {
-    /// A notification waits for its turn./// Defers a notification.
+    /// Defers a notification.
     pub(crate) fn admit_note(&mut self, message: Message) {
         if self.notes().count() >= MAX_WAITING {
             self.not_delivered(&message, "too many wait for the server already");
@@ -56,7 +56,7 @@ impl Bridge {
         })
     }
 
-    /// The user has taken long, not the server./// Restarts the time limit of deferred notifications after a sign-in.
+    /// Restarts the time limit of deferred notifications after a sign-in.
     pub(crate) fn notes_wait_anew(&mut self) {
         for waiting in &mut self.deferred {
             if let Deferred::Notification(_, since) = waiting {
@@ -83,7 +83,7 @@ impl Bridge {
         self.warn(format!("{what} was not delivered: {why}"));
     }
 
-    /// A notification whose turn has come./// Sends a notification that is no longer deferred.
+    /// Sends a notification that is no longer deferred.
     pub(crate) fn deliver_note(&mut self, message: Arc<Message>) {
         if message.method() == Some("notifications/initialized") {
             self.confirming();
@@ -105,7 +105,7 @@ impl Bridge {
         });
     }
 
-    /// Sends what may leave now./// Sends what may be sent now.
+    /// Sends what may be sent now.
     pub(crate) fn pump_deliveries(&mut self) {
         if !self.may_deliver() {
             return;
@@ -122,13 +122,13 @@ impl Bridge {
         }
     }
 
-    /// The place of the first delivery that may leave now./// The place of the first delivery that may be sent now.
+    /// The place of the first delivery that may be sent now.
     fn next_delivery(&self) -> Option<usize> {
         let mut waiting = self.waiting_deliveries();
         waiting.find_map(|(at, from)| (from <= self.now).then_some(at))
     }
 
-    /// The deliveries that may leave, by their place, and from when on. Notifications leave one at a time, in their order./// The deliveries that may be sent, by place, and from when. Notifications are sent one at a time, in order.
+    /// The deliveries that may be sent, by place, and from when. Notifications are sent one at a time, in order.
     fn waiting_deliveries(&self) -> impl Iterator<Item = (usize, Instant)> {
         let ordered = |delivery: &&Delivery| delivery.ordered;
         let running = self.deliveries.iter().filter(ordered);
@@ -236,7 +236,7 @@ impl Bridge {
         Some(self.deliveries.remove(at))
     }
 
-    /// Gives up what nobody will wait for any more. Sending happens in `pump`./// Drops what has waited too long. `pump` sends the rest.
+    /// Drops what has waited too long. `pump` sends the rest.
     pub(crate) fn deliveries_are_due(&mut self) {
         if self.is_signed_in() {
             self.drop_stale_notes();
@@ -254,7 +254,7 @@ impl Bridge {
         }
     }
 
-    /// When it is given up, if it cannot be sent. The handshake waits for as long as a sign-in takes./// When a delivery is dropped if it cannot be sent. The handshake waits for as long as a sign-in takes.
+    /// When a delivery is dropped if it cannot be sent. The handshake waits for as long as a sign-in takes.
     fn stale_at(&self, delivery: &Delivery) -> Option<Instant> {
         let may_be_stale = !delivery.ordered || self.is_signed_in();
         (may_be_stale && matches!(delivery.state, DeliveryState::Deferred(_)))
@@ -265,7 +265,7 @@ impl Bridge {
         self.is_signed_in() && (!self.link.is_sse() || self.link.endpoint().is_some())
     }
 
-    /// What waits for something that will not come./// Drops what waits for a sign-in that failed.
+    /// Drops what waits for a sign-in that failed.
     pub(crate) fn drop_deliveries(&mut self, why: &str) {
         let (waiting, running) = std::mem::take(&mut self.deliveries)
             .into_iter()

@@ -11,9 +11,9 @@ use crate::mcp::version::Era;
 /// What the bridge needs to know beforehand.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The server's address as it may be shown./// The URL of the server, without secrets.
+    /// The URL of the server, without secrets.
     pub server: String,
-    /// The command that shows each step, for users./// The command that diagnoses the connection, for error messages.
+    /// The command that diagnoses the connection, for error messages.
     pub doctor: String,
     /// `--transport`.
     pub strategy: Strategy,
@@ -39,9 +39,9 @@ pub struct Settings {
     pub body_timeout: Option<Duration>,
     /// Whether the body timeout holds for event streams too.
     pub body_timeout_on_streams: bool,
-    /// Whether a failed request is said on stderr, as well as answered./// Whether failed requests are also logged.
+    /// Whether failed requests are also logged.
     pub says_failures: bool,
-    /// Makes the pauses of this instance its own./// The seed of jitter and ids of this instance.
+    /// The seed of jitter and ids of this instance.
     pub seed: u64,
 }
 

@@ -19,7 +19,7 @@ use url::Url;
 
 use crate::bridge::request::table::RequestState;
 use crate::bridge::{
-    Action, Bridge, End, ExchangeId, HttpRequest, Purpose, Refusal, Running, Stage, Transport,
+    Action, Bridge, Content, End, ExchangeId, HttpRequest, Purpose, Refusal, Stage, Transport,
     backoff,
 };
 use crate::config::Strategy;
@@ -222,9 +222,7 @@ impl Bridge {
         let first = !link.is_confirmed;
         link.is_confirmed = true;
         if let Some(running) = self.exchanges.get_mut(&id) {
-            running.limit = self
-                .settings
-                .silence_limit(self.now, crate::bridge::Content::Stream);
+            running.limit = self.settings.silence_limit(self.now, Content::Stream);
         }
         if first {
             self.is_confirmed(Transport::HttpSse);
@@ -246,7 +244,6 @@ impl Bridge {
             link.reopen_at = None;
             // The server is there: requests wait for the user, not for it.
             link.failures = 0;
-            link.why = None;
             // The session went with its stream; the next message opens both again.
             self.lose_session_with_stream();
             if !self.all_wait_for_sign_in(challenge) {
@@ -329,30 +326,11 @@ impl Bridge {
 
     /// The server has lost the session, while its stream stays open: closes it, so that both are opened anew.
     pub(crate) fn close_sse_stream(&mut self) {
-        let Link::Sse(link) = &mut self.link else {
-            return;
-        };
-        let exchange = link.exchange.take();
-        link.endpoint = None;
-        link.reopen_at = None;
-        exchange.into_iter().for_each(|exchange| self.cut(exchange));
-        let what = format!("{} has lost the session", self.settings.server);
-        let error = Error::new(Kind::Network, what);
-        for id in self
-            .requests
-            .ids_where(|open| open.state == RequestState::Accepted)
-        {
-            self.fail(&id, error.again());
+        if let Link::Sse(link) = &mut self.link {
+            link.endpoint = None;
+            let exchange = link.exchange.take();
+            exchange.into_iter().for_each(|exchange| self.cut(exchange));
         }
-    }
-
-    /// Whether the stream on which the response to a POST would have come is gone.
-    pub(crate) fn sse_stream_is_newer(&self, post: &Running) -> bool {
-        let Link::Sse(link) = &self.link else {
-            return false;
-        };
-        let stream = link.exchange.and_then(|id| self.exchanges.get(&id));
-        stream.is_none_or(|stream| stream.since > post.since)
     }
 
     /// Requests that were sent will get no response: it would have come on the stream.

@@ -41,13 +41,16 @@ fn a_request_reaches_the_server_byte_for_byte() {
 fn newlines_between_tokens_become_spaces() {
     let server = answering(|request, reply| {
         reply.json(format!(
-            "{{\n \"id\": {},\r\n \"result\": \"a\\nb\"\n}}\n",
+            "{{\n \"jsonrpc\":\"2.0\", \"id\": {},\r\n \"result\": \"a\\nb\"\n}}\n",
             request.id()
         ))
     });
     let mut bridge = Process::connected(&[&server.url("/mcp")]);
     bridge.send(r#"{"id":1,"method":"ask"}"#);
-    assert_eq!(bridge.recv_raw(), r#"{  "id": 1,   "result": "a\nb" }"#);
+    assert_eq!(
+        bridge.recv_raw(),
+        r#"{  "jsonrpc":"2.0", "id": 1,   "result": "a\nb" }"#
+    );
     bridge.finish();
 }
 

@@ -45,19 +45,19 @@ pub(crate) trait Adapter: std::fmt::Debug + Send {
 /// What an adapter asks for.
 #[derive(Debug)]
 pub(crate) enum AdapterAction {
-    /// The client waits since then for what the following messages are for: they have no limit of their own./// The following messages are for a request that the client sent at this time.
+    /// The following messages are for a request that the client sent at this time.
     Since(Instant),
     /// A message for the server, as if its client had sent it.
     Server(Arc<Message>),
     /// A message for the client.
     Client(Message),
-    /// The request with this id on the way to the server is not wanted any more./// Cancel the request with this id at the server.
+    /// Cancel the request with this id at the server.
     Cancel(RequestId),
-    /// A line for the user./// A warning for the user.
+    /// A warning for the user.
     Warn(String),
-    /// The server has answered the handshake of this era./// The server accepted the handshake of this era.
+    /// The server accepted the handshake of this era.
     EraKnown(Era),
-    /// It has not: what waits needs another way, or this response./// The server refused it: the waiting messages are routed another way, or fail with `why`.
+    /// The server refused it: the waiting messages are routed another way, or fail with `why`.
     GiveUp {
         /// The client's messages, in their order, and when they came.
         waiting: Vec<(Instant, Message)>,
@@ -121,7 +121,7 @@ impl AdapterActions {
 }
 
 /// A message that waits for the handshake. One that cancels a request which waits too takes it back: that was never sent, and
-/// nothing more is said of it./// Keeps a message until the handshake is done. A cancellation of a kept request removes that request.
+/// Keeps a message until the handshake is done. A cancellation of a kept request removes that request.
 pub(crate) fn wait(
     waiting: &mut Vec<(Instant, Message)>,
     now: Instant,
@@ -153,17 +153,17 @@ pub(crate) fn wait(
     }
 }
 
-/// Messages that may wait for the handshake./// How many messages may wait for the handshake.
+/// How many messages may wait for the handshake.
 const MAX_WAITING: usize = 10_000;
 
 /// Where a failure comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FailureSource {
-    /// The server's: it refused./// The server refused.
+    /// The server refused.
     Server,
-    /// Nobody's: the server said nothing in time, or something that is about other things./// The server did not respond in time, or what it said is not about the request.
+    /// The server did not respond in time, or what it said is not about the request.
     NoResponse,
-    /// The network's, or that of a sign-in: the server was not asked./// The network, or a sign-in: the request did not reach the server.
+    /// The network, or a sign-in: the request did not reach the server.
     Local,
 }
 

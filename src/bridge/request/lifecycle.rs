@@ -1,10 +1,6 @@
 //! The life of one open request, from its arrival to its one response.
 //!
-//! - A request is sent when handshake and transport allow it, and then runs beside all others.
-//! - Its response is the one with its id, on its own exchange, on the exchange of another request that is still open, or on the
-//!   stream for server messages. On a stream whose own request has its response nothing counts: a late duplicate must not respond
-//!   to a later request with the same id.
-//! - A number that the server spelled differently counts too, and so does an error without an id on the request's own exchange.
+//! - A request is sent when handshake and transport allow it, and then runs beside all others. `response` says what its response is.
 //! - Whatever else happens to the exchange leads to a retry (see `backoff`, `resumption`, `reinitialize`) or to one error.
 //!
 //! Flags: `--request-timeout`.
@@ -13,13 +9,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::bridge::era::adapter::FailureSource;
 use crate::bridge::request::table::RequestState;
 use crate::bridge::session::handshake::INITIALIZE_LIMIT;
-use crate::bridge::{
-    Action, Bridge, Content, Deferred, End, ExchangeId, LINGER_TIMEOUT, Limit, Purpose, Refusal,
-    Running, Stage, backoff,
-};
+use crate::bridge::{Bridge, Content, Deferred, End, Purpose, Refusal, Running, Stage, backoff};
 use crate::error::{Error, Kind};
 use crate::jsonrpc::{self, Message, RequestId};
 use crate::log::Level;
@@ -29,7 +21,7 @@ use crate::mcp::subscriptions::LISTEN;
 const MAX_TIMEOUT_FACTOR: u32 = 10;
 
 impl Bridge {
-    /// A request of the client or of its adapter, for which the client waits since then./// Enters a request of the client or its adapter into the table and defers it. `since`: when the client sent it.
+    /// Enters a request of the client or its adapter into the table and defers it. `since`: when the client sent it.
     pub(crate) fn admit_request(&mut self, since: Instant, id: RequestId, message: Arc<Message>) {
         let refusal = if self.requests.contains(&id) {
             Some(Error::new(
@@ -47,7 +39,7 @@ impl Bridge {
         self.deferred.push_back(Deferred::Request(id, serial));
     }
 
-    /// Enters a request into the table; whoever asks for it sends it./// Enters a request into the table; the caller sends it.
+    /// Enters a request into the table; the caller sends it.
     pub(crate) fn accept_request(
         &mut self,
         since: Instant,
@@ -62,7 +54,7 @@ impl Bridge {
         self.requests.insert(id, message, since, deadline, adapted)
     }
 
-    /// Sends an open request, for the first time or again./// Sends an open request, for the first time or again.
+    /// Sends an open request, for the first time or again.
     pub(crate) fn send_request(&mut self, id: &RequestId) {
         let Some(open) = self.requests.find(id) else {
             return;
@@ -324,47 +316,6 @@ impl Bridge {
         }
     }
 
-    /// Some servers accept a request with 202 and send the response on the GET stream.
-    fn await_on_get_stream(&mut self, id: &RequestId, until: Option<Instant>) {
-        if let Some(open) = self.requests.find(id) {
-            open.state = RequestState::AwaitsGetStream(until);
-        }
-    }
-
-    fn has_get_stream(&self) -> bool {
-        let mut running = self.exchanges.values();
-        running.any(|running| running.purpose == Purpose::GetStream)
-    }
-
-    /// Requests that wait for a response on the GET stream fail when the stream is gone, or after their limit.
-    fn fail_without_get_stream(&mut self) {
-        let is_open = self.has_get_stream();
-        for id in self.requests.ids_where(|open| match open.state {
-            RequestState::AwaitsGetStream(until) => {
-                !is_open || until.is_some_and(|at| at <= self.now)
-            }
-            _ => false,
-        }) {
-            self.request_never_responded_to(&id);
-        }
-    }
-
-    fn request_never_responded_to(&mut self, id: &RequestId) {
-        if self.answer_early_ping(id) {
-            return;
-        }
-        let Some(open) = self.requests.find(id) else {
-            return;
-        };
-        let method = open.message.method().unwrap_or_default();
-        let server = &self.settings.server;
-        let what = format!("{server} accepted \"{method}\" without ever answering it");
-        let error = Error::new(Kind::PeerMisbehaved, what);
-        if !self.era_no_response(id, &error) {
-            self.fail(id, error);
-        }
-    }
-
     fn request_not_sent(&mut self, id: &RequestId, error: Error) {
         let Some(open) = self.requests.find(id) else {
             return;
@@ -384,114 +335,7 @@ impl Bridge {
         self.pause_request(id, self.now + pause);
     }
 
-    pub(crate) fn server_response(
-        &mut self,
-        exchange: ExchangeId,
-        id: &RequestId,
-        failed: bool,
-        message: Message,
-    ) {
-        if self.own_response(id, failed, &message) {
-            return;
-        }
-        match self.request_responded_to(exchange, id, failed) {
-            Some(request) => self.complete(&request, message, failed),
-            None => self.debug(format!(
-                "dropped a response to {id}, which is not an open request"
-            )),
-        }
-    }
-
-    /// The open request that a response with this id on this exchange is for.
-    fn request_responded_to(
-        &self,
-        exchange: ExchangeId,
-        id: &RequestId,
-        failed: bool,
-    ) -> Option<RequestId> {
-        let own = match &self.exchanges.get(&exchange)?.purpose {
-            Purpose::Request(own) | Purpose::Resume(own) => Some(own),
-            Purpose::GetStream | Purpose::SseStream => None,
-            _ => return None,
-        };
-        if own.is_some_and(|own| !self.requests.is_served_by(own, exchange)) {
-            return None;
-        }
-        if self.requests.is_sent(id) {
-            return Some(id.clone());
-        }
-        match own {
-            Some(own) => {
-                let counts = failed || id.is_respelled(own) || self.requests.has_wire_id(own, id);
-                counts.then(|| own.clone())
-            }
-            None => self.requests.sent_respelled(id),
-        }
-    }
-
-    /// The response to an open request has come./// The response to an open request has come.
-    pub(crate) fn complete(&mut self, id: &RequestId, message: Message, failed: bool) {
-        let message = if message.kind()
-            == &(crate::jsonrpc::Kind::Response {
-                id: id.clone(),
-                failed,
-            }) {
-            message
-        } else {
-            message.with_id(id)
-        };
-        let Some(open) = self.requests.find(id) else {
-            return;
-        };
-        // Before anything looks at the response: each way to the client starts here.
-        let is_tool_list = open.message.method() == Some("tools/list");
-        let message = if is_tool_list {
-            self.filter.filter(message)
-        } else {
-            message
-        };
-        if failed && self.answer_early_ping(id)
-            || self.era_response(id, &message)
-            || failed && self.refresh_for(id, &message)
-        {
-            return;
-        }
-        let Some(open) = self.requests.remove(id) else {
-            return;
-        };
-        let message = if is_tool_list {
-            self.note_tools(message)
-        } else {
-            message
-        };
-        self.session_response(id, failed, &message);
-        if let RequestState::Running(exchange) = open.state
-            && let Some(running) = self.exchanges.get_mut(&exchange)
-        {
-            running.limit = Some((self.now + LINGER_TIMEOUT, Limit::Linger));
-        }
-        if !self.refreshed(id, Some(&message)) {
-            self.answer(message, FailureSource::Server, open.adapted);
-        }
-    }
-
-    /// Responds to a `ping` that the server refused before `initialize`; whether it was one. Clients may send it, and many
-    /// servers refuse every request without a session.
-    fn answer_early_ping(&mut self, id: &RequestId) -> bool {
-        let is_early = self.session.is_fresh() && !self.speaks_modern();
-        let Some(open) = self.requests.find(id).filter(|_| is_early) else {
-            return false;
-        };
-        if open.message.method() != Some("ping") {
-            return false;
-        }
-        self.requests.remove(id);
-        self.out
-            .push_back(Action::Respond(jsonrpc::response(id, "{}")));
-        true
-    }
-
-    /// The request gets an error made here./// Fails an open request with an error of the bridge.
+    /// Fails an open request with an error of the bridge.
     pub(crate) fn fail(&mut self, id: &RequestId, error: Error) {
         let Some(open) = self.requests.remove(id) else {
             return;

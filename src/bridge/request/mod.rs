@@ -2,5 +2,6 @@
 
 pub(crate) mod cancellation;
 mod lifecycle;
+mod response;
 pub(crate) mod resumption;
 pub(crate) mod table;

@@ -16,35 +16,35 @@ use crate::mcp::subscriptions::LISTEN;
 /// A request without a response yet.
 #[derive(Debug)]
 pub struct OpenRequest {
-    /// Tells it from an earlier one with the same id./// Distinguishes it from an earlier request with the same id.
+    /// Distinguishes it from an earlier request with the same id.
     pub serial: u64,
     /// The request.
     pub message: Arc<Message>,
-    /// Where it is./// Where it is.
+    /// Where it is.
     pub state: RequestState,
-    /// When it came./// When it arrived; re-routing does not extend its deadline.
+    /// When it arrived; re-routing does not extend its deadline.
     pub since: Instant,
-    /// When the client is told that it takes too long./// When it times out.
+    /// When it times out.
     pub deadline: Option<Instant>,
-    /// The client does not want the response any more, and is given none made here./// The client cancelled it; it gets no error of the bridge.
+    /// The client cancelled it; it gets no error of the bridge.
     pub cancelled: bool,
-    /// How often it failed without leaving, in a row./// How many attempts in a row failed.
+    /// How many attempts in a row failed.
     pub failures: u32,
-    /// It was already sent again after a lost session./// It was sent again after a lost session.
+    /// It was sent again after a lost session.
     pub reinitialized: bool,
     /// The server refused it with this, and may have carried it out or have lost the session.
     pub refused: Option<Box<Refusal>>,
     /// How many sign-ins it has waited for.
     pub sign_ins: u32,
-    /// The stream of its response, for resumption./// The state of its response stream, for resumption.
+    /// The state of its response stream, for resumption.
     pub stream: Resumable,
-    /// It was made here, not by the client./// The bridge made it, not the client.
+    /// The bridge made it, not the client.
     pub is_own: bool,
-    /// It came through the adapter, which is to have the response./// It came through the adapter, which gets the response.
+    /// It came through the adapter, which gets the response.
     pub adapted: bool,
-    /// The id it has at the server, where that is not its own: it was issued again./// Its id at the server, if it was sent again with a new one.
+    /// Its id at the server, if it was sent again with a new one.
     pub wire: Option<RequestId>,
-    /// The tool list was read anew for it./// The tool list was read again for it.
+    /// The tool list was read again for it.
     pub refreshed: bool,
     /// The server acknowledged this subscription, on this stream or an earlier one.
     pub acknowledged: bool,
@@ -72,7 +72,7 @@ impl OpenRequest {
         }
     }
 
-    /// It takes no longer than until then./// Sets a deadline, unless there is an earlier one.
+    /// Sets a deadline, unless there is an earlier one.
     pub fn limit(&mut self, at: Instant) {
         self.deadline = Some(self.deadline.map_or(at, |before| before.min(at)));
     }
@@ -81,19 +81,19 @@ impl OpenRequest {
 /// Where an open request is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestState {
-    /// It waits for the handshake or the transport./// It waits for handshake, transport or sign-in.
+    /// It waits for handshake, transport or sign-in.
     Deferred,
-    /// An exchange works on it./// This exchange serves it.
+    /// This exchange serves it.
     Running(ExchangeId),
-    /// HTTP+SSE: it was accepted, the response comes on the stream./// HTTP+SSE: it was accepted; the response comes on the stream.
+    /// HTTP+SSE: it was accepted; the response comes on the stream.
     Accepted,
     /// Streamable HTTP: it was accepted without a response, which may come on the GET stream until then.
     AwaitsGetStream(Option<Instant>),
-    /// It is sent again at this time./// It is sent again at this time.
+    /// It is sent again at this time.
     Paused(Instant),
-    /// The stream of its response is resumed at this time./// Its response stream is resumed at this time.
+    /// Its response stream is resumed at this time.
     Resuming(Instant),
-    /// It was refused and waits for a sign-in, while others pass; then it is sent again, or the stream of its response resumed./// It was refused and waits for a sign-in, while others pass. Then it is sent again, or its stream is resumed.
+    /// It was refused and waits for a sign-in, while others pass. Then it is sent again, or its stream is resumed.
     AwaitsSignIn {
         /// Whether the server has it, and only its stream is to be resumed.
         resumes: bool,
@@ -178,7 +178,7 @@ impl RequestTable {
     }
 
     /// Whether this exchange works on the request. An id can be used again after its response, while the exchange that
-    /// brought it has not ended yet./// Whether this exchange serves the request. An id can be used again before the exchange of its first response has ended.
+    /// Whether this exchange serves the request. An id can be used again before the exchange of its first response has ended.
     pub fn is_served_by(&self, id: &RequestId, exchange: ExchangeId) -> bool {
         self.open
             .get(id)
@@ -202,7 +202,7 @@ impl RequestTable {
         }
     }
 
-    /// Whether this very request waits for its turn./// Whether this very request is deferred.
+    /// Whether this very request is deferred.
     pub fn is_deferred(&self, id: &RequestId, serial: u64) -> bool {
         self.open
             .get(id)
@@ -216,7 +216,7 @@ impl RequestTable {
             .is_some_and(|open| open.wire.as_ref() == Some(wire))
     }
 
-    /// The request is answered, or nobody waits for it any more./// Removes a request.
+    /// Removes a request.
     pub fn remove(&mut self, id: &RequestId) -> Option<OpenRequest> {
         self.open.remove(id)
     }

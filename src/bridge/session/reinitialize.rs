@@ -134,6 +134,14 @@ impl Bridge {
         self.session.generation += 1;
         self.stop_get_stream();
         self.close_sse_stream();
+        let what = format!("{} has lost the session", self.settings.server);
+        let error = Error::new(Kind::Network, what);
+        for id in self
+            .requests
+            .ids_where(|open| open.state == RequestState::Accepted)
+        {
+            self.fail(&id, error.again());
+        }
         self.out.push_back(Action::Say(
             Level::Info,
             format!(
@@ -141,6 +149,13 @@ impl Bridge {
                 self.settings.server
             ),
         ));
+    }
+
+    /// HTTP+SSE: whether the stream is gone on which the response to this POST would have come.
+    pub(crate) fn sse_stream_is_newer(&self, post: &Running) -> bool {
+        let mut running = self.exchanges.values();
+        let stream = running.find(|running| running.purpose == Purpose::SseStream);
+        self.link.is_sse() && stream.is_none_or(|stream| stream.since > post.since)
     }
 
     /// HTTP+SSE: the stream broke, and the session with it.

@@ -113,7 +113,7 @@ pub(crate) fn run(
             Ok(Recovered::Again | Recovered::NeedsSignIn) => {
                 return Ok(Progress::Refused(Refusal {
                     needs_sign_in: Some(Box::new(challenge)),
-                    had_credentials: bearer.is_some(),
+                    had_credentials: tries > 1,
                     ..refusal.clone()
                 }));
             }
