@@ -158,8 +158,8 @@ pub enum Action {
     },
     /// Have the user sign in, on a thread of its own./// Start a sign-in, on a thread of its own.
     SignIn(Challenge),
-    /// Client and server are of different eras, or what was remembered of the server's is wrong: worth remembering./// Store the era of the server: it differs from the era of the client, or the stored one is wrong.
-    Learned(Era),
+    /// Store the era of the server for the next start; `None` removes what is stored.
+    Learned(Option<Era>),
     /// Leave./// Exit the process.
     Exit,
 }
