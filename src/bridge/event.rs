@@ -160,8 +160,8 @@ pub enum Action {
     },
     /// Start a sign-in, on a thread of its own.
     SignIn(Challenge),
-    /// Store the era of the server: it differs from the era of the client, or the stored one is wrong.
-    Learned(Era),
+    /// Store the era of the server for the next start; `None` removes what is stored.
+    Learned(Option<Era>),
     /// Exit the process.
     Exit,
 }

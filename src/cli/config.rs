@@ -184,7 +184,7 @@ fn server(address: Option<&str>, needs_server: bool, allow_http: bool) -> Result
             usage("the address of the server is missing").with_hint("mcp-remote https://host/mcp")
         );
     };
-    super::address::check(typed.url.as_deref(), &unparsed(text))?;
+    super::address::check(address, &unparsed(text))?;
     let url = Url::parse(text).map_err(|e| {
         // Unicode host names need large tables; see Cargo.toml.
         let hint = match e {

@@ -10,10 +10,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::Deserializer as _;
-use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::batch::read_batch;
 use super::edit::{
     for_each_member, member, one_line, quoted, replace_member, string, trimmed, without_member,
 };
@@ -151,7 +150,7 @@ impl Message {
     }
 
     /// Reads one message or a batch (2025-03-26). A batch is taken apart; each part stands for itself. What follows
-    /// [`MAX_BATCH_PARTS`] parts or [`MAX_INVALID_PARTS`] invalid ones is skipped and reported as one invalid part.
+    /// `MAX_BATCH_PARTS` parts or `MAX_INVALID_PARTS` invalid ones is skipped and reported as one invalid part.
     ///
     /// The text is taken over, so that a large message is held in memory once.
     #[doc(hidden)]
@@ -274,57 +273,6 @@ impl Message {
     }
 }
 
-/// How many messages of one batch are read. Each takes more memory than its text, so their number has a bound too.
-const MAX_BATCH_PARTS: usize = 10_000;
-/// How many invalid parts of one batch are reported.
-const MAX_INVALID_PARTS: usize = 10;
-
-/// Reads the parts of a batch one after the other: a list of all would take more memory than the text.
-fn read_batch(text: &str) -> Result<Vec<Result<Message, Malformed>>, Malformed> {
-    let mut parts = serde_json::Deserializer::from_str(text);
-    let parts = parts
-        .deserialize_seq(BatchVisitor)
-        .and_then(|read| parts.end().map(|()| read))
-        .map_err(|e| Malformed::not_json(&e))?;
-    if parts.is_empty() {
-        return Err(Malformed::invalid(None, "an empty batch"));
-    }
-    Ok(parts)
-}
-
-struct BatchVisitor;
-
-impl<'de> Visitor<'de> for BatchVisitor {
-    type Value = Vec<Result<Message, Malformed>>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a batch")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        let (mut parts, mut invalid) = (Vec::new(), 0);
-        while parts.len() < MAX_BATCH_PARTS && invalid < MAX_INVALID_PARTS {
-            let Some(part) = seq.next_element::<&RawValue>()? else {
-                return Ok(parts);
-            };
-            let part = Message::parse(part.get());
-            invalid += usize::from(part.is_err());
-            parts.push(part);
-        }
-        let mut skipped = 0;
-        while seq.next_element::<IgnoredAny>()?.is_some() {
-            skipped += 1;
-        }
-        if skipped > 0 {
-            let read = parts.len();
-            let reason =
-                format!("{skipped} messages of a batch were skipped after the first {read}");
-            parts.push(Err(Malformed::invalid(None, &reason)));
-        }
-        Ok(parts)
-    }
-}
-
 /// What one line held.
 #[derive(Debug)]
 #[doc(hidden)]
@@ -372,7 +320,7 @@ impl std::error::Error for Malformed {}
 
 impl Malformed {
     /// Not JSON at all.
-    fn not_json(error: &serde_json::Error) -> Malformed {
+    pub(super) fn not_json(error: &serde_json::Error) -> Malformed {
         Malformed {
             id: None,
             code: -32700,
@@ -427,6 +375,7 @@ pub fn notification(method: &str, params: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::jsonrpc::batch::{MAX_BATCH_PARTS, MAX_INVALID_PARTS};
     use crate::jsonrpc::{is_empty, member_at};
 
     fn parse(text: &str) -> Message {

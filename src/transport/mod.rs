@@ -312,7 +312,7 @@ impl Driver {
             Action::SignIn(challenge) => self.sign_in(challenge),
             Action::Learned(era) => self
                 .store
-                .update_notes(|notes| notes.era = Some(era.name().to_owned())),
+                .update_notes(|notes| notes.era = era.map(|era| era.name().to_owned())),
             Action::Exit => {}
         }
     }

@@ -65,6 +65,35 @@ fn a_modern_server_is_remembered_for_legacy_clients() {
 }
 
 #[test]
+fn a_client_that_probes_speaks_legacy_and_one_that_gives_up_works_from_its_second_start_on() {
+    let server = server(Kind::Legacy);
+    let mut probe = connect(&server, &[], true);
+    let home = probe.process.home.clone();
+    let refused = probe.call("server/discover", json!({}));
+    assert_eq!(refused["error"]["code"], -32000, "{refused}");
+    probe.process.finish();
+    let start = |modern| {
+        let start = Start::bridge(&[&server.url("/mcp")]).home(&home);
+        Client::new(start.go(), modern)
+    };
+    // The client of the modern era alone.
+    for _ in 0..2 {
+        let mut client = start(true);
+        let found = client.call("server/discover", json!({}));
+        assert_eq!(found["result"]["supportedVersions"], json!(["2026-07-28"]));
+        client.process.finish();
+    }
+    // The client of both eras, which probed in a process of its own.
+    let mut client = start(false);
+    assert_eq!(client.connect()["protocolVersion"], "2025-11-25");
+    client.process.finish();
+    let mut probe = start(true);
+    let refused = probe.call("server/discover", json!({}));
+    assert_eq!(refused["error"]["code"], -32000, "{refused}");
+    probe.process.finish();
+}
+
+#[test]
 fn a_remembered_era_that_is_wrong_is_learned_anew() {
     let is_legacy = Arc::new(AtomicBool::new(false));
     let switch = Arc::clone(&is_legacy);
@@ -158,7 +187,10 @@ fn a_handshake_that_was_refused_once_is_tried_again_when_the_client_asks_again()
             _ => reply.status(405),
         });
         let mut client = connect(&server, &[], true);
-        assert!(client.call("server/discover", json!({}))["error"].is_object());
+        // The refusal of the request itself, and that of `initialize`.
+        for _ in 0..2 {
+            assert!(client.call("server/discover", json!({}))["error"].is_object());
+        }
         let found = client.call("server/discover", json!({}));
         assert_eq!(found["result"]["supportedVersions"], json!(["2026-07-28"]));
         client.process.finish();

@@ -6,6 +6,7 @@
 //!   handshake by the bridge; if that is refused too, the client gets the first refusal.
 //! - `--protocol auto` sends `server/discover` before a legacy client's `initialize`; a server that does not say that it is
 //!   modern gets the `initialize`.
+//! - A legacy server's refusal of `server/discover` is passed on (`probe`); for what follows the bridge translates.
 //! - HTTP+SSE is legacy. The era found by translating after a refusal is stored, and removed when it proves wrong.
 //! - `detect` holds the time limits of the detection.
 //!
@@ -21,6 +22,7 @@ mod handshake_failed;
 pub(crate) mod legacy_client;
 pub(crate) mod modern_client;
 pub(crate) mod modern_server;
+mod probe;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -41,6 +43,8 @@ pub(crate) struct Eras {
     pub(crate) client: Option<Era>,
     pub(crate) server: Option<Era>,
     pub(crate) remembered: Option<Era>,
+    /// The era that is stored for the next start.
+    stored: Option<Era>,
     /// How the server refused the request that made us translate.
     pub(crate) first: Option<First>,
     /// Translating did not help: refusals stand as they are.
@@ -71,6 +75,7 @@ impl Eras {
             client: None,
             server: None,
             remembered,
+            stored: remembered,
             first: None,
             hopeless: false,
             accepts: false,
@@ -84,6 +89,11 @@ impl Bridge {
         if let Kind::Request { method, .. } = message.kind() {
             if method == "initialize" {
                 self.client_era_is(Era::Legacy);
+                // The client does not need `server/discover` translated, or no longer.
+                if self.eras.stored == Some(Era::Legacy) {
+                    self.eras.remembered = None;
+                    self.store_era(None);
+                }
             } else if method == "server/discover"
                 && (self.eras.client.is_none() || self.eras.hopeless)
                 || self.eras.client.is_none() && meta::version(&message).is_some()
@@ -102,6 +112,11 @@ impl Bridge {
             && self.requests.find(&id).is_some_and(|open| !open.adapted)
         {
             return self.cancel_modern(&id);
+        }
+        if let Kind::Request { id, .. } = message.kind()
+            && self.is_probe_of_legacy(&message)
+        {
+            return self.refuse_discover(id, &Why::Silent);
         }
         let actions = match &mut self.adapter {
             Some(adapter) => adapter.client_sent(since, message),
@@ -148,10 +163,14 @@ impl Bridge {
         let shown = self.is_adapting() && (era == Era::Legacy || !asked);
         self.eras.first = None;
         self.eras.remembered = Some(era);
-        let stored = self.settings.remembered_era;
-        if stored.map_or(shown, |stored| stored != era) {
-            self.out.push_back(Action::Learned(era));
+        if self.eras.stored.map_or(shown, |stored| stored != era) {
+            self.store_era(Some(era));
         }
+    }
+
+    fn store_era(&mut self, era: Option<Era>) {
+        self.eras.stored = era;
+        self.out.push_back(Action::Learned(era));
     }
 
     /// Whether the server may still turn out to speak HTTP+SSE, which is legacy.
@@ -264,10 +283,14 @@ impl Bridge {
         {
             running.limit = Some((self.now + LINGER_TIMEOUT, Limit::Linger));
         }
-        self.eras.first = Some(First {
-            id: id.clone(),
-            why,
-        });
+        // A client that probes speaks both eras, and falls back by itself.
+        let is_probe = client == Era::Modern && open.message.method() == Some("server/discover");
+        if is_probe {
+            self.refuse_discover(id, &why);
+        } else {
+            let id = id.clone();
+            self.eras.first = Some(First { id, why });
+        }
         match client {
             Era::Legacy => {
                 self.session.reset();
@@ -280,7 +303,9 @@ impl Bridge {
             self.settings.server,
             client.name()
         ));
-        self.route(open.since, Arc::unwrap_or_clone(open.message));
+        if !is_probe {
+            self.route(open.since, Arc::unwrap_or_clone(open.message));
+        }
         if client == Era::Modern {
             let is_free = |open: &OpenRequest| match open.state {
                 RequestState::Running(_) => open.message.method().is_some_and(backoff::is_safe),

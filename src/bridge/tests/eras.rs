@@ -458,8 +458,13 @@ fn a_server_that_never_answers_the_probe_is_tried_with_the_older_handshake() {
     let now = now + Duration::from_secs(8);
     assert!(bridge.deadline().is_some_and(|at| at <= now));
     bridge.handle(now, Event::Time);
-    let (opened, lines) = drain(&mut bridge);
-    assert!(lines.is_empty(), "{lines:?}");
+    let (_, lines) = drain(&mut bridge);
+    assert!(lines[0].contains("-32001"), "{lines:?}");
+    // A client of both eras sends `initialize` itself; for this one it is sent.
+    let discover =
+        format!(r#"{{"jsonrpc":"2.0","id":2,"method":"server/discover","params":{{{META}}}}}"#);
+    bridge.handle(now, Event::Client(Message::read(discover)));
+    let (opened, _) = drain(&mut bridge);
     let (exchange, method, id) = &opened[0];
     assert_eq!(method, "initialize");
     let head = Head {
@@ -785,4 +790,94 @@ fn hidden_tools_stay_hidden_whichever_era_the_first_response_shows() {
             assert!(answered.iter().all(|line| line.contains("error")));
         }
     }
+}
+
+#[test]
+fn a_client_of_both_eras_falls_back_by_itself_and_one_of_the_modern_era_is_remembered() {
+    let now = Instant::now();
+    let discover =
+        |id: u32| format!(r#"{{"id":{id},"method":"server/discover","params":{{{META}}}}}"#);
+    let learned = |bridge: &mut Bridge| {
+        let (mut learned, mut opened, mut lines) = (Vec::new(), Vec::new(), Vec::new());
+        while let Some(action) = bridge.poll() {
+            match action {
+                Action::Learned(era) => learned.push(era),
+                Action::Open(exchange, open) => {
+                    if let HttpRequest::Post { message, .. } = &open.action {
+                        opened.push((exchange, message.text().to_owned()));
+                    }
+                }
+                Action::Client(message) => lines.push(message.text().to_owned()),
+                Action::Respond(text) => lines.push(text),
+                _ => {}
+            }
+        }
+        (learned, opened, lines)
+    };
+    let legacy = Some(crate::mcp::version::Era::Legacy);
+    let refuse = |bridge: &mut Bridge, body: &str| {
+        bridge.handle(now, Event::Client(Message::read(discover(1))));
+        let (_, opened, _) = learned(bridge);
+        assert!(opened[0].1.contains("server/discover"), "{opened:?}");
+        let head = Head {
+            session: None,
+            content: Content::Json,
+        };
+        let parsed = Message::read(body.to_owned());
+        let progress = vec![
+            Progress::Opened(head),
+            Progress::Event { id: None, parsed },
+            Progress::Ended(End::Complete),
+        ];
+        bridge.handle(now, Event::Progress(opened[0].0, progress));
+        learned(bridge)
+    };
+    for (body, code) in [
+        (
+            r#"{"id":1,"error":{"code":-32000,"message":"no session"}}"#,
+            "-32000",
+        ),
+        (
+            r#"{"id":1,"error":{"code":-32022,"message":"","data":{"supported":["2025-11-25"]}}}"#,
+            "-32601",
+        ),
+        (
+            r#"{"id":1,"result":{"supportedVersions":["2025-11-25"]}}"#,
+            "-32601",
+        ),
+    ] {
+        // The client of both eras: its own `initialize` goes to the server, and the note is removed.
+        let mut bridge = Bridge::new(settings(), now);
+        let (noted, opened, lines) = refuse(&mut bridge, body);
+        assert_eq!((noted, opened), (vec![legacy], Vec::new()));
+        assert!(lines.len() == 1 && lines[0].contains(code), "{lines:?}");
+        let initialize = r#"{"id":2,"method":"initialize","params":{"x":1}}"#;
+        bridge.handle(now, Event::Client(Message::read(initialize.to_owned())));
+        let (noted, opened, lines) = learned(&mut bridge);
+        assert_eq!((noted, lines), (vec![None], Vec::new()));
+        assert_eq!(opened[0].1, initialize);
+        // The client of the modern era goes on, and is translated for.
+        let mut bridge = Bridge::new(settings(), now);
+        refuse(&mut bridge, body);
+        let list = format!(r#"{{"id":2,"method":"tools/list","params":{{{META}}}}}"#);
+        bridge.handle(now, Event::Client(Message::read(list)));
+        let (_, opened, _) = learned(&mut bridge);
+        assert!(opened[0].1.contains("initialize"), "{opened:?}");
+    }
+    // At its second start it is not refused.
+    let stored = || Settings {
+        remembered_era: legacy,
+        ..settings()
+    };
+    let mut bridge = Bridge::new(stored(), now);
+    bridge.handle(now, Event::Client(Message::read(discover(1))));
+    let (_, opened, lines) = learned(&mut bridge);
+    assert!(opened[0].1.contains("initialize"), "{opened:?}");
+    assert!(lines.is_empty(), "{lines:?}");
+    // The process that probed was another one.
+    let mut bridge = Bridge::new(stored(), now);
+    let initialize = r#"{"id":1,"method":"initialize","params":{}}"#.to_owned();
+    bridge.handle(now, Event::Client(Message::read(initialize)));
+    let (noted, opened, _) = learned(&mut bridge);
+    assert_eq!((noted, opened.len()), (vec![None], 1));
 }

@@ -390,7 +390,12 @@ impl Client {
     /// The handshake of its era; gives the result.
     pub fn connect(&mut self) -> Value {
         if self.modern {
-            return self.call("server/discover", json!({}))["result"].clone();
+            // A legacy server's refusal is passed on; a client that asks again is translated for.
+            let mut answer = self.call("server/discover", json!({}));
+            if answer["error"].is_object() {
+                answer = self.call("server/discover", json!({}));
+            }
+            return answer["result"].clone();
         }
         let answer = self.call(
             "initialize",
