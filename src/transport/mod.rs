@@ -396,7 +396,6 @@ fn seed() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bridge::{End, EventId, ExchangeId};
     use crate::config::LogConfig;
     use crate::jsonrpc::Message;
 
@@ -435,23 +434,16 @@ mod tests {
     #[test]
     fn a_panic_of_the_bridge_answers_open_requests_and_ends_the_process() {
         let (event_loop, wakes) = EventLoop::new();
-        let (driver, lines) = driver(&event_loop);
-        let line = |text: &str| Event::Client(Message::read(text.to_owned()));
-        let progress = |news| Event::Progress(ExchangeId(1), vec![news]);
-        for input in [
-            line(r#"{"id":1,"method":"a"}"#),
-            line(r#"[{"id":"1","method":"b"},{"id":2,"method":"c"},{"method":"n"}]"#),
-            // Nothing that came from the network would be so long: no clock can tell when it is over.
-            progress(Progress::Retry(Duration::MAX)),
-            progress(Progress::EventId(EventId("e".to_owned()))),
-            progress(Progress::Event {
-                id: None,
-                parsed: Message::read(r#"{"id":2,"result":0}"#.to_owned()),
-            }),
-            progress(Progress::Ended(End::Complete)),
-        ] {
-            event_loop.push(input);
-        }
+        let (mut driver, lines) = driver(&event_loop);
+        let config = Config::new(url::Url::parse("http://127.0.0.1:1/mcp").unwrap());
+        let settings = Settings {
+            // A configuration cannot have it: no clock can tell when it is over.
+            headers_timeout: Some(Duration::MAX),
+            ..Settings::new(&config, None, None, 0)
+        };
+        driver.bridge = Bridge::new(settings, Instant::now());
+        let line = r#"[{"id":1,"method":"a"},{"id":"1","method":"b"},{"id":2,"method":"c"},{"method":"n"}]"#;
+        event_loop.push(Event::Client(Message::read(line.to_owned())));
         let panicked = catch_unwind(AssertUnwindSafe(|| {
             run_until_over(&event_loop, driver, &wakes)
         }));

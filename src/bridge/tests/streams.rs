@@ -346,7 +346,7 @@ fn a_get_stream_may_send_its_headers_with_the_first_event() {
     bench.wait(Duration::from_secs(3600));
     assert!(bench.all_opened().is_empty());
     bench.progress(stream, head(Content::Stream));
-    let text = r#"{"method":"notifications/tools/list_changed"}"#;
+    let text = r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
     bench.event(stream, text.to_owned());
     assert_eq!(bench.answers().last().map(String::as_str), Some(text));
 }
