@@ -391,10 +391,9 @@ pub(super) fn plain(error: &std::io::Error) -> String {
 }
 
 fn store_dir(environment: Environment<'_>) -> Option<PathBuf> {
-    match environment("MCP_REMOTE_CONFIG_DIR").filter(|dir| !dir.is_empty()) {
-        Some(dir) => Some(PathBuf::from(dir)),
-        None => dirs::home_dir().map(|home| home.join(".mcp-auth")),
-    }
+    let dir = environment("MCP_REMOTE_CONFIG_DIR").filter(|dir| !dir.is_empty());
+    dir.map(PathBuf::from)
+        .or_else(|| Some(dirs::home_dir()?.join(".mcp-auth")))
 }
 
 #[cfg(test)]

@@ -32,8 +32,9 @@ use report::{Report, Style};
 
 /// Checks the server and prints what was found.
 pub fn run(mut config: Config, json: bool, log: Arc<Log>) -> ExitCode {
-    // BROWSER reaches a user without a terminal.
-    let has_user = std::io::stdin().is_terminal()
+    // Whoever asks for a code will read it, in a log too; BROWSER reaches a user without a terminal.
+    let has_user = config.oauth.device_code
+        || std::io::stdin().is_terminal()
         || std::io::stderr().is_terminal()
         || std::env::var_os("BROWSER").is_some_and(|browser| !browser.is_empty());
     config.oauth.no_sign_in |= !has_user;

@@ -29,7 +29,8 @@ use crate::secret::Secret;
 use crate::store::UnixMillis;
 use crate::transport::event_loop::EventLoop;
 use crate::transport::http::error;
-use crate::transport::http::exchange::{header_text, retry_after};
+use crate::transport::http::exchange::header_text;
+use crate::transport::http::retry_after::retry_after;
 use crate::transport::net::agent::Agents;
 use crate::transport::net::ssrf::Network;
 use crate::url::{from_network, keeping_https, same_origin, shown};
@@ -112,7 +113,7 @@ impl Environment for HttpEnvironment {
             let is_redirect = matches!(status, 301 | 302 | 303 | 307 | 308);
             match location.filter(|_| is_redirect && fetch.follow) {
                 Some(location) => url = self.next_hop(&url, &location)?,
-                None => return Ok(without(configured, read(&url, response)?)),
+                None => return Ok(without_secrets(&self.log, read(&url, response)?)),
             }
         }
         Err(Error::new(
@@ -346,24 +347,13 @@ const HEADERS_OF_BODY: [&str; 4] = [
     "transfer-encoding",
 ];
 
-/// A refusal without the values of the headers that were sent: a gateway may repeat them.
-fn without(configured: &[(String, Secret)], response: Fetched) -> Fetched {
+/// A refusal without the secrets that were sent: a gateway may repeat the configured headers.
+fn without_secrets(log: &Log, response: Fetched) -> Fetched {
     if response.status < 400 {
         return response;
     }
-    let mut body = response.body.expose().to_owned();
-    for (_, value) in configured {
-        let value = value.expose();
-        let proof = value.split_once(' ').map(|(_, proof)| proof);
-        for secret in [Some(value), proof].into_iter().flatten() {
-            // A short value is not a secret, and may be any word of a sentence.
-            if secret.len() > 3 {
-                body = body.replace(secret, "(redacted)");
-            }
-        }
-    }
     Fetched {
-        body: Secret::new(body),
+        body: Secret::new(log.secrets.take_from(response.body.expose())),
         ..response
     }
 }

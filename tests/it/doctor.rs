@@ -253,7 +253,6 @@ fn without_a_user_the_doctor_ends_where_a_sign_in_would_begin() {
     for args in [
         &[&*url][..],
         &[&url, "--auth-timeout", "3"],
-        &[&url, "--device-code"],
         &[&url, "--no-browser"],
     ] {
         assert_eq!(last_line(args, |start| start), (Some(1), what.to_owned()));

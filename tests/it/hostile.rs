@@ -235,7 +235,7 @@ fn events_that_mean_harm_are_one_answer_and_spoil_no_other() {
         // Ids of another kind, and of others.
         (
             Result,
-            event(r#"{"jsonrpc":"2.0","id":"7","result":1}"#) + &answer,
+            event(r#"{"jsonrpc":"2.0","id":"seven","result":1}"#) + &answer,
         ),
         (
             Result,

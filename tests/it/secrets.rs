@@ -186,9 +186,14 @@ fn a_program_tells_no_secret() {
     let args = ["--client-credentials", "--static-oauth-client-info", info];
     for right in [true, false] {
         let mut watch = Watch::over(|_| {});
-        watch
-            .site
-            .add_client("program", Some(if right { "hush-hush" } else { "other" }));
+        watch.site.add_client(
+            "program",
+            Some(if right {
+                "hush-hush"
+            } else {
+                "an-other-s3cret"
+            }),
+        );
         let mut process = watch.start(&args).env("THE_SECRET", "hush-hush").go();
         watch.ask(&mut process, INITIALIZE);
         watch.search(process);
@@ -217,7 +222,7 @@ fn a_sign_in_from_a_terminal_tells_no_secret() {
     let url = watch.site.url();
     let log = watch.log.display().to_string();
     let args = [&url, "--no-browser", "--debug", "--log-file", &log];
-    let mut client = Start::client(&args).go();
+    let mut client = Start::client(&args).env("BROWSER", "none").go();
     let address = printed_url(&mut client);
     client.send(&answer_of(&address));
     client.wait_exit();

@@ -35,6 +35,7 @@ const IO: &[&str] = &[
     "transport/net/resolver.rs",
     "transport/http/response.rs",
     "transport/http/exchange.rs",
+    "transport/http/retry_after.rs",
     "transport/net/agent.rs",
     "transport/net/connector.rs",
     "transport/net/tls.rs",

@@ -7,5 +7,6 @@ pub(crate) mod http_sse;
 pub(crate) mod redirect;
 pub(crate) mod request;
 pub(crate) mod response;
+pub(crate) mod retry_after;
 pub(crate) mod sse;
 pub(crate) mod worker;

@@ -24,9 +24,10 @@ use crate::jsonrpc::{self, Message, Parsed};
 use crate::log::clean;
 use crate::transport::backpressure::{Permit, make_room};
 use crate::transport::http::error;
-use crate::transport::http::exchange::{Attempt, Reporter, Shared, header_text, retry_after};
+use crate::transport::http::exchange::{Attempt, Reporter, Shared, header_text};
 use crate::transport::http::http_sse;
 use crate::transport::http::request;
+use crate::transport::http::retry_after::retry_after;
 use crate::transport::http::sse;
 use crate::url::shown;
 
