@@ -1,6 +1,7 @@
 """Python's `mcp` as the client of the bridge: prints one line of JSON for each check.
 
-Arguments: `legacy`, `auto`, or `auto-no-changes` for a server that does not offer to tell of changes; then the command of the bridge.
+Arguments: `legacy`, `auto`, `auto-legacy` for a server of the legacy era, or `auto-no-changes` for one that does not offer to tell of
+changes; then the command of the bridge.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ from mcp import ClientSession, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
 mode, command, *arguments = sys.argv[1:]
-mode, _, without = mode.partition("-")
+mode, _, server = mode.partition("-")
 changes = asyncio.Queue()
 
 
@@ -87,9 +88,9 @@ async def questions(client):
 
 
 async def change(client):
-    if without:
+    if server == "no-changes":
         return
-    if two and mode == "auto":
+    if two and mode == "auto" and server != "legacy":
         async with client.listen(tools_list_changed=True, resource_subscriptions=["text://one"]) as heard:
             assert heard.honored.tools_list_changed, heard.honored
             await text(client, "touch")

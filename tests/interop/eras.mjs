@@ -8,6 +8,7 @@ import { StdioClientTransport } from '@modelcontextprotocol/client/stdio'
 import { bridge, check, connect, directory, sleep, startServer, until, within } from './harness.mjs'
 import { interpreterOf, local } from './python.mjs'
 
+const MODERN = '2026-07-28'
 const URI = 'text://one'
 const CHANGED = 'notifications/tools/list_changed'
 const UPDATED = 'notifications/resources/updated'
@@ -29,16 +30,16 @@ async function v1(url, flags) {
   }
 }
 
-/** The newer SDK's client. It finds out the era by itself. */
-async function v2(url, flags) {
+/** The newer SDK's client. In the mode `auto` it finds out the era by itself. */
+async function v2(url, flags, { mode = 'auto', store = directory() } = {}) {
   const transport = new StdioClientTransport({
     command: bridge[0],
     args: [...bridge.slice(1), url, ...flags],
-    env: { ...process.env, MCP_REMOTE_CONFIG_DIR: directory() },
+    env: { ...process.env, MCP_REMOTE_CONFIG_DIR: store },
     stderr: 'pipe',
   })
   const capabilities = { sampling: {}, elicitation: { form: {} }, roots: {} }
-  const client = new Client({ name: 'interop', version: '2' }, { capabilities, versionNegotiation: { mode: 'auto' } })
+  const client = new Client({ name: 'interop', version: '2' }, { capabilities, versionNegotiation: { mode } })
   client.setRequestHandler('sampling/createMessage', () => ({ model: 'm', role: 'assistant', content: { type: 'text', text: 'sampled text' } }))
   client.setRequestHandler('elicitation/create', () => ({ action: 'accept', content: { name: 'Ada' } }))
   client.setRequestHandler('roots/list', () => ({ roots: [{ uri: 'file:///first', name: 'first' }] }))
@@ -46,12 +47,16 @@ async function v2(url, flags) {
   for (const method of [CHANGED, UPDATED]) client.setNotificationHandler(method, (note) => void notes.push(note.method))
   await client.connect(transport)
   const call = (name, options, args = {}) => client.callTool({ name, arguments: args }, options)
+  const version = client.getNegotiatedProtocolVersion()
   return {
     client,
-    version: client.getNegotiatedProtocolVersion(),
+    version,
     text: async (name, args, options) => (await call(name, options, args)).content[0].text,
     call,
-    listen: () => client.listen({ toolsListChanged: true, resourceSubscriptions: [URI] }),
+    listen: () =>
+      version === MODERN
+        ? client.listen({ toolsListChanged: true, resourceSubscriptions: [URI] })
+        : client.subscribeResource({ uri: URI }),
     notified: (method) => until(() => notes.includes(method), method),
     leave: () => client.close(),
   }
@@ -62,7 +67,7 @@ async function list(part, open, url, flags, { modern, server, changes = true }) 
   let session
   await does('connects', async () => {
     session = await open(url, flags)
-    assert.equal(session.version, modern ? '2026-07-28' : '2025-11-25')
+    assert.equal(session.version, modern ? MODERN : '2025-11-25')
     assert.equal(session.client.getServerVersion().name, 'eras')
   })
   if (!session) return
@@ -134,22 +139,28 @@ export async function eras() {
   const newer = interpreterOf('python-fastmcp')
   const older = interpreterOf('python-mcp')
   const servers = [
-    { name: 'server 2.x', start: () => node('v2') },
+    { name: 'server 2.x', start: () => node('v2'), modern: true },
     { name: 'server 2.x with sessions', start: () => node('v2-legacy') },
     { name: 'server 1.x', start: () => node('v1') },
     { name: 'server 1.x on HTTP+SSE', start: () => node('v1-sse') },
   ]
   // The newer one serves both eras; with the flag it is only spoken to in one.
-  if (newer) servers.push({ name: 'Python server 2.x', start: () => startServer(newer, [local('eras-server.py')]), flags: ['--protocol', 'auto'] })
+  if (newer) servers.push({ name: 'Python server 2.x', start: () => startServer(newer, [local('eras-server.py')]), flags: ['--protocol', 'auto'], modern: true })
   if (newer) servers.push({ name: 'Python server 2.x on HTTP+SSE', start: () => startServer(newer, [local('eras-server.py'), 'sse']), path: '/sse', changes: false })
   if (older) servers.push({ name: 'Python server 1.x', start: () => startServer(older, [local('eras-server.py')]), changes: false })
   if (older) servers.push({ name: 'Python server 1.x on HTTP+SSE', start: () => startServer(older, [local('eras-server.py'), 'sse']), path: '/sse', changes: false })
-  const at = async ({ name, start, path = '/mcp', flags = [], changes }) => {
+  const at = async ({ name, start, path = '/mcp', flags = [], changes, modern = false }) => {
     const server = await start()
     const url = `http://127.0.0.1:${server.port}${path}`
     await list(`client 1.x, ${name}`, v1, url, flags, { modern: false, server, changes })
-    await list(`client 2.x, ${name}`, v2, url, flags, { modern: true, server, changes })
-    if (newer) await pythonList(`Python client 2.x, ${name}`, newer, changes === false ? 'auto-no-changes' : 'auto', url, flags)
+    await list(`client 2.x, ${name}`, v2, url, flags, { modern, server, changes })
+    // A client of 2026-07-28 alone works at a legacy server from its second start on.
+    const pinned = { mode: { pin: MODERN }, store: directory() }
+    if (!modern) await check(`client 2.x pinned, ${name}`, 'is refused once', () => assert.rejects(v2(url, flags, pinned)))
+    const open = (url, flags) => v2(url, flags, pinned)
+    await list(`client 2.x pinned, ${name}`, open, url, flags, { modern: true, server, changes })
+    const mode = changes === false ? 'auto-no-changes' : modern ? 'auto' : 'auto-legacy'
+    if (newer) await pythonList(`Python client 2.x, ${name}`, newer, mode, url, flags)
     if (older) await pythonList(`Python client 1.x, ${name}`, older, 'legacy', url, flags)
     await server.stop()
   }
