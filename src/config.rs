@@ -182,7 +182,9 @@ pub struct OAuth {
     pub device_code: bool,
     /// Client credentials grant (`--client-credentials`).
     pub client_credentials: bool,
-    /// The token endpoint for client credentials, without discovery (`--token-endpoint`).
+    /// The file with the JWT of this workload, for the jwt-bearer grant; read again for each request (`--workload-token`).
+    pub workload_token: Option<PathBuf>,
+    /// The token endpoint for grants without a user, without discovery (`--token-endpoint`).
     pub token_endpoint: Option<Url>,
     /// The PEM file of the key that signs client assertions (`--client-assertion-key`).
     pub client_assertion_key: Option<PathBuf>,
@@ -195,6 +197,13 @@ pub struct OAuth {
     pub no_browser: bool,
     /// Fail instead of asking a user to sign in (`--no-sign-in`).
     pub no_sign_in: bool,
+}
+
+impl OAuth {
+    /// Whether new tokens need neither a refresh token nor the user.
+    pub(crate) fn is_for_program(&self) -> bool {
+        self.client_credentials || self.workload_token.is_some()
+    }
 }
 
 /// 64 MiB: the longest line from the client and the longest message from the server, unless set otherwise.
@@ -329,6 +338,7 @@ impl Default for OAuth {
             use_id_token: false,
             device_code: false,
             client_credentials: false,
+            workload_token: None,
             token_endpoint: None,
             client_assertion_key: None,
             accept_issuer: None,

@@ -27,6 +27,7 @@ mod device_code;
 pub(crate) mod discovery;
 pub mod environment;
 pub(crate) mod error;
+mod jwt_bearer;
 mod refresh;
 mod registration;
 mod resource_indicator;
@@ -129,7 +130,7 @@ impl Authorizer {
     pub fn bearer(&self) -> Option<Secret> {
         let tokens = self.tokens()?;
         let now = self.env.now();
-        let can_refresh = tokens.refresh_token.is_some() || self.config.oauth.client_credentials;
+        let can_refresh = tokens.refresh_token.is_some() || self.config.oauth.is_for_program();
         let ends_soon = can_refresh && self.ends_soon(&tokens, now);
         // While the old token is valid, nobody waits for a refresh on another thread.
         let is_refreshing = ends_soon && !tokens.is_expired(now, 0) && self.is_refreshing();
@@ -166,7 +167,7 @@ impl Authorizer {
             return Err(Failure::new(what));
         }
         let recovered = match &tokens {
-            _ if self.config.oauth.client_credentials => {
+            _ if self.config.oauth.is_for_program() => {
                 self.refresh_if_useful(&tokens.clone().unwrap_or_default(), used, challenge)?
             }
             Some(tokens) if tokens.refresh_token.is_some() && !is_step_up => {

@@ -122,7 +122,7 @@ fn what_only_makes_sense_together_is_refused_alone() {
         ),
         (
             ["--token-endpoint", "https://a.test/t"],
-            "--token-endpoint can only be used with --client-credentials",
+            "--token-endpoint can only be used with --client-credentials or --workload-token",
         ),
     ] {
         refused(

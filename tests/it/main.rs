@@ -15,6 +15,7 @@ mod grants;
 mod hostile;
 mod http_sse;
 mod instances;
+mod jwt_bearer;
 mod library;
 mod local_faults;
 mod manual;

@@ -55,6 +55,12 @@ pub(super) fn read(
     oauth.use_id_token = typed.has("--use-id-token");
     oauth.device_code = typed.has("--device-code");
     oauth.client_credentials = typed.has("--client-credentials");
+    oauth.workload_token = typed.value("--workload-token").map(PathBuf::from);
+    if oauth.workload_token.is_some() && oauth.client_credentials {
+        return Err(usage(
+            "--workload-token and --client-credentials are two ways to sign in: choose one",
+        ));
+    }
     oauth.token_endpoint = token_endpoint(typed)?;
     oauth.client_assertion_key = typed.value("--client-assertion-key").map(PathBuf::from);
     oauth.accept_issuer = typed.value("--accept-issuer").map(str::to_owned);
@@ -200,9 +206,9 @@ fn token_endpoint(typed: &Typed) -> Result<Option<Url>> {
     let Some(text) = typed.value("--token-endpoint") else {
         return Ok(None);
     };
-    if !typed.has("--client-credentials") {
+    if !typed.has("--client-credentials") && typed.value("--workload-token").is_none() {
         return Err(usage(
-            "--token-endpoint can only be used with --client-credentials",
+            "--token-endpoint can only be used with --client-credentials or --workload-token",
         ));
     }
     let url =

@@ -49,7 +49,7 @@ struct SignIn<'a> {
 }
 
 impl Authorizer {
-    /// Signs the user in, or a program with client credentials; this can take minutes. The environment is told about new tokens
+    /// Signs the user in, or a program; this can take minutes. The environment is told about new tokens
     /// before the user sees the page.
     ///
     /// # Errors
@@ -61,7 +61,7 @@ impl Authorizer {
             before: self.store.tokens().and_then(|tokens| tokens.scope),
             needed: challenge.scope.clone().unwrap_or_default(),
         });
-        let done = if self.config.oauth.client_credentials {
+        let done = if self.config.oauth.is_for_program() {
             let used = self.store.tokens().unwrap_or_default();
             let refreshed = self.refresh(&used, Some(challenge)).map(drop);
             refreshed.inspect(|()| self.env.signed_in())
