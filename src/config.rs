@@ -184,6 +184,12 @@ pub struct OAuth {
     pub client_credentials: bool,
     /// The file with the JWT of this workload, for the jwt-bearer grant; read again for each request (`--workload-token`).
     pub workload_token: Option<PathBuf>,
+    /// The issuer of the company's identity provider, which decides about access to the server (`--enterprise-idp`).
+    pub enterprise_idp: Option<String>,
+    /// Our client at the identity provider: a JSON object (`--enterprise-client-info`).
+    pub enterprise_client_info: Option<Secret>,
+    /// The file with the user's id token, instead of a sign-in at the provider (`--enterprise-id-token`).
+    pub enterprise_id_token: Option<PathBuf>,
     /// The token endpoint for grants without a user, without discovery (`--token-endpoint`).
     pub token_endpoint: Option<Url>,
     /// The PEM file of the key that signs client assertions (`--client-assertion-key`).
@@ -200,9 +206,9 @@ pub struct OAuth {
 }
 
 impl OAuth {
-    /// Whether new tokens need neither a refresh token nor the user.
+    /// Whether new tokens may need neither a refresh token nor the user.
     pub(crate) fn is_for_program(&self) -> bool {
-        self.client_credentials || self.workload_token.is_some()
+        self.client_credentials || self.workload_token.is_some() || self.enterprise_idp.is_some()
     }
 }
 
@@ -339,6 +345,9 @@ impl Default for OAuth {
             device_code: false,
             client_credentials: false,
             workload_token: None,
+            enterprise_idp: None,
+            enterprise_client_info: None,
+            enterprise_id_token: None,
             token_endpoint: None,
             client_assertion_key: None,
             accept_issuer: None,

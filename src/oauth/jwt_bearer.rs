@@ -22,7 +22,7 @@ use crate::secret::Secret;
 use crate::store::{Tokens, id_token};
 
 /// `grant_type`.
-const GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+pub(super) const GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
 impl Authorizer {
     /// Gets tokens with the JWT in this file; `renew_lease` is called before the request.

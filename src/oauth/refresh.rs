@@ -11,7 +11,7 @@
 //! - Twenty refreshes in half a minute are a loop (npm's limit).
 //!
 //! Spec: RFC 6749 6; RFC 9700 4.14.2; npm mcp-remote 0.15.1 (refresh lease).
-//! Not done here: the requests of programs (`client_credentials.rs`, `jwt_bearer.rs`).
+//! Not done here: the requests of programs (`client_credentials.rs`, `jwt_bearer.rs`, `id_jag.rs`).
 
 use super::challenge::Challenge;
 use super::discovery::Discovered;
@@ -136,7 +136,9 @@ impl Authorizer {
             }
         };
         let mut request = || {
-            if let Some(file) = &self.config.oauth.workload_token {
+            if let Some(provider) = &self.provider {
+                self.use_id_jag(provider, state, used, challenge, renew_lease)
+            } else if let Some(file) = &self.config.oauth.workload_token {
                 self.use_workload_token(file, state, used, challenge, renew_lease)
             } else if self.config.oauth.client_credentials {
                 self.use_client_credentials(state, used, challenge, renew_lease)

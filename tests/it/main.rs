@@ -14,6 +14,7 @@ mod failures;
 mod grants;
 mod hostile;
 mod http_sse;
+mod id_jag;
 mod instances;
 mod jwt_bearer;
 mod library;
