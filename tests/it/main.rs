@@ -1,7 +1,7 @@
 //! One test binary: the program as a whole, over sockets and pipes.
 
-#[cfg(unix)]
 mod call;
+#[cfg(unix)]
 mod callback_flood;
 mod cli;
 mod client;
@@ -24,7 +24,7 @@ mod messages;
 mod process_life;
 mod readme;
 mod requirements;
-
+#[cfg(unix)]
 mod secrets;
 mod session;
 mod setup;
@@ -45,6 +45,7 @@ mod tidy;
 mod tls;
 mod tokens;
 mod tokens_leaving;
+#[cfg(unix)]
 mod tokens_store;
 mod transport_faults;
 mod usage;
