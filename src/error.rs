@@ -195,7 +195,7 @@ impl fmt::Debug for Error {
 
 impl std::error::Error for Error {}
 
-/// A time in seconds as a number: "30", "1.5". JSON's way of writing one; the standard library's is 15 kB more in the program.
+/// A time in seconds as a number: "30", "1.5". JSON's way of writing one; the standard library's is more code in the program.
 pub(crate) fn seconds(time: Duration) -> String {
     let text = serde_json::Value::from(time.as_secs_f64()).to_string();
     text.strip_suffix(".0").unwrap_or(&text).to_owned()

@@ -68,7 +68,7 @@ fn fetch(port: u16, is_claim: bool) -> Option<Value> {
         .max_redirects(0)
         .timeout_global(Some(TIMEOUT))
         .build();
-    // ureq's default connector would bring a TLS of its own, which nothing else uses: 50 kB.
+    // ureq's default connector would bring a TLS of its own, which nothing else uses.
     let agent =
         ureq::Agent::with_parts(config, TcpConnector::default(), DefaultResolver::default());
     let mut request = agent.get(format!("http://127.0.0.1:{port}{ID_PATH}"));
