@@ -96,7 +96,7 @@ impl Settings {
     }
 
     pub(crate) fn time_out(&self, limit: Limit) -> Error {
-        let seconds = |limit: Option<Duration>| limit.unwrap_or_default().as_secs_f64();
+        let seconds = |limit: Option<Duration>| crate::error::seconds(limit.unwrap_or_default());
         let server = &self.server;
         let text = match limit {
             Limit::Headers => format!(
