@@ -48,6 +48,8 @@ pub struct Config {
     pub http: Http,
     /// Replay cookies of the server's origin (`--disable-cookies` turns it off).
     pub cookies: bool,
+    /// Open a GET stream for what the server sends outside of responses (`--no-get-stream` turns it off).
+    pub get_stream: bool,
     /// Which of several sign-ins to this server is meant (`--profile`); `None`: the one that npm's version knows, too.
     pub profile: Option<String>,
     /// Where the credential files live; the programs use `$MCP_REMOTE_CONFIG_DIR`, else `~/.mcp-auth`. `None`: a sign-in is kept
@@ -219,6 +221,7 @@ impl Config {
             message_limit: DEFAULT_MESSAGE_LIMIT,
             http: Http::default(),
             cookies: true,
+            get_stream: true,
             profile: None,
             store_dir: None,
             oauth: OAuth::default(),

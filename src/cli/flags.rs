@@ -201,6 +201,7 @@ pub const FLAGS: &[Flag] = &[
     flag(Messages, "--ignore-tool", "GLOB", "", "bridge/tools/filter.rs", "Hide tools whose name matches; * matches any text").repeatable(),
     flag(Messages, "--allow-tool", "GLOB", "", "bridge/tools/filter.rs", "Show only tools whose name matches; --ignore-tool wins").repeatable(),
     flag(Messages, "--max-message-size", "MIB", "64", "cli/config.rs", "Maximum message size in either direction"),
+    switch(Messages, "--no-get-stream", "bridge/session/get_stream.rs", "Open no GET stream: quiet access logs, but the server cannot send notifications between requests"),
     flag(SignIn, "--host", "NAME", "localhost (127.0.0.1 on Windows)", "cli/config.rs", "Host name in the redirect URI"),
     flag(SignIn, "--callback-path", "PATH", "/oauth/callback", "cli/config.rs", "Path of the redirect URI"),
     flag(SignIn, "--auth-timeout", "SECONDS", "20", "cli/config.rs", "How long a request waits for a sign-in"),

@@ -41,6 +41,7 @@ mod staged_failures;
 mod streams;
 mod supply;
 mod support;
+mod switches;
 mod tidy;
 mod tls;
 mod tokens;
