@@ -197,6 +197,10 @@ pub struct OAuth {
     pub no_browser: bool,
     /// Fail instead of asking a user to sign in (`--no-sign-in`).
     pub no_sign_in: bool,
+    /// Never sign in: a 401 is the client's error (`--no-oauth`).
+    pub no_oauth: bool,
+    /// The header that carries the token, if it is not `Authorization` (`--token-header`).
+    pub token_header: Option<String>,
 }
 
 /// 64 MiB: the longest line from the client and the longest message from the server, unless set otherwise.
@@ -229,6 +233,22 @@ impl Config {
         }
     }
 
+    fn has_header(&self, wanted: &str) -> bool {
+        let mut names = self.headers.iter().map(|(name, _)| name);
+        names.any(|name| name.eq_ignore_ascii_case(wanted))
+    }
+
+    /// Whether a configured `Authorization` takes the place of the token: then nobody signs in.
+    pub(crate) fn has_own_authorization(&self) -> bool {
+        self.oauth.token_header.is_none() && self.has_header("authorization")
+    }
+
+    /// The name of the header that carries the token.
+    pub(crate) fn token_header(&self) -> &str {
+        let name = self.oauth.token_header.as_deref();
+        name.unwrap_or("authorization")
+    }
+
     /// Takes user name and password out of the server's address: they become a header (RFC 7617), unless one is configured.
     /// Returns the password.
     pub(crate) fn take_user_info(&mut self) -> Secret {
@@ -245,11 +265,7 @@ impl Config {
         };
         let user = decoded(self.server.username());
         let password = decoded(self.server.password().unwrap_or_default());
-        let is_configured = self
-            .headers
-            .iter()
-            .any(|(name, _)| name.eq_ignore_ascii_case("authorization"));
-        if !(user.is_empty() && password.is_empty() || is_configured) {
+        if !(user.is_empty() && password.is_empty() || self.has_header("authorization")) {
             let proof = STANDARD.encode(format!("{user}:{password}"));
             let header = (
                 "Authorization".to_owned(),
@@ -338,6 +354,8 @@ impl Default for OAuth {
             accept_missing_s256: false,
             no_browser: false,
             no_sign_in: false,
+            no_oauth: false,
+            token_header: None,
         }
     }
 }

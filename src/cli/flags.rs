@@ -208,6 +208,8 @@ pub const FLAGS: &[Flag] = &[
     flag(SignIn, "--auth-success-url", "URL", "", "cli/config.rs", "Send the browser there after signing in"),
     switch(SignIn, "--no-browser", "cli/config.rs", "Print the sign-in address, do not open a browser"),
     switch(SignIn, "--no-sign-in", "oauth/sign_in/mod.rs", "Fail at once where a user would have to sign in"),
+    switch(SignIn, "--no-oauth", "transport/mod.rs", "Never sign in: a 401 becomes the client's error"),
+    flag(SignIn, "--token-header", "NAME", "Authorization", "transport/http/exchange.rs", "Send the token in this header, for gateways that use Authorization themselves"),
     flag(SignIn, "--static-oauth-client-info", "JSON|@FILE", "", "cli/config.rs", "Use this client registration; ${VAR} in it is replaced"),
     flag(SignIn, "--static-oauth-client-metadata", "JSON|@FILE", "", "cli/config.rs", "Override members of the client metadata"),
     flag(SignIn, "--scope", "SCOPES", "", "oauth/scope.rs", "Request exactly these scopes, separated by spaces; empty requests none"),

@@ -8,7 +8,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::super::args::Typed;
-use super::headers::{Environment, expand};
+use super::headers::{self, Environment, expand};
 use super::{plain, usage};
 use crate::config::OAuth;
 use crate::error::{Error, Kind, Result};
@@ -61,6 +61,8 @@ pub(super) fn read(
     oauth.accept_missing_s256 = typed.has("--accept-missing-s256");
     oauth.no_browser = typed.has("--no-browser");
     oauth.no_sign_in = typed.has("--no-sign-in");
+    oauth.no_oauth = typed.has("--no-oauth");
+    oauth.token_header = token_header(typed)?;
     Ok(oauth)
 }
 
@@ -194,6 +196,36 @@ fn authorize_params(typed: &Typed, warnings: &mut Vec<String>) -> Result<Vec<(St
         }
     }
     Ok(params)
+}
+
+/// `Authorization` itself is the default.
+fn token_header(typed: &Typed) -> Result<Option<String>> {
+    const RESERVED: [&str; 9] = [
+        "accept",
+        "connection",
+        "content-length",
+        "content-type",
+        "cookie",
+        "host",
+        "mcp-protocol-version",
+        "mcp-session-id",
+        "transfer-encoding",
+    ];
+    let Some(name) = typed.value("--token-header") else {
+        return Ok(None);
+    };
+    let shown = clean(name, 50);
+    let name = name.trim().to_ascii_lowercase();
+    if headers::parse(&format!("{name}:")).is_none() {
+        let what = format!("--token-header must be the name of a header, not \"{shown}\"");
+        return Err(usage(what).with_hint("--token-header X-Forwarded-Authorization"));
+    }
+    if RESERVED.contains(&name.as_str()) {
+        return Err(usage(format!(
+            "--token-header cannot be {shown}: mcp-remote sets it"
+        )));
+    }
+    Ok(Some(name).filter(|name| name != "authorization"))
 }
 
 fn token_endpoint(typed: &Typed) -> Result<Option<Url>> {

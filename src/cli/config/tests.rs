@@ -406,3 +406,22 @@ fn variables_in_the_address_are_replaced_and_values_of_headers_are_trimmed() {
     assert_eq!(config.headers[0].1.expose(), "k3y");
     assert_eq!(config.unset_variables, ["NOT_SET"]);
 }
+
+#[test]
+fn the_token_header_is_a_name_that_nothing_else_needs() {
+    let header = |name: &str| {
+        config(&["https://a.test", "--token-header", name])
+            .oauth
+            .token_header
+    };
+    assert_eq!(header("X-Token").as_deref(), Some("x-token"));
+    assert_eq!(header("Authorization"), None);
+    assert_eq!(
+        refusal(&["https://a.test", "--token-header", "X Token"]),
+        "--token-header must be the name of a header, not \"X Token\""
+    );
+    assert_eq!(
+        refusal(&["https://a.test", "--token-header", "Mcp-Session-Id"]),
+        "--token-header cannot be Mcp-Session-Id: mcp-remote sets it"
+    );
+}
