@@ -4,6 +4,7 @@
 //! starting from [`Config::new`]. It holds meanings, not what was typed: variables are expanded, files are read,
 //! defaults are in place. Any value is allowed; one that would not work is replaced by the nearest that does.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -158,6 +159,10 @@ pub struct OAuth {
     pub host: String,
     /// The path of the redirect URI (`--callback-path`).
     pub callback_path: String,
+    /// An address to listen on for the redirect beside the loopback, for published ports (`--callback-bind`).
+    pub callback_bind: Option<IpAddr>,
+    /// The redirect URI, where it is not the listener's own address (`--redirect-uri`).
+    pub redirect_uri: Option<String>,
     /// The callback port, if it was given: then no other is tried.
     pub port: Option<u16>,
     /// How long a host is kept waiting for a sign-in (`--auth-timeout`).
@@ -335,6 +340,8 @@ impl Default for OAuth {
             }
             .to_owned(),
             callback_path: "/oauth/callback".to_owned(),
+            callback_bind: None,
+            redirect_uri: None,
             port: None,
             auth_timeout: Duration::from_secs(20),
             success_url: None,

@@ -204,6 +204,8 @@ pub const FLAGS: &[Flag] = &[
     switch(Messages, "--no-get-stream", "bridge/session/get_stream.rs", "Open no GET stream: quiet access logs, but the server cannot send notifications between requests"),
     flag(SignIn, "--host", "NAME", "localhost (127.0.0.1 on Windows)", "cli/config.rs", "Host name in the redirect URI"),
     flag(SignIn, "--callback-path", "PATH", "/oauth/callback", "cli/config.rs", "Path of the redirect URI"),
+    flag(SignIn, "--callback-bind", "ADDRESS", "127.0.0.1 and ::1", "oauth/callback/mod.rs", "Also listen on this address for the redirect: 0.0.0.0 for a published port of a container"),
+    flag(SignIn, "--redirect-uri", "URL", "", "oauth/sign_in/mod.rs", "Redirect URI where it is not the listener's own address: behind a proxy, or registered by hand"),
     flag(SignIn, "--auth-timeout", "SECONDS", "20", "cli/config.rs", "How long a request waits for a sign-in"),
     flag(SignIn, "--auth-success-url", "URL", "", "cli/config.rs", "Send the browser there after signing in"),
     switch(SignIn, "--no-browser", "cli/config.rs", "Print the sign-in address, do not open a browser"),

@@ -31,6 +31,7 @@ mod setup;
 mod sign_in;
 mod sign_in_callback;
 mod sign_in_discovery;
+mod sign_in_elsewhere;
 mod sign_in_later;
 mod sign_in_pending;
 mod sign_in_refusals;

@@ -425,3 +425,58 @@ fn the_token_header_is_a_name_that_nothing_else_needs() {
         "--token-header cannot be Mcp-Session-Id: mcp-remote sets it"
     );
 }
+
+#[test]
+fn a_callback_beyond_this_machine_is_warned_about() {
+    let warnings = |words: &[&str]| read_with(words, &[]).unwrap().warnings;
+    let url = "https://a.test";
+    for quiet in [
+        &[url, "--callback-bind", "127.0.0.1"][..],
+        &[url, "--callback-bind", "[::1]"],
+        &[url, "--redirect-uri", "http://localhost:3000/cb"],
+        &[url, "3000", "--redirect-uri", "https://b.test/cb"],
+    ] {
+        assert_eq!(warnings(quiet), [] as [String; 0], "{quiet:?}");
+    }
+    assert_eq!(
+        warnings(&[url, "3000", "--callback-bind", "0.0.0.0"]),
+        [
+            "--callback-bind 0.0.0.0: programs on other machines can reach the callback port during a sign-in"
+        ]
+    );
+    assert_eq!(
+        warnings(&[url, "--redirect-uri", "https://b.test/cb"]),
+        [
+            "the callback port may change: name one after the server's address, so that it can be published or forwarded"
+        ]
+    );
+    assert_eq!(
+        warnings(&[url, "3000", "--redirect-uri", "http://b.test/cb"]),
+        ["--redirect-uri is not encrypted: others on the network can read the authorization code"]
+    );
+}
+
+#[test]
+fn an_address_or_redirect_uri_that_cannot_work_is_refused() {
+    let url = "https://a.test";
+    for (words, what) in [
+        (
+            ["--callback-bind", "eth0"],
+            "--callback-bind must be an IP address, not \"eth0\"",
+        ),
+        (
+            ["--redirect-uri", "/cb"],
+            "--redirect-uri is not a valid URL: relative URL without a base",
+        ),
+        (
+            ["--redirect-uri", "app://cb"],
+            "--redirect-uri must begin with https:// or http://",
+        ),
+        (
+            ["--redirect-uri", "https://b.test/cb#x"],
+            "--redirect-uri must not contain a user name or fragment",
+        ),
+    ] {
+        assert_eq!(refusal(&[url, words[0], words[1]]), what);
+    }
+}
