@@ -8,7 +8,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ring::digest::{SHA256, digest};
+use sha2::{Digest, Sha256};
 use url::Url;
 
 use super::discovery::issuer;
@@ -78,7 +78,7 @@ pub fn visiting(url: &Url) -> String {
 
 /// The S256 code challenge of a verifier.
 fn code_challenge(verifier: &Secret) -> String {
-    URL_SAFE_NO_PAD.encode(digest(&SHA256, verifier.expose().as_bytes()))
+    URL_SAFE_NO_PAD.encode(Sha256::digest(verifier.expose()))
 }
 
 /// An authorization response.

@@ -2,8 +2,8 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ring::digest::{SHA256, digest};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use crate::support::authorization_server::{Site, query};
 use crate::support::browser::{answer_of, get, post_form, request};
@@ -16,7 +16,7 @@ fn code(site: &Site) -> (String, String) {
     assert_eq!(client.status, 201);
     let client: Value = serde_json::from_str(&client.text).unwrap();
     let id = client["client_id"].as_str().unwrap().to_owned();
-    let challenge = URL_SAFE_NO_PAD.encode(digest(&SHA256, b"v"));
+    let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest("v"));
     let url = site.issuer.url(&format!(
         "/authorize?response_type=code&client_id={id}&redirect_uri=http://localhost:1/cb&state=s\
          &code_challenge={challenge}&code_challenge_method=S256&scope=a"

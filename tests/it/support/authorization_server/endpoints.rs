@@ -4,8 +4,8 @@ use std::sync::atomic::Ordering;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use super::client_auth::client_of;
 use super::{Client, Code, Form, Grant, Request, Rules, State, form, path_of, query};
@@ -172,7 +172,7 @@ fn redeem_code(state: &State, client: &str, asked: &Form) -> Granted {
     if std::mem::replace(&mut code.used, true) {
         return wrong("a second request");
     }
-    let digest = digest(&SHA256, text("code_verifier").as_bytes());
+    let digest = Sha256::digest(text("code_verifier").as_bytes());
     if URL_SAFE_NO_PAD.encode(digest) != code.challenge {
         return wrong("a wrong verifier");
     }
