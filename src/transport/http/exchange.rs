@@ -3,6 +3,7 @@
 //! - Redirects are followed by hand (`redirect`); credentials and configured headers never leave the origin.
 //! - The response is read in `response`.
 //!
+//! Flags: `--token-header`.
 //! Spec: MCP 2025-11-25 basic/transports (Streamable HTTP); RFC 9110 15; WHATWG HTML 9.2.
 //! Not done here: time limits after connecting, except that of a refusal's body; the bridge sets them and cancels the exchange.
 
@@ -11,7 +12,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ureq::http::{HeaderMap, HeaderValue, Request, Response, header};
+use ureq::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
 use ureq::{Agent, Body};
 use url::Url;
 
@@ -38,7 +39,7 @@ use crate::url::shown;
 pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) agents: Arc<Agents>,
-    /// `None` if the configured headers contain `Authorization`.
+    /// `None` if a configured `Authorization` takes its place, or with `--no-oauth`.
     pub(crate) authorizer: Option<Arc<Authorizer>>,
     pub(crate) cookies: Mutex<Jar>,
     pub(crate) log: Arc<Log>,
@@ -337,7 +338,7 @@ fn headers(
     // Redirects and endpoints have the server's origin, so the token is not sent to another one.
     if let Some(bearer) = bearer {
         let value = HeaderValue::try_from(format!("Bearer {}", bearer.expose()))?;
-        headers.insert(header::AUTHORIZATION, value);
+        headers.insert(HeaderName::try_from(shared.config.token_header())?, value);
     }
     if shared.config.cookies && !headers.contains_key(header::COOKIE) {
         let jar = shared
