@@ -7,6 +7,7 @@
 //! `--client-metadata-url`, `--client-assertion-key`, `--resource`, `--disable-resource-parameter`,
 //! `--authorize-param`, `--use-id-token`, `--device-code`, `--client-credentials`, `--token-endpoint`.
 
+mod client_info;
 mod headers;
 mod oauth;
 

@@ -7,7 +7,7 @@ const IO: &[&str] = &[
     "cli/mod.rs",
     "cli/config.rs",
     "cli/conversation.rs",
-    "cli/config/oauth.rs",
+    "cli/config/client_info.rs",
     "cli/call.rs",
     "cli/doctor.rs",
     "cli/sessions.rs",

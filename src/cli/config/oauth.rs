@@ -1,20 +1,18 @@
 //! The OAuth part of the configuration: the defaults and checks of the sign-in flags, as in npm.
 
-use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde_json::Value;
 use url::Url;
 
 use super::super::args::Typed;
-use super::headers::{self, Environment, expand};
-use super::{plain, usage};
+use super::client_info::{client_info, enterprise, json_object};
+use super::headers::{self, Environment};
+use super::usage;
 use crate::config::OAuth;
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::log::clean;
-use crate::secret::Secret;
 use crate::url::is_loopback;
 
 /// Reads the sign-in flags.
@@ -81,50 +79,6 @@ pub(super) fn read(
     oauth.no_oauth = typed.has("--no-oauth");
     oauth.token_header = token_header(typed)?;
     Ok(oauth)
-}
-
-/// A client registered by hand.
-fn client_info(
-    typed: &Typed,
-    name: &str,
-    environment: Environment<'_>,
-    warnings: &mut Vec<String>,
-    notes: &mut Vec<String>,
-) -> Result<Option<Secret>> {
-    let Some(value) = typed.value(name) else {
-        return Ok(None);
-    };
-    let mut info = json_object(name, value)?;
-    expand_strings(&mut info, environment, warnings, notes);
-    Ok(Some(Secret::new(info.to_string())))
-}
-
-/// The identity provider of the company.
-fn enterprise(
-    typed: &Typed,
-    environment: Environment<'_>,
-    oauth: &mut OAuth,
-    warnings: &mut Vec<String>,
-    notes: &mut Vec<String>,
-) -> Result<()> {
-    let (idp, info, token) = (
-        "--enterprise-idp",
-        "--enterprise-client-info",
-        "--enterprise-id-token",
-    );
-    oauth.enterprise_idp = typed.value(idp).map(|issuer| issuer.trim().to_owned());
-    oauth.enterprise_client_info = client_info(typed, info, environment, warnings, notes)?;
-    oauth.enterprise_id_token = typed.value(token).map(PathBuf::from);
-    match (&oauth.enterprise_idp, &oauth.enterprise_client_info) {
-        (Some(_), None) => Err(usage(format!(
-            "{idp} needs {info} '{{\"client_id\":\"…\"}}', our client at the provider"
-        ))),
-        (None, Some(_)) => Err(usage(format!("{info} needs {idp}"))),
-        (None, None) if oauth.enterprise_id_token.is_some() => {
-            Err(usage(format!("{token} needs {idp}")))
-        }
-        (Some(_), Some(_)) | (None, None) => Ok(()),
-    }
 }
 
 fn port(typed: &Typed) -> Result<Option<u16>> {
@@ -361,53 +315,4 @@ fn token_endpoint(typed: &Typed) -> Result<Option<Url>> {
         ));
     }
     Ok(Some(url))
-}
-
-/// A JSON object, given as text or as `@file`. Errors do not repeat its text, which may hold a secret.
-fn json_object(name: &str, value: &str) -> Result<Value> {
-    let text = match value.strip_prefix('@') {
-        Some(path) => std::borrow::Cow::Owned(fs::read_to_string(path).map_err(|e| {
-            Error::new(
-                Kind::Config,
-                format!(
-                    "cannot read \"{}\" ({name}): {}",
-                    clean(path, 200),
-                    plain(&e)
-                ),
-            )
-        })?),
-        None => value.into(),
-    };
-    match serde_json::from_str::<Value>(&text) {
-        Ok(object) if object.is_object() => Ok(object),
-        Ok(_) => Err(usage(format!("{name} must be a JSON object"))),
-        Err(e) => Err(usage(format!(
-            "{name} is not valid JSON (line {}, column {})",
-            e.line(),
-            e.column()
-        ))),
-    }
-}
-
-/// Replaces variables after parsing, so that a quote in a secret cannot break the JSON.
-fn expand_strings(
-    value: &mut Value,
-    environment: Environment<'_>,
-    warnings: &mut Vec<String>,
-    notes: &mut Vec<String>,
-) {
-    match value {
-        Value::String(text) => *text = expand(text, environment, warnings, notes),
-        Value::Array(items) => {
-            for item in items {
-                expand_strings(item, environment, warnings, notes);
-            }
-        }
-        Value::Object(members) => {
-            for member in members.values_mut() {
-                expand_strings(member, environment, warnings, notes);
-            }
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
 }
