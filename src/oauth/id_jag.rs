@@ -65,22 +65,10 @@ impl Authorizer {
         let authorize_params = std::mem::take(&mut oauth.authorize_params);
         let store = Arc::new(store.beside(&config));
         config.oauth.authorize_params = authorize_params;
-        if !matches!(registration::static_client(&config.oauth), Ok(Some(_))) {
-            let what = "--enterprise-client-info has no \"client_id\"";
-            return Err(Error::new(Kind::Usage, what));
-        }
-        Ok(Some(Box::new(Authorizer {
-            env: Arc::clone(env),
-            config,
-            store,
-            key: None,
-            cache: Default::default(),
-            refresh: Default::default(),
-            history: Default::default(),
-            under_way: Default::default(),
-            provider: None,
-            is_provider: true,
-        })))
+        let provider = Authorizer::in_environment(Arc::clone(env), &config, store, None);
+        let mut provider = provider.map_err(|error| with_own_flag(&error))?;
+        provider.is_provider = true;
+        Ok(Some(Box::new(provider)))
     }
 
     /// Signs in with the provider's consent; the user signs in there first if that is necessary.

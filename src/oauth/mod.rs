@@ -100,6 +100,15 @@ impl Authorizer {
         store: Arc<Store>,
         key: Option<&Secret>,
     ) -> Result<Authorizer> {
+        Authorizer::in_environment(env.into(), config, store, key)
+    }
+
+    fn in_environment(
+        env: Arc<dyn Environment>,
+        config: &Config,
+        store: Arc<Store>,
+        key: Option<&Secret>,
+    ) -> Result<Authorizer> {
         let client = registration::static_client(&config.oauth).map_err(Failure::into_error)?;
         let key = key.map(Key::from_pem).transpose().map_err(|why| {
             Error::new(
@@ -112,7 +121,6 @@ impl Authorizer {
             return Err(Error::new(Kind::Usage, what)
                 .with_hint("add --static-oauth-client-info '{\"client_id\":\"…\"}'"));
         }
-        let env: Arc<dyn Environment> = env.into();
         Ok(Authorizer {
             provider: Authorizer::provider(&env, config, &store)?,
             is_provider: false,
