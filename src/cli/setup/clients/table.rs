@@ -24,6 +24,7 @@
 //!   Auggie: docs.augmentcode.com/cli/integrations.
 //! - opencode: opencode.ai/docs/mcp-servers; version 2 reads the file of version 1, which is written here. Kilo Code:
 //!   kilo.ai/docs/automate/mcp/using-in-kilo-code; a fork of opencode. Servers inherit the environment.
+//!   Tried with opencode 1.18.33.
 //! - Copilot CLI: docs.github.com/en/copilot/how-tos/copilot-cli/customize-copilot/add-mcp-servers; of the environment
 //!   a server gets PATH only; `${NAME}` is replaced; `tools` is required.
 //! - Roo: docs.roocode.com/features/mcp; `${env:NAME}` as in Cursor.
