@@ -21,7 +21,7 @@ impl Program {
     }
 }
 
-/// The clients that `--setup` knows, in the order of `setup/clients.rs`; a test compares them.
+/// The clients that `--setup` knows, in the order of `setup/clients/table.rs`; a test compares them.
 pub const SETUP_CLIENTS: &[&str] = &[
     "claude-desktop",
     "claude-code",
@@ -40,6 +40,9 @@ pub const SETUP_CLIENTS: &[&str] = &[
     "droid",
     "auggie",
     "roo",
+    "opencode",
+    "kilo",
+    "copilot",
     "json",
 ];
 
