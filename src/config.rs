@@ -189,7 +189,15 @@ pub struct OAuth {
     pub device_code: bool,
     /// Client credentials grant (`--client-credentials`).
     pub client_credentials: bool,
-    /// The token endpoint for client credentials, without discovery (`--token-endpoint`).
+    /// The file with the JWT of this workload, for the jwt-bearer grant; read again for each request (`--workload-token`).
+    pub workload_token: Option<PathBuf>,
+    /// The issuer of the company's identity provider, which decides about access to the server (`--enterprise-idp`).
+    pub enterprise_idp: Option<String>,
+    /// Our client at the identity provider: a JSON object (`--enterprise-client-info`).
+    pub enterprise_client_info: Option<Secret>,
+    /// The file with the user's id token, instead of a sign-in at the provider (`--enterprise-id-token`).
+    pub enterprise_id_token: Option<PathBuf>,
+    /// The token endpoint for grants without a user, without discovery (`--token-endpoint`).
     pub token_endpoint: Option<Url>,
     /// The PEM file of the key that signs client assertions (`--client-assertion-key`).
     pub client_assertion_key: Option<PathBuf>,
@@ -206,6 +214,13 @@ pub struct OAuth {
     pub no_oauth: bool,
     /// The header that carries the token, if it is not `Authorization` (`--token-header`).
     pub token_header: Option<String>,
+}
+
+impl OAuth {
+    /// Whether new tokens may need neither a refresh token nor the user.
+    pub(crate) fn is_for_program(&self) -> bool {
+        self.client_credentials || self.workload_token.is_some() || self.enterprise_idp.is_some()
+    }
 }
 
 /// 64 MiB: the longest line from the client and the longest message from the server, unless set otherwise.
@@ -355,6 +370,10 @@ impl Default for OAuth {
             use_id_token: false,
             device_code: false,
             client_credentials: false,
+            workload_token: None,
+            enterprise_idp: None,
+            enterprise_client_info: None,
+            enterprise_id_token: None,
             token_endpoint: None,
             client_assertion_key: None,
             accept_issuer: None,

@@ -7,16 +7,32 @@
 //! [`Secrets`] are what this process has sent: a server may repeat them in an error text, from which they are taken.
 
 use std::fmt;
+use std::io::Read;
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 /// A string whose `Debug` is `(redacted)` and which has no `Display`.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Secret(String);
 
+/// In bytes.
+const MAX_FILE: u64 = 64 * 1024;
+
 impl Secret {
     /// Wraps a text that must not reach a log, an error or a process argument.
     pub fn new(text: impl Into<String>) -> Secret {
         Secret(text.into())
+    }
+
+    /// The text of a file, 64 KiB at most.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub(crate) fn from_file(path: &Path) -> std::io::Result<Secret> {
+        let mut text = String::new();
+        let file = std::fs::File::open(path)?;
+        file.take(MAX_FILE).read_to_string(&mut text)?;
+        Ok(Secret(text))
     }
 
     /// The text itself. Whoever calls this keeps it out of logs, errors and arguments.

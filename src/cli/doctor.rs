@@ -291,7 +291,7 @@ fn tokens(config: &Config, signed_in: bool, log: &Arc<Log>, report: &mut Report)
     }
     report.ok("tokens", start, &sessions::describe(&listed));
     // Client credentials need no user.
-    if !listed.has_refresh_token && !config.oauth.client_credentials {
+    if !listed.has_refresh_token && !config.oauth.is_for_program() {
         report.warn("no refresh token: a new sign-in is needed when the token expires");
     }
     let ends_soon = |at: u64| at < sessions::now_millis().saturating_add(60_000);

@@ -29,13 +29,7 @@ impl Authorizer {
     ) -> Step<Recovered> {
         let discovered = self.discovered(state, challenge)?;
         renew_lease();
-        let mut scope = match challenge {
-            Some(challenge) => self.scope(&discovered, challenge),
-            // Ahead of time there is no challenge: the scope stays.
-            None => scope::pinned(&self.config.oauth)
-                .or_else(|| used.scope.clone())
-                .or_else(|| self.scope(&discovered, &Challenge::default())),
-        };
+        let mut scope = self.scope_of_program(&discovered, used, challenge);
         let (oauth, store) = (&self.config.oauth, &self.store);
         let known = registration::known(oauth, store, &discovered, None, self.env.now())?;
         let has_proof =
@@ -50,8 +44,8 @@ impl Authorizer {
             )));
         };
         self.check_pinned_issuer(discovered.issuer())?;
-        self.tell_who_gets_credentials(&discovered, &client);
-        let was_signed_in = store.tokens().is_some();
+        self.tell_who_gets(&discovered, &client, "the client credentials are");
+        let before = store.tokens();
         let endpoint = self.endpoint(&discovered, &client);
         let request = |scope: Option<&str>| {
             self.with_resource(&discovered, |resource| {
@@ -78,22 +72,32 @@ impl Authorizer {
                 failure
             }
         })?;
-        if was_signed_in && store.tokens().is_none() {
-            self.fresh_tokens();
-            let what = "the user signed out while new tokens were requested; they are not stored";
-            return Err(Failure::new(what));
-        }
-        registration::bind(store, &discovered, &client);
         let tokens = Tokens {
             // RFC 6749 5.1: not stated means as requested.
             scope: tokens.scope.or(scope),
             ..tokens
         };
-        Ok(self.keep_refreshed(state, tokens, discovered, "as a program"))
+        self.keep_for_program(state, before.as_ref(), tokens, discovered, &client)
     }
 
-    /// With `--accept-issuer`, no other authorization server gets client credentials.
-    fn check_pinned_issuer(&self, found: &str) -> Step<()> {
+    /// The scope that a program requests.
+    pub(super) fn scope_of_program(
+        &self,
+        discovered: &Discovered,
+        used: &Tokens,
+        challenge: Option<&Challenge>,
+    ) -> Option<String> {
+        match challenge {
+            Some(challenge) => self.scope(discovered, challenge),
+            // Ahead of time there is no challenge: the scope stays.
+            None => scope::pinned(&self.config.oauth)
+                .or_else(|| used.scope.clone())
+                .or_else(|| self.scope(discovered, &Challenge::default())),
+        }
+    }
+
+    /// With `--accept-issuer`, no other authorization server gets the credentials of a program.
+    pub(super) fn check_pinned_issuer(&self, found: &str) -> Step<()> {
         let oauth = &self.config.oauth;
         // As PLACE=ISSUER or ISSUER; an issuer has no query (RFC 8414 2).
         let pinned = oauth.accept_issuer.as_deref();
@@ -102,7 +106,7 @@ impl Authorizer {
             Some(pinned) if oauth.token_endpoint.is_none() && !same_issuer(pinned, found) => {
                 let (found, pinned) = (clean(found, 200), clean(pinned, 200));
                 Err(Failure::new(format!(
-                    "the server uses the authorization server \"{found}\", and --accept-issuer allows client credentials for \"{pinned}\" only"
+                    "the server uses the authorization server \"{found}\", and --accept-issuer allows credentials for \"{pinned}\" only"
                 )))
             }
             _ => Ok(()),
@@ -110,7 +114,12 @@ impl Authorizer {
     }
 
     /// Says where the credentials go, if neither a flag nor an earlier sign-in has settled it.
-    fn tell_who_gets_credentials(&self, discovered: &Discovered, client: &registration::Client) {
+    pub(super) fn tell_who_gets(
+        &self,
+        discovered: &Discovered,
+        client: &registration::Client,
+        what: &str,
+    ) {
         let oauth = &self.config.oauth;
         let bound = self.store.notes().static_client;
         let is_bound = bound.is_some_and(|bound| bound.client_id == client.id);
@@ -118,7 +127,7 @@ impl Authorizer {
             return;
         }
         let text = format!(
-            "the client credentials are sent to the authorization server \"{}\", which the MCP server names; to allow no other, pass its URL with --accept-issuer",
+            "{what} sent to the authorization server \"{}\", which the MCP server names; to allow no other, pass its URL with --accept-issuer",
             clean(discovered.issuer(), 200)
         );
         self.env.say(Level::Info, &text);

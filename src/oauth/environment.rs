@@ -92,13 +92,15 @@ pub struct Fetch {
 }
 
 /// The secret members of forms.
-const SECRET_MEMBERS: [&str; 7] = [
+const SECRET_MEMBERS: [&str; 9] = [
+    "assertion",
     "client_assertion",
     "client_secret",
     "code",
     "code_verifier",
     "device_code",
     "refresh_token",
+    "subject_token",
     "token",
 ];
 

@@ -27,6 +27,8 @@ mod device_code;
 pub(crate) mod discovery;
 pub mod environment;
 pub(crate) mod error;
+mod id_jag;
+mod jwt_bearer;
 mod refresh;
 mod registration;
 mod resource_indicator;
@@ -63,7 +65,7 @@ use token_cache::{Counter, TokenCache};
 
 /// Gets, keeps and refreshes the tokens of one server. Shared by all threads.
 pub struct Authorizer {
-    env: Box<dyn Environment>,
+    env: Arc<dyn Environment>,
     config: Config,
     store: Arc<Store>,
     key: Option<Key>,
@@ -72,6 +74,10 @@ pub struct Authorizer {
     refresh: Mutex<RefreshState>,
     history: Mutex<History>,
     under_way: Counter,
+    /// The sign-in at the company's identity provider.
+    provider: Option<Box<Authorizer>>,
+    /// Whether this is that one.
+    is_provider: bool,
 }
 
 /// What to do after a refusal.
@@ -106,7 +112,10 @@ impl Authorizer {
             return Err(Error::new(Kind::Usage, what)
                 .with_hint("add --static-oauth-client-info '{\"client_id\":\"…\"}'"));
         }
+        let env: Arc<dyn Environment> = env.into();
         Ok(Authorizer {
+            provider: Authorizer::provider(&env, config, &store)?,
+            is_provider: false,
             env,
             config: config.clone(),
             store,
@@ -129,7 +138,7 @@ impl Authorizer {
     pub fn bearer(&self) -> Option<Secret> {
         let tokens = self.tokens()?;
         let now = self.env.now();
-        let can_refresh = tokens.refresh_token.is_some() || self.config.oauth.client_credentials;
+        let can_refresh = tokens.refresh_token.is_some() || self.config.oauth.is_for_program();
         let ends_soon = can_refresh && self.ends_soon(&tokens, now);
         // While the old token is valid, nobody waits for a refresh on another thread.
         let is_refreshing = ends_soon && !tokens.is_expired(now, 0) && self.is_refreshing();
@@ -166,7 +175,7 @@ impl Authorizer {
             return Err(Failure::new(what));
         }
         let recovered = match &tokens {
-            _ if self.config.oauth.client_credentials => {
+            _ if self.config.oauth.is_for_program() => {
                 self.refresh_if_useful(&tokens.clone().unwrap_or_default(), used, challenge)?
             }
             Some(tokens) if tokens.refresh_token.is_some() && !is_step_up => {
@@ -208,7 +217,7 @@ impl Authorizer {
             server: &discovered.server,
             client,
             key: self.key.as_ref(),
-            trusted: self.config.oauth.token_endpoint.is_some(),
+            trusted: self.config.oauth.token_endpoint.is_some() || self.is_provider,
         }
     }
 
@@ -231,6 +240,9 @@ impl Authorizer {
 
     /// The scope to request from the user, with `offline_access` where that is offered.
     fn requested_scope(&self, discovered: &Discovered, challenge: &Challenge) -> Option<String> {
+        if self.is_provider {
+            return Some(id_jag::scope_at_provider(discovered));
+        }
         let scope = self.scope(discovered, challenge);
         match scope::pinned(&self.config.oauth) {
             Some(_) => scope,
@@ -271,6 +283,9 @@ impl Authorizer {
                 },
                 authorization_server: endpoint.origin().ascii_serialization(),
             });
+        }
+        if self.is_provider {
+            return discovery::of_provider(&*self.env, &self.config);
         }
         let notes = self.store.notes();
         let known = Known {

@@ -1,4 +1,4 @@
-//! New tokens without the user: from a refresh token, or with client credentials.
+//! New tokens without the user: from a refresh token, or with a grant for programs.
 //!
 //! - One request at a time: in this process under a lock, across processes under the lease of the store. Whoever comes second
 //!   finds the new tokens.
@@ -11,7 +11,7 @@
 //! - Twenty refreshes in half a minute are a loop (npm's limit).
 //!
 //! Spec: RFC 6749 6; RFC 9700 4.14.2; npm mcp-remote 0.15.1 (refresh lease).
-//! Not done here: the request with client credentials (`client_credentials.rs`).
+//! Not done here: the requests of programs (`client_credentials.rs`, `jwt_bearer.rs`, `id_jag.rs`).
 
 use super::challenge::Challenge;
 use super::discovery::Discovered;
@@ -31,6 +31,8 @@ pub(super) struct RefreshState {
     /// The last token obtained here, and when: if the server refuses it too, another refresh will not help.
     refreshed: Option<(Secret, UnixMillis)>,
     failed: Option<Failed>,
+    /// The last assertion that the server refused, and how: it is not sent again.
+    pub(super) refused_assertion: Option<(Secret, Error)>,
     /// The access token that only a sign-in can replace.
     hopeless: Option<Secret>,
     /// When tokens were refreshed, for the last half minute.
@@ -134,7 +136,11 @@ impl Authorizer {
             }
         };
         let mut request = || {
-            if self.config.oauth.client_credentials {
+            if let Some(provider) = &self.provider {
+                self.use_id_jag(provider, state, used, challenge, renew_lease)
+            } else if let Some(file) = &self.config.oauth.workload_token {
+                self.use_workload_token(file, state, used, challenge, renew_lease)
+            } else if self.config.oauth.client_credentials {
                 self.use_client_credentials(state, used, challenge, renew_lease)
             } else {
                 self.use_refresh_token(state, used, challenge, renew_lease)
@@ -236,6 +242,24 @@ impl Authorizer {
         }
         registration::bind(store, &discovered, &client);
         Ok(self.keep_refreshed(state, tokens, discovered, "refreshed"))
+    }
+
+    /// Keeps the tokens of a program, unless the user has signed out since `before`.
+    pub(super) fn keep_for_program(
+        &self,
+        state: &mut RefreshState,
+        before: Option<&Tokens>,
+        tokens: Tokens,
+        discovered: Discovered,
+        client: &registration::Client,
+    ) -> Step<Recovered> {
+        if before.is_some() && self.store.tokens().is_none() {
+            self.fresh_tokens();
+            let what = "the user signed out while new tokens were requested; they are not stored";
+            return Err(Failure::new(what));
+        }
+        registration::bind(&self.store, &discovered, client);
+        Ok(self.keep_refreshed(state, tokens, discovered, "as a program"))
     }
 
     pub(super) fn keep_refreshed(

@@ -127,30 +127,33 @@ pub fn static_client(oauth: &OAuth) -> Step<Option<Client>> {
     }
 }
 
-/// A client registered by hand belongs to the authorization server it has signed in at; no other one gets its secret.
-fn check_issuer(
+/// A client registered by hand belongs to the authorization server it has signed in at; no other one gets its secret. The same
+/// is true of a workload token without a client.
+pub fn check_issuer(
     oauth: &OAuth,
     store: &Store,
     discovered: &Discovered,
     client: &Client,
 ) -> Step<()> {
-    let notes = store.notes();
-    let bound = notes.static_client.as_ref();
-    let known = bound
-        .filter(|bound| bound.client_id == client.id)
-        .map(|bound| bound.issuer.as_str());
+    let bound = store.notes().static_client;
+    let bound = bound.filter(|bound| bound.client_id == client.id);
+    let known = bound.as_ref().map(|bound| bound.issuer.as_str());
     let found = discovered.issuer();
-    let accepted = oauth.accept_issuer.as_deref();
-    let accepted = accepted.map(|typed| issuer::split(typed).1);
+    let accepted = oauth.accept_issuer.as_deref().map(issuer::split);
     match known {
         Some(known)
             if !same_issuer(known, found)
-                && accepted.is_none_or(|accepted| !same_issuer(accepted, found)) =>
+                && accepted.is_none_or(|(_, accepted)| !same_issuer(accepted, found)) =>
         {
             let flag = issuer::flag(found);
             let (known, found) = (clean(known, 200), clean(found, 200));
+            let whose = if client.id.is_empty() {
+                "the token of --workload-token"
+            } else {
+                "the client given with --static-oauth-client-info"
+            };
             let what = format!(
-                "the server uses another authorization server now, \"{found}\"; the client given with --static-oauth-client-info belongs to \"{known}\""
+                "the server uses another authorization server now, \"{found}\"; {whose} belongs to \"{known}\""
             );
             Err(Failure::Final(Error::new(Kind::SignIn, what).with_hint(
                 format!("obtain a client there; or, if this one is known there too, {flag}"),

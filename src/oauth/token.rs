@@ -126,6 +126,8 @@ fn authenticated(
     body.extend_pairs(form);
     let mut authorization = None;
     match method {
+        // RFC 7523 3.1: an assertion may come without a client.
+        AuthMethod::None if client.id.is_empty() => {}
         AuthMethod::None => {
             body.append_pair("client_id", &client.id);
         }

@@ -48,6 +48,11 @@ impl Files {
         }
     }
 
+    /// Those of another server.
+    pub fn beside(&self, hash: ServerHash) -> Files {
+        Files::new(self.dir.clone(), hash, Arc::clone(&self.log))
+    }
+
     /// Whose files they are.
     pub fn hash(&self) -> &ServerHash {
         &self.hash

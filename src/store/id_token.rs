@@ -34,6 +34,26 @@ pub fn expiry(token: &Secret) -> Option<UnixMillis> {
     Some(exp.saturating_mul(1000))
 }
 
+/// What the receiver of an assertion checks, for an error: audience, subject, and whether it has ended. `None` if it is not a JWT.
+pub fn described(token: &Secret, now: UnixMillis) -> Option<String> {
+    let claims = claims(token)?;
+    let shown = |name: &str| match claims.get(name) {
+        None => "none".to_owned(),
+        Some(Value::String(text)) => format!("\"{}\"", clean(text, 200)),
+        Some(other) => clean(&other.to_string(), 200),
+    };
+    let end = match expiry(token) {
+        Some(at) if at <= now => format!("expired {} s ago", (now - at) / 1000),
+        Some(at) => format!("expires in {} s", (at - now) / 1000),
+        None => "has no expiry".to_owned(),
+    };
+    Some(format!(
+        "its audience is {}, its subject {}, it {end}",
+        shown("aud"),
+        shown("sub")
+    ))
+}
+
 fn claims(token: &Secret) -> Option<Object> {
     let claims = token.expose().split('.').nth(1)?;
     let claims = URL_SAFE_NO_PAD.decode(claims.trim_end_matches('=')).ok()?;

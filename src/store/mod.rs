@@ -77,6 +77,16 @@ impl Store {
         store
     }
 
+    /// The store of another server in the same place.
+    pub(crate) fn beside(&self, config: &Config) -> Store {
+        Store {
+            files: self.files.beside(ServerHash::of(config)),
+            url: Some(crate::url::shown(&config.server)),
+            profile: config.profile.clone(),
+            notes_turn: Mutex::default(),
+        }
+    }
+
     /// Whose store it is.
     pub fn hash(&self) -> &ServerHash {
         self.files.hash()

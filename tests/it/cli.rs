@@ -122,7 +122,23 @@ fn what_only_makes_sense_together_is_refused_alone() {
         ),
         (
             ["--token-endpoint", "https://a.test/t"],
-            "--token-endpoint can only be used with --client-credentials",
+            "--token-endpoint can only be used with --client-credentials or --workload-token",
+        ),
+        (
+            ["--enterprise-idp", "https://idp.test"],
+            "--enterprise-idp needs --enterprise-client-info '{\"client_id\":\"…\"}', our client at the provider",
+        ),
+        (
+            ["--enterprise-client-info", "{}"],
+            "--enterprise-client-info needs --enterprise-idp",
+        ),
+        (
+            ["--enterprise-id-token", "f"],
+            "--enterprise-id-token needs --enterprise-idp",
+        ),
+        (
+            ["--client-credentials", "--workload-token=f"],
+            "choose one way to sign in: --client-credentials and --workload-token were given",
         ),
     ] {
         refused(

@@ -201,6 +201,39 @@ fn a_program_tells_no_secret() {
 }
 
 #[test]
+fn a_workload_tells_no_secret() {
+    for audience in [None, Some("https://other.test")] {
+        let mut watch = Watch::over(|_| {});
+        let issuer = watch.site.issuer.url("");
+        let dir = TempDir::new();
+        let file = crate::jwt_bearer::token_file(&dir, audience.unwrap_or(&issuer), "a job");
+        let mut process = watch.start(&["--workload-token", &file]).go();
+        watch.ask(&mut process, INITIALIZE);
+        assert_eq!(watch.site.forms("/token").len(), 1);
+        watch.search(process);
+    }
+}
+
+#[test]
+fn a_sign_in_at_a_company_tells_no_secret() {
+    for is_allowed in [true, false] {
+        let mut watch = Watch::over(|_| {});
+        let company = crate::id_jag::Company::start();
+        company.forbids(!is_allowed);
+        let args = company.flags();
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let mut process = watch.start(&args).go();
+        process.send(INITIALIZE);
+        watch.browser.sign_in(1);
+        watch.hear(&mut process);
+        for secret in company.site.secrets() {
+            watch.site.add_access_token(&secret, "");
+        }
+        watch.search(process);
+    }
+}
+
+#[test]
 fn headers_of_ones_own_and_odd_answers_tell_no_secret() {
     let mut watch = Watch::over(|rules| rules.guarded = false);
     watch.site.add_client("nobody", Some("hush-hush"));

@@ -18,6 +18,7 @@ const IO: &[&str] = &[
     "blocking.rs",
     "connection.rs",
     "log.rs",
+    "secret.rs",
     "oauth/browser.rs",
     "oauth/callback/mod.rs",
     "oauth/callback/http.rs",

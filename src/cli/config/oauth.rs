@@ -45,14 +45,8 @@ pub(super) fn read(
     }
     oauth.auth_timeout = auth_timeout(typed, warnings).unwrap_or(oauth.auth_timeout);
     oauth.success_url = success_url(typed)?;
-    oauth.static_client_info = match typed.value("--static-oauth-client-info") {
-        Some(value) => {
-            let mut info = json_object("--static-oauth-client-info", value)?;
-            expand_strings(&mut info, environment, warnings, notes);
-            Some(Secret::new(info.to_string()))
-        }
-        None => None,
-    };
+    let name = "--static-oauth-client-info";
+    oauth.static_client_info = client_info(typed, name, environment, warnings, notes)?;
     oauth.static_client_metadata = match typed.value("--static-oauth-client-metadata") {
         Some(value) => Some(json_object("--static-oauth-client-metadata", value)?.to_string()),
         None => None,
@@ -64,6 +58,20 @@ pub(super) fn read(
     oauth.use_id_token = typed.has("--use-id-token");
     oauth.device_code = typed.has("--device-code");
     oauth.client_credentials = typed.has("--client-credentials");
+    oauth.workload_token = typed.value("--workload-token").map(PathBuf::from);
+    enterprise(typed, environment, &mut oauth, warnings, notes)?;
+    let ways = [
+        "--client-credentials",
+        "--workload-token",
+        "--enterprise-idp",
+    ];
+    let chosen: Vec<&str> = ways.into_iter().filter(|name| typed.has(name)).collect();
+    if chosen.len() > 1 {
+        let chosen = chosen.join(" and ");
+        return Err(usage(format!(
+            "choose one way to sign in: {chosen} were given"
+        )));
+    }
     oauth.token_endpoint = token_endpoint(typed)?;
     oauth.client_assertion_key = typed.value("--client-assertion-key").map(PathBuf::from);
     oauth.accept_issuer = typed.value("--accept-issuer").map(str::to_owned);
@@ -73,6 +81,50 @@ pub(super) fn read(
     oauth.no_oauth = typed.has("--no-oauth");
     oauth.token_header = token_header(typed)?;
     Ok(oauth)
+}
+
+/// A client registered by hand.
+fn client_info(
+    typed: &Typed,
+    name: &str,
+    environment: Environment<'_>,
+    warnings: &mut Vec<String>,
+    notes: &mut Vec<String>,
+) -> Result<Option<Secret>> {
+    let Some(value) = typed.value(name) else {
+        return Ok(None);
+    };
+    let mut info = json_object(name, value)?;
+    expand_strings(&mut info, environment, warnings, notes);
+    Ok(Some(Secret::new(info.to_string())))
+}
+
+/// The identity provider of the company.
+fn enterprise(
+    typed: &Typed,
+    environment: Environment<'_>,
+    oauth: &mut OAuth,
+    warnings: &mut Vec<String>,
+    notes: &mut Vec<String>,
+) -> Result<()> {
+    let (idp, info, token) = (
+        "--enterprise-idp",
+        "--enterprise-client-info",
+        "--enterprise-id-token",
+    );
+    oauth.enterprise_idp = typed.value(idp).map(|issuer| issuer.trim().to_owned());
+    oauth.enterprise_client_info = client_info(typed, info, environment, warnings, notes)?;
+    oauth.enterprise_id_token = typed.value(token).map(PathBuf::from);
+    match (&oauth.enterprise_idp, &oauth.enterprise_client_info) {
+        (Some(_), None) => Err(usage(format!(
+            "{idp} needs {info} '{{\"client_id\":\"…\"}}', our client at the provider"
+        ))),
+        (None, Some(_)) => Err(usage(format!("{info} needs {idp}"))),
+        (None, None) if oauth.enterprise_id_token.is_some() => {
+            Err(usage(format!("{token} needs {idp}")))
+        }
+        (Some(_), Some(_)) | (None, None) => Ok(()),
+    }
 }
 
 fn port(typed: &Typed) -> Result<Option<u16>> {
@@ -291,9 +343,9 @@ fn token_endpoint(typed: &Typed) -> Result<Option<Url>> {
     let Some(text) = typed.value("--token-endpoint") else {
         return Ok(None);
     };
-    if !typed.has("--client-credentials") {
+    if !typed.has("--client-credentials") && typed.value("--workload-token").is_none() {
         return Err(usage(
-            "--token-endpoint can only be used with --client-credentials",
+            "--token-endpoint can only be used with --client-credentials or --workload-token",
         ));
     }
     let url =

@@ -112,7 +112,14 @@ pub fn discover(
         Some((url, _)) => env.found("resource metadata", &shown(url)),
         None => env.found("resource metadata", "none (a 2025-03-26 server)"),
     }
-    let found = find_server(env, config, known, &authorization_server, &issuer_url)?;
+    let found = find_server(
+        env,
+        config,
+        known,
+        &authorization_server,
+        &issuer_url,
+        false,
+    )?;
     let server = match found {
         Some(server) => server,
         None if same_origin(&issuer_url, &config.server) => {
@@ -128,6 +135,23 @@ pub fn discover(
         resource,
         server,
         authorization_server,
+    })
+}
+
+/// The identity provider that the user named: its address may be on any network, its documents are not redirected.
+///
+/// # Errors
+/// If it has no valid metadata.
+pub fn of_provider(env: &dyn Environment, config: &Config) -> Step<Discovered> {
+    let issuer = &config.server_text;
+    let known = Known::default();
+    let found = find_server(env, config, &known, issuer, &config.server, true)?;
+    let server = found.ok_or_else(|| no_metadata(&config.server))?;
+    env.found("identity provider", &clean(issuer, 200));
+    Ok(Discovered {
+        resource: None,
+        server,
+        authorization_server: issuer.clone(),
     })
 }
 
@@ -147,7 +171,7 @@ fn without_resource(
     let Ok(origin_url) = Url::parse(&origin) else {
         return Err(trouble);
     };
-    match find_server(env, config, known, &origin, &origin_url) {
+    match find_server(env, config, known, &origin, &origin_url, false) {
         Ok(Some(server)) if server.issuer.is_some() => {
             env.found("resource metadata", "none that can be read");
             env.found("server metadata", &origin);
@@ -195,6 +219,7 @@ fn find_resource(
         let found = document(
             env,
             &url,
+            false,
             "resource metadata",
             resource_metadata::is_metadata,
         );
@@ -214,12 +239,13 @@ fn find_server(
     known: &Known,
     issuer_text: &str,
     issuer_url: &Url,
+    trusted: bool,
 ) -> Step<Option<ServerMetadata>> {
     let mut trouble = Trouble::default();
     let mut incomplete = None;
     for url in server_metadata::well_known(issuer_url) {
         let what = "authorization server metadata";
-        let found = document(env, &url, what, server_metadata::is_metadata);
+        let found = document(env, &url, trusted, what, server_metadata::is_metadata);
         let read = |document| read_server(env, config, known, issuer_text, issuer_url, document);
         match found.and_then(|document| document.map(read).transpose()) {
             Ok(Some(metadata)) if metadata.token_endpoint.is_some() => return Ok(Some(metadata)),
@@ -307,10 +333,16 @@ impl Trouble {
 fn document(
     env: &dyn Environment,
     url: &Url,
+    trusted: bool,
     what: &str,
     is_metadata: fn(&Object) -> bool,
 ) -> Step<Option<Object>> {
-    let response = fetch(env, &Fetch::document(url.clone()), what)?;
+    let request = Fetch {
+        follow: !trusted,
+        trusted,
+        ..Fetch::document(url.clone())
+    };
+    let response = fetch(env, &request, what)?;
     if response.status != 200 {
         return Ok(None);
     }

@@ -49,7 +49,7 @@ struct SignIn<'a> {
 }
 
 impl Authorizer {
-    /// Signs the user in, or a program with client credentials; this can take minutes. The environment is told about new tokens
+    /// Signs the user in, or a program; this can take minutes. The environment is told about new tokens
     /// before the user sees the page.
     ///
     /// # Errors
@@ -61,17 +61,27 @@ impl Authorizer {
             before: self.store.tokens().and_then(|tokens| tokens.scope),
             needed: challenge.scope.clone().unwrap_or_default(),
         });
-        let done = if self.config.oauth.client_credentials {
+        let done = if let Some(provider) = &self.provider {
+            let signed_in = self.with_provider(provider, challenge);
+            signed_in.inspect(|()| self.env.signed_in())
+        } else if self.config.oauth.is_for_program() {
             let used = self.store.tokens().unwrap_or_default();
             let refreshed = self.refresh(&used, Some(challenge)).map(drop);
             refreshed.inspect(|()| self.env.signed_in())
         } else if self.config.oauth.device_code {
             let confirmed = self.with_device_code(challenge);
-            confirmed.inspect(|()| self.env.signed_in())
+            confirmed.inspect(|()| self.tell_signed_in())
         } else {
             self.with_browser(challenge)
         };
         done.map_err(Failure::into_error)
+    }
+
+    /// Requests can be sent; not yet after the sign-in at an identity provider.
+    fn tell_signed_in(&self) {
+        if !self.is_provider {
+            self.env.signed_in();
+        }
     }
 
     fn check_for_loop(&self) -> Result<()> {
@@ -110,13 +120,13 @@ impl Authorizer {
                     // Before the user sees the page, the port is free for a step-up, and requests can be sent.
                     drop(listener);
                     let browser = done?;
-                    self.env.signed_in();
+                    self.tell_signed_in();
                     self.respond_to_browser(browser, None);
                     return Ok(());
                 }
                 Bound::SiblingAt(port) => {
                     if self.follow(port, began)? {
-                        self.env.signed_in();
+                        self.tell_signed_in();
                         return Ok(());
                     }
                     if self.has_failed_since(began) {

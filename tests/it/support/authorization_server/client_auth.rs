@@ -22,6 +22,14 @@ pub fn client_of(
         }
         return from_assertion(rules, assertion);
     }
+    let is_by_assertion = form.contains_key("assertion");
+    if is_by_assertion
+        && request.header("authorization").is_none()
+        && !form.contains_key("client_id")
+    {
+        // RFC 7523 3.1.
+        return Ok(String::new());
+    }
     let (id, secret) = if let Some(value) = request.header("authorization") {
         if form.contains_key("client_secret") {
             state.violation("two ways of client authentication at once");

@@ -12,6 +12,7 @@ use super::{Client, Code, Form, Grant, Request, Rules, State, form, path_of, que
 use crate::support::http::Reply;
 
 const DEVICE: &str = "urn:ietf:params:oauth:grant-type:device_code";
+const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 /// What Entra says to a resource parameter.
 const ENTRA: &str = "AADSTS9010010: The resource parameter provided in the request doesn't match with the requested scopes.";
 
@@ -134,7 +135,7 @@ fn authorize(state: &State, rules: &Rules, request: &Request, reply: &mut Reply<
 fn token(state: &State, rules: &Rules, request: &Request, reply: &mut Reply<'_>) {
     let asked = form(&request.body);
     let text = |name: &str| asked.get(name).map(String::as_str).unwrap_or_default();
-    for name in ["code_verifier", "client_secret"] {
+    for name in ["code_verifier", "client_secret", "assertion"] {
         state.note_secrets(asked.get(name).map(String::as_str));
     }
     let client = match client_of(state, rules, request, &asked) {
@@ -148,6 +149,7 @@ fn token(state: &State, rules: &Rules, request: &Request, reply: &mut Reply<'_>)
         "authorization_code" => redeem_code(state, &client, &asked),
         "refresh_token" => redeem_refresh(state, rules, &client, &asked),
         "client_credentials" => Ok(text("scope").to_owned()),
+        JWT_BEARER => redeem_assertion(rules, text("assertion"), text("scope")),
         DEVICE => poll(state, rules, &asked),
         other => Err(("unsupported_grant_type", other.to_owned())),
     };
@@ -185,6 +187,17 @@ fn redeem_code(state: &State, client: &str, asked: &Form) -> Granted {
         return wrong("another resource");
     }
     Ok(code.scope.clone())
+}
+
+/// Only the audience is checked here.
+fn redeem_assertion(rules: &Rules, assertion: &str, scope: &str) -> Granted {
+    let claims = assertion.split('.').nth(1).unwrap_or_default();
+    let claims = URL_SAFE_NO_PAD.decode(claims).unwrap_or_default();
+    let claims: Value = serde_json::from_slice(&claims).unwrap_or_default();
+    if claims["aud"] != rules.issuer_origin.as_str() {
+        return Err(("invalid_grant", format!("not for {assertion}")));
+    }
+    Ok(scope.to_owned())
 }
 
 fn redeem_refresh(state: &State, rules: &Rules, client: &str, asked: &Form) -> Granted {
@@ -268,7 +281,7 @@ fn give(
         .is_some_and(|g| g == "refresh_token");
     let is_program = asked
         .get("grant_type")
-        .is_some_and(|g| g == "client_credentials");
+        .is_some_and(|g| g == "client_credentials" || g == JWT_BEARER);
     if !is_program && (rules.rotates || !is_refresh) {
         let refresh = state.secret("refresh-token");
         let grant = Grant {
