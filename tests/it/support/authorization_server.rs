@@ -327,7 +327,10 @@ fn answer(state: &State, at_issuer: bool, request: &Request, reply: &mut Reply<'
         return reply.status(204);
     }
     let bearer = request.header("authorization");
-    let bearer = bearer.and_then(|value| value.strip_prefix("Bearer "));
+    let bearer = bearer.and_then(|value| {
+        let bound = || value.strip_prefix("DPoP ");
+        value.strip_prefix("Bearer ").or_else(bound)
+    });
     let access = state.access.lock().unwrap();
     let granted = bearer.and_then(|token| access.get(token)).cloned();
     drop(access);
