@@ -4,6 +4,7 @@
 //! starting from [`Config::new`]. It holds meanings, not what was typed: variables are expanded, files are read,
 //! defaults are in place. Any value is allowed; one that would not work is replaced by the nearest that does.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -48,6 +49,8 @@ pub struct Config {
     pub http: Http,
     /// Replay cookies of the server's origin (`--disable-cookies` turns it off).
     pub cookies: bool,
+    /// Open a GET stream for what the server sends outside of responses (`--no-get-stream` turns it off).
+    pub get_stream: bool,
     /// Which of several sign-ins to this server is meant (`--profile`); `None`: the one that npm's version knows, too.
     pub profile: Option<String>,
     /// Where the credential files live; the programs use `$MCP_REMOTE_CONFIG_DIR`, else `~/.mcp-auth`. `None`: a sign-in is kept
@@ -156,6 +159,10 @@ pub struct OAuth {
     pub host: String,
     /// The path of the redirect URI (`--callback-path`).
     pub callback_path: String,
+    /// An address to listen on for the redirect beside the loopback, for published ports (`--callback-bind`).
+    pub callback_bind: Option<IpAddr>,
+    /// The redirect URI, where it is not the listener's own address (`--redirect-uri`).
+    pub redirect_uri: Option<String>,
     /// The callback port, if it was given: then no other is tried.
     pub port: Option<u16>,
     /// How long a host is kept waiting for a sign-in (`--auth-timeout`).
@@ -197,6 +204,10 @@ pub struct OAuth {
     pub no_browser: bool,
     /// Fail instead of asking a user to sign in (`--no-sign-in`).
     pub no_sign_in: bool,
+    /// Never sign in: a 401 is the client's error (`--no-oauth`).
+    pub no_oauth: bool,
+    /// The header that carries the token, if it is not `Authorization` (`--token-header`).
+    pub token_header: Option<String>,
 }
 
 /// 64 MiB: the longest line from the client and the longest message from the server, unless set otherwise.
@@ -221,11 +232,28 @@ impl Config {
             message_limit: DEFAULT_MESSAGE_LIMIT,
             http: Http::default(),
             cookies: true,
+            get_stream: true,
             profile: None,
             store_dir: None,
             oauth: OAuth::default(),
             log: LogConfig::default(),
         }
+    }
+
+    fn has_header(&self, wanted: &str) -> bool {
+        let mut names = self.headers.iter().map(|(name, _)| name);
+        names.any(|name| name.eq_ignore_ascii_case(wanted))
+    }
+
+    /// Whether a configured `Authorization` takes the place of the token: then nobody signs in.
+    pub(crate) fn has_own_authorization(&self) -> bool {
+        self.oauth.token_header.is_none() && self.has_header("authorization")
+    }
+
+    /// The name of the header that carries the token.
+    pub(crate) fn token_header(&self) -> &str {
+        let name = self.oauth.token_header.as_deref();
+        name.unwrap_or("authorization")
     }
 
     /// Takes user name and password out of the server's address: they become a header (RFC 7617), unless one is configured.
@@ -244,11 +272,7 @@ impl Config {
         };
         let user = decoded(self.server.username());
         let password = decoded(self.server.password().unwrap_or_default());
-        let is_configured = self
-            .headers
-            .iter()
-            .any(|(name, _)| name.eq_ignore_ascii_case("authorization"));
-        if !(user.is_empty() && password.is_empty() || is_configured) {
+        if !(user.is_empty() && password.is_empty() || self.has_header("authorization")) {
             let proof = STANDARD.encode(format!("{user}:{password}"));
             let header = (
                 "Authorization".to_owned(),
@@ -318,6 +342,8 @@ impl Default for OAuth {
             }
             .to_owned(),
             callback_path: "/oauth/callback".to_owned(),
+            callback_bind: None,
+            redirect_uri: None,
             port: None,
             auth_timeout: Duration::from_secs(20),
             success_url: None,
@@ -338,6 +364,8 @@ impl Default for OAuth {
             accept_missing_s256: false,
             no_browser: false,
             no_sign_in: false,
+            no_oauth: false,
+            token_header: None,
         }
     }
 }

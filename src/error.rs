@@ -8,6 +8,7 @@
 //! Spec: JSON-RPC 2.0 section 5.1 (error object).
 //! Not done here: no text from an error is ever searched for words; branch on `kind`.
 
+use std::time::Duration;
 use std::{fmt, io};
 
 use crate::jsonrpc::RequestId;
@@ -194,6 +195,12 @@ impl fmt::Debug for Error {
 
 impl std::error::Error for Error {}
 
+/// A time in seconds as a number: "30", "1.5". JSON's way of writing one; the standard library's is more code in the program.
+pub(crate) fn seconds(time: Duration) -> String {
+    let text = serde_json::Value::from(time.as_secs_f64()).to_string();
+    text.strip_suffix(".0").unwrap_or(&text).to_owned()
+}
+
 /// An error of the operating system in the words of its kind, without numbers.
 pub(crate) fn plain(error: &io::Error) -> String {
     use io::ErrorKind;
@@ -227,6 +234,12 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn seconds_are_written_as_a_person_writes_them() {
+        let shown = |milliseconds| seconds(Duration::from_millis(milliseconds));
+        assert_eq!([0, 30_000, 1500].map(shown), ["0", "30", "1.5"]);
+    }
 
     #[test]
     fn an_http_error_becomes_a_json_rpc_error_with_its_status() {

@@ -27,6 +27,8 @@ pub struct Settings {
     pub ignore_tools: Vec<String>,
     /// `--allow-tool`.
     pub allow_tools: Vec<String>,
+    /// Whether a GET stream is opened: not with `--no-get-stream`.
+    pub get_stream: bool,
     /// `--ping-interval`.
     pub ping_interval: Option<Duration>,
     /// `--request-timeout`.
@@ -71,6 +73,7 @@ impl Settings {
             remembered_era,
             ignore_tools: config.ignore_tools.clone(),
             allow_tools: config.allow_tools.clone(),
+            get_stream: config.get_stream,
             ping_interval: config.ping_interval,
             request_timeout: config.request_timeout,
             auth_timeout: config.oauth.auth_timeout,
@@ -96,7 +99,7 @@ impl Settings {
     }
 
     pub(crate) fn time_out(&self, limit: Limit) -> Error {
-        let seconds = |limit: Option<Duration>| limit.unwrap_or_default().as_secs_f64();
+        let seconds = |limit: Option<Duration>| crate::error::seconds(limit.unwrap_or_default());
         let server = &self.server;
         let text = match limit {
             Limit::Headers => format!(

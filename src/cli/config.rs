@@ -56,6 +56,7 @@ pub fn read(typed: &Typed, needs_server: bool, environment: Environment<'_>) -> 
     config.ignore_tools = typed.values("--ignore-tool").map(str::to_owned).collect();
     config.allow_tools = typed.values("--allow-tool").map(str::to_owned).collect();
     config.cookies = !typed.has("--disable-cookies");
+    config.get_stream = !typed.has("--no-get-stream");
     config.request_timeout =
         seconds(typed, "--request-timeout", true, &mut warnings).filter(|limit| !limit.is_zero());
     if typed.has("--keep-alive") || typed.has("--ping-interval") {
@@ -81,7 +82,7 @@ pub fn read(typed: &Typed, needs_server: bool, environment: Environment<'_>) -> 
     }
     network(typed, environment, &mut config, &mut warnings)?;
     read_headers(typed, &mut config, &mut warnings, &mut notes)?;
-    expand_headers(environment, &mut config, &mut warnings, &mut notes)?;
+    headers::expand_all(environment, &mut config, &mut warnings, &mut notes)?;
     config.store_dir = store_dir(environment);
     config.oauth = oauth::read(typed, environment, &mut warnings, &mut notes)?;
     config.profile = profile(typed)?;
@@ -353,31 +354,6 @@ fn read_headers(
             }
             _ => {}
         }
-    }
-    Ok(())
-}
-
-fn expand_headers(
-    environment: Environment<'_>,
-    config: &mut Config,
-    warnings: &mut Vec<String>,
-    notes: &mut Vec<String>,
-) -> Result<()> {
-    for (name, value) in &config.headers_typed {
-        let unset = headers::unset(value.expose(), environment);
-        config.unset_variables.extend(unset);
-        let value = expand(value.expose(), environment, warnings, notes);
-        let header = (name.clone(), Secret::new(value.trim()));
-        headers::check(&header)?;
-        config.headers.push(header);
-    }
-    if !config.headers.is_empty() {
-        let names: Vec<_> = config
-            .headers
-            .iter()
-            .map(|(name, _)| name.as_str())
-            .collect();
-        notes.push(format!("custom headers: {}", names.join(", ")));
     }
     Ok(())
 }

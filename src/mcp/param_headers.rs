@@ -57,7 +57,7 @@ fn plain(text: &str) -> Option<String> {
                 return Some(number.to_string());
             }
             // Zero has no sign there.
-            (value.abs() <= MOST_EXACT).then(|| format!("{:.0}", value + 0.0))
+            (value.abs() <= MOST_EXACT).then(|| (value as i64).to_string())
         }
         Value::Null | Value::Array(_) | Value::Object(_) => None,
     }

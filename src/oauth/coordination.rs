@@ -15,7 +15,7 @@ use super::error::{Failure, Step};
 use super::{Authorizer, authorization_code, lock};
 use crate::log::Level;
 use crate::store::UnixMillis;
-use crate::url::shown;
+use crate::url::{is_loopback, shown};
 
 impl Authorizer {
     /// npm's port: the configured one, else that of the registration, else the one derived from the server's URL.
@@ -30,18 +30,35 @@ impl Authorizer {
             let uri = info.redirect_uris.iter().find(ours)?;
             Url::parse(uri).ok()?.port()
         });
-        let is_fixed = oauth.static_client_info.is_some() || oauth.client_metadata_url.is_some();
+        let redirect_uri = self.redirect_uri();
+        let is_fixed = oauth.static_client_info.is_some()
+            || oauth.client_metadata_url.is_some()
+            || redirect_uri.is_some();
+        // Without a port of its own, a listener for a redirect to this machine is where the redirect leads.
+        let redirected = redirect_uri
+            .as_ref()
+            .filter(|url| url.scheme() == "http" && is_loopback(url))
+            .and_then(Url::port);
         let derived = self.store.hash().port();
         Place {
             port: oauth
                 .port
+                .or(redirected)
                 .or(registered.filter(|_| !is_fixed))
                 .unwrap_or(derived),
             strict: oauth.port.is_some() || is_fixed,
             host: oauth.host.clone(),
             path: oauth.callback_path.clone(),
+            address: oauth.callback_bind,
+            redirect_uri,
             server: shown(&self.config.server),
         }
+    }
+
+    /// The configured redirect URI.
+    fn redirect_uri(&self) -> Option<Url> {
+        let text = self.config.oauth.redirect_uri.as_deref()?;
+        Url::parse(text).ok()
     }
 
     /// Waits for the tokens of the leader; false if it is gone.

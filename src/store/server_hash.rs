@@ -97,9 +97,10 @@ fn headers(config: &Config) -> Option<String> {
 
 /// `JSON.stringify` of an object with its keys in JavaScript's sort order (UTF-16 code units); the last value of a key wins.
 fn sorted_object<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Option<String> {
-    let by_key: BTreeMap<Vec<u16>, (&str, &str)> = pairs
-        .map(|(key, value)| (key.encode_utf16().collect(), (key, value)))
-        .collect();
+    let mut by_key: BTreeMap<Vec<u16>, (&str, &str)> = BTreeMap::new();
+    for (key, value) in pairs {
+        by_key.insert(key.encode_utf16().collect(), (key, value));
+    }
     if by_key.is_empty() {
         return None;
     }

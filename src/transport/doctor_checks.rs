@@ -70,9 +70,8 @@ pub fn try_tls(config: &Config) -> Result<()> {
 /// token; none if there is no response.
 pub fn status_of_lost_session(config: &Config, log: &Arc<Log>) -> Option<u16> {
     let agents = Agents::new(config).ok()?;
-    let has_authorization = |(name, _): &(String, _)| name.eq_ignore_ascii_case("authorization");
     let tokens = Store::for_config(config, Arc::clone(log)).tokens();
-    let tokens = tokens.filter(|_| !config.headers.iter().any(has_authorization));
+    let tokens = tokens.filter(|_| !config.oauth.no_oauth && !config.has_own_authorization());
     // A bound token would need a proof, and is never sent without.
     if tokens.as_ref().is_some_and(Tokens::is_bound) {
         return None;
@@ -96,7 +95,8 @@ pub fn status_of_lost_session(config: &Config, log: &Arc<Log>) -> Option<u16> {
                 (Some(id_token), true) => id_token,
                 _ => &tokens.access_token,
             };
-            post = post.header("authorization", format!("Bearer {}", token.expose()));
+            let bearer = format!("Bearer {}", token.expose());
+            post = post.header(config.token_header(), bearer);
         }
         Ok(post.send(r#"{"jsonrpc":"2.0","id":"lost","method":"ping"}"#))
     };

@@ -10,6 +10,8 @@
 //! the main thread ([`run`]) keeps the time. The `Driver` holds the bridge and carries out its outputs.
 //! A panic of the reader or the writer closes stdin or stdout. A panic of the bridge ends the process, after each open request
 //! was answered with an error.
+//!
+//! Flags: `--no-oauth`.
 
 pub(crate) mod backpressure;
 mod doctor_checks;
@@ -138,7 +140,11 @@ pub(crate) fn prepare(config: Config, log: Arc<Log>, ends: Ends) -> Result<impl 
         event_loop: Some(Arc::clone(&event_loop)),
         person: ends.person,
     };
-    let authorizer = authorizer(environment, Arc::clone(&store))?;
+    let authorizer = if config.oauth.no_oauth {
+        None
+    } else {
+        authorizer(environment, Arc::clone(&store))?
+    };
     let shared = Arc::new(exchange::Shared {
         agents,
         authorizer: authorizer.clone(),
@@ -370,12 +376,10 @@ pub fn revoke(config: &Config, store: Arc<Store>, log: Arc<Log>) -> Result<Signe
     }
 }
 
-/// The authorizer for the server; `None` if the configured headers contain `Authorization`.
+/// The authorizer for the server; `None` if a configured `Authorization` takes its place.
 fn authorizer(environment: HttpEnvironment, store: Arc<Store>) -> Result<Option<Arc<Authorizer>>> {
     let config = environment.config.clone();
-    let is_authorization =
-        |(name, _): &(String, Secret)| name.eq_ignore_ascii_case("authorization");
-    if config.headers.iter().any(is_authorization) {
+    if config.has_own_authorization() {
         return Ok(None);
     }
     let key = match &config.oauth.client_assertion_key {

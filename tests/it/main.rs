@@ -1,7 +1,7 @@
 //! One test binary: the program as a whole, over sockets and pipes.
 
-#[cfg(unix)]
 mod call;
+#[cfg(unix)]
 mod callback_flood;
 mod cli;
 mod client;
@@ -25,13 +25,14 @@ mod messages;
 mod process_life;
 mod readme;
 mod requirements;
-
+#[cfg(unix)]
 mod secrets;
 mod session;
 mod setup;
 mod sign_in;
 mod sign_in_callback;
 mod sign_in_discovery;
+mod sign_in_elsewhere;
 mod sign_in_later;
 mod sign_in_pending;
 mod sign_in_refusals;
@@ -42,10 +43,12 @@ mod staged_failures;
 mod streams;
 mod supply;
 mod support;
+mod switches;
 mod tidy;
 mod tls;
 mod tokens;
 mod tokens_leaving;
+#[cfg(unix)]
 mod tokens_store;
 mod transport_faults;
 mod usage;

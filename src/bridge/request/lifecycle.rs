@@ -141,9 +141,8 @@ impl Bridge {
         let method = open.message.method().unwrap_or_default().to_owned();
         let (state, since) = (open.state, open.since);
         let sent = state != RequestState::Deferred;
-        let waited = open
-            .deadline
-            .map_or(0.0, |at| at.saturating_duration_since(since).as_secs_f64());
+        let waited = open.deadline.map(|at| at.saturating_duration_since(since));
+        let waited = crate::error::seconds(waited.unwrap_or_default());
         let server = &self.settings.server;
         let what = format!("no answer to \"{method}\" from {server} within {waited} s");
         let is_initialize = self.session.is_initialize(id);

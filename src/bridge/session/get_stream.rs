@@ -4,6 +4,7 @@
 //!   another response shows that the server is back. 405 and 204 mean that the server offers none, and so does another refusal of
 //!   the first one that does not pass by itself.
 //!
+//! Flags: `--no-get-stream`. A GET that resumes the stream of a response, and the one of HTTP+SSE, are still sent.
 //! Spec: MCP 2025-11-25 basic/transports (Listening for Messages from the Server); WHATWG HTML 9.2.
 
 use std::time::{Duration, Instant};
@@ -85,7 +86,8 @@ impl GetStream {
 impl Bridge {
     /// Opens the GET stream for a new session; tells whether there is one to wait for.
     pub(crate) fn start_get_stream(&mut self) -> bool {
-        if matches!(self.link, Link::Sse(_)) || self.get_stream.state != StreamState::Off {
+        let is_wanted = self.settings.get_stream && !matches!(self.link, Link::Sse(_));
+        if !is_wanted || self.get_stream.state != StreamState::Off {
             return false;
         }
         self.get_stream = GetStream::default();

@@ -412,6 +412,7 @@ fn settings() -> Settings {
         remembered_era: None,
         ignore_tools: Vec::new(),
         allow_tools: Vec::new(),
+        get_stream: true,
         ping_interval: None,
         request_timeout: None,
         auth_timeout: Duration::from_secs(60),

@@ -105,6 +105,7 @@ fn settings(rng: &mut Rng) -> Settings {
         remembered_era: rng.pick(&[None, None, Some(Era::Legacy), Some(Era::Modern)]),
         ignore_tools: Vec::new(),
         allow_tools: Vec::new(),
+        get_stream: true,
         ping_interval: seconds(rng, &[0, 0, 1, 30]),
         request_timeout: seconds(rng, &[0, 0, 5, 100]),
         auth_timeout: Duration::from_secs(30),

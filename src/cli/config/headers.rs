@@ -11,6 +11,7 @@
 //! Spec: RFC 9110 5.5 (field values).
 
 use crate::cli::setup::PLACEHOLDER;
+use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::log::clean;
 use crate::secret::Secret;
@@ -131,6 +132,35 @@ pub fn expand(
     }
     out.push_str(rest);
     out
+}
+
+/// Puts the values of variables into the headers that were typed.
+///
+/// # Errors
+/// If a header is then invalid in HTTP.
+pub(super) fn expand_all(
+    environment: Environment<'_>,
+    config: &mut Config,
+    warnings: &mut Vec<String>,
+    notes: &mut Vec<String>,
+) -> Result<()> {
+    for (name, value) in &config.headers_typed {
+        let unset = unset(value.expose(), environment);
+        config.unset_variables.extend(unset);
+        let value = expand(value.expose(), environment, warnings, notes);
+        let header = (name.clone(), Secret::new(value.trim()));
+        check(&header)?;
+        config.headers.push(header);
+    }
+    if !config.headers.is_empty() {
+        let names: Vec<_> = config
+            .headers
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect();
+        notes.push(format!("custom headers: {}", names.join(", ")));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

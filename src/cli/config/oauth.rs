@@ -1,6 +1,7 @@
 //! The OAuth part of the configuration: the defaults and checks of the sign-in flags, as in npm.
 
 use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::super::args::Typed;
-use super::headers::{Environment, expand};
+use super::headers::{self, Environment, expand};
 use super::{plain, usage};
 use crate::config::OAuth;
 use crate::error::{Error, Kind, Result};
@@ -34,6 +35,14 @@ pub(super) fn read(
         oauth.host = host.to_owned();
     }
     callback_path(typed, &mut oauth, warnings);
+    oauth.callback_bind = callback_bind(typed, warnings)?;
+    oauth.redirect_uri = redirect_uri(typed, warnings)?;
+    let is_elsewhere = oauth.callback_bind.is_some_and(|at| !at.is_loopback())
+        || oauth.redirect_uri.as_deref().is_some_and(is_elsewhere);
+    if is_elsewhere && oauth.port.is_none() {
+        let text = "the callback port may change: name one after the server's address, so that it can be published or forwarded";
+        warnings.push(text.to_owned());
+    }
     oauth.auth_timeout = auth_timeout(typed, warnings).unwrap_or(oauth.auth_timeout);
     oauth.success_url = success_url(typed)?;
     oauth.static_client_info = match typed.value("--static-oauth-client-info") {
@@ -62,6 +71,8 @@ pub(super) fn read(
     oauth.accept_missing_s256 = typed.has("--accept-missing-s256");
     oauth.no_browser = typed.has("--no-browser");
     oauth.no_sign_in = typed.has("--no-sign-in");
+    oauth.no_oauth = typed.has("--no-oauth");
+    oauth.token_header = token_header(typed)?;
     Ok(oauth)
 }
 
@@ -110,6 +121,56 @@ fn callback_path(typed: &Typed, oauth: &mut OAuth, warnings: &mut Vec<String>) {
         }
         Some(path) => oauth.callback_path = path.to_owned(),
     }
+}
+
+fn callback_bind(typed: &Typed, warnings: &mut Vec<String>) -> Result<Option<IpAddr>> {
+    let Some(text) = typed.value("--callback-bind").map(str::trim) else {
+        return Ok(None);
+    };
+    let bare = text.trim_start_matches('[').trim_end_matches(']');
+    let address = match bare {
+        "localhost" => Ok(Ipv4Addr::LOCALHOST.into()),
+        _ => bare.parse::<IpAddr>(),
+    };
+    let address = address.map_err(|_| {
+        usage(format!(
+            "--callback-bind must be an IP address, not \"{}\"",
+            clean(text, 50)
+        ))
+        .with_hint("0.0.0.0 is every address of this machine")
+    })?;
+    if !address.is_loopback() {
+        warnings.push(format!(
+            "--callback-bind {address}: programs on other machines can reach the callback port during a sign-in"
+        ));
+    }
+    Ok(Some(address))
+}
+
+fn redirect_uri(typed: &Typed, warnings: &mut Vec<String>) -> Result<Option<String>> {
+    let Some(text) = typed.value("--redirect-uri").map(str::trim) else {
+        return Ok(None);
+    };
+    let url =
+        Url::parse(text).map_err(|e| usage(format!("--redirect-uri is not a valid URL: {e}")))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(usage("--redirect-uri must begin with https:// or http://"));
+    }
+    // RFC 6749 3.1.2.
+    if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
+        return Err(usage(
+            "--redirect-uri must not contain a user name or fragment",
+        ));
+    }
+    if url.scheme() == "http" && !is_loopback(&url) {
+        warnings.push("--redirect-uri is not encrypted: others on the network can read the authorization code".to_owned());
+    }
+    Ok(Some(text.to_owned()))
+}
+
+/// Whether something else must forward the callback to the listener.
+fn is_elsewhere(redirect_uri: &str) -> bool {
+    !Url::parse(redirect_uri).is_ok_and(|url| is_loopback(&url) && url.scheme() == "http")
 }
 
 fn success_url(typed: &Typed) -> Result<Option<Url>> {
@@ -195,6 +256,36 @@ fn authorize_params(typed: &Typed, warnings: &mut Vec<String>) -> Result<Vec<(St
         }
     }
     Ok(params)
+}
+
+/// `Authorization` itself is the default.
+fn token_header(typed: &Typed) -> Result<Option<String>> {
+    const RESERVED: [&str; 9] = [
+        "accept",
+        "connection",
+        "content-length",
+        "content-type",
+        "cookie",
+        "host",
+        "mcp-protocol-version",
+        "mcp-session-id",
+        "transfer-encoding",
+    ];
+    let Some(name) = typed.value("--token-header") else {
+        return Ok(None);
+    };
+    let shown = clean(name, 50);
+    let name = name.trim().to_ascii_lowercase();
+    if headers::parse(&format!("{name}:")).is_none() {
+        let what = format!("--token-header must be the name of a header, not \"{shown}\"");
+        return Err(usage(what).with_hint("--token-header X-Forwarded-Authorization"));
+    }
+    if RESERVED.contains(&name.as_str()) {
+        return Err(usage(format!(
+            "--token-header cannot be {shown}: mcp-remote sets it"
+        )));
+    }
+    Ok(Some(name).filter(|name| name != "authorization"))
 }
 
 fn token_endpoint(typed: &Typed) -> Result<Option<Url>> {

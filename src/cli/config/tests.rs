@@ -406,3 +406,77 @@ fn variables_in_the_address_are_replaced_and_values_of_headers_are_trimmed() {
     assert_eq!(config.headers[0].1.expose(), "k3y");
     assert_eq!(config.unset_variables, ["NOT_SET"]);
 }
+
+#[test]
+fn the_token_header_is_a_name_that_nothing_else_needs() {
+    let header = |name: &str| {
+        config(&["https://a.test", "--token-header", name])
+            .oauth
+            .token_header
+    };
+    assert_eq!(header("X-Token").as_deref(), Some("x-token"));
+    assert_eq!(header("Authorization"), None);
+    assert_eq!(
+        refusal(&["https://a.test", "--token-header", "X Token"]),
+        "--token-header must be the name of a header, not \"X Token\""
+    );
+    assert_eq!(
+        refusal(&["https://a.test", "--token-header", "Mcp-Session-Id"]),
+        "--token-header cannot be Mcp-Session-Id: mcp-remote sets it"
+    );
+}
+
+#[test]
+fn a_callback_beyond_this_machine_is_warned_about() {
+    let warnings = |words: &[&str]| read_with(words, &[]).unwrap().warnings;
+    let url = "https://a.test";
+    for quiet in [
+        &[url, "--callback-bind", "127.0.0.1"][..],
+        &[url, "--callback-bind", "[::1]"],
+        &[url, "--redirect-uri", "http://localhost:3000/cb"],
+        &[url, "3000", "--redirect-uri", "https://b.test/cb"],
+    ] {
+        assert_eq!(warnings(quiet), [] as [String; 0], "{quiet:?}");
+    }
+    assert_eq!(
+        warnings(&[url, "3000", "--callback-bind", "0.0.0.0"]),
+        [
+            "--callback-bind 0.0.0.0: programs on other machines can reach the callback port during a sign-in"
+        ]
+    );
+    assert_eq!(
+        warnings(&[url, "--redirect-uri", "https://b.test/cb"]),
+        [
+            "the callback port may change: name one after the server's address, so that it can be published or forwarded"
+        ]
+    );
+    assert_eq!(
+        warnings(&[url, "3000", "--redirect-uri", "http://b.test/cb"]),
+        ["--redirect-uri is not encrypted: others on the network can read the authorization code"]
+    );
+}
+
+#[test]
+fn an_address_or_redirect_uri_that_cannot_work_is_refused() {
+    let url = "https://a.test";
+    for (words, what) in [
+        (
+            ["--callback-bind", "eth0"],
+            "--callback-bind must be an IP address, not \"eth0\"",
+        ),
+        (
+            ["--redirect-uri", "/cb"],
+            "--redirect-uri is not a valid URL: relative URL without a base",
+        ),
+        (
+            ["--redirect-uri", "app://cb"],
+            "--redirect-uri must begin with https:// or http://",
+        ),
+        (
+            ["--redirect-uri", "https://b.test/cb#x"],
+            "--redirect-uri must not contain a user name or fragment",
+        ),
+    ] {
+        assert_eq!(refusal(&[url, words[0], words[1]]), what);
+    }
+}

@@ -8,7 +8,7 @@
 //! Not done here: request bodies are not read, paths are not looked at (`server.rs`).
 
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Mutex;
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
@@ -19,21 +19,31 @@ use url::Url;
 use super::lock;
 use super::page::{CONTENT_POLICY, Page};
 
-/// Checks the method and the host, and gives the address that was asked for; `host` is accepted beside the names of the loopback.
+/// The hosts that requests may name beside those of the loopback.
+pub struct Hosts {
+    /// `--host`, with the port of the listener.
+    pub own: String,
+    /// The host of `--redirect-uri`, with any port: a proxy may name its own, the listener's or none.
+    pub redirect: Option<String>,
+    /// Whether any IP address is accepted, for a listener that others reach. No web page can rebind an address.
+    pub any_address: bool,
+}
+
+/// Checks the method and the host, and gives the address that was asked for.
 ///
 /// # Errors
 /// The response, if the request is not for this listener.
-pub fn check(request: &Request, host: &str, port: u16) -> Result<Url, Response> {
+pub fn check(request: &Request, hosts: &Hosts, port: u16) -> Result<Url, Response> {
     if !matches!(request.method(), Method::Get | Method::Head) {
         return Err(Response::text(405, "only GET is possible here\n"));
     }
-    let mut hosts = request.headers().iter().filter(|h| h.field.equiv("Host"));
-    let is_ours = match (hosts.next(), hosts.next()) {
-        (Some(given), None) => is_own_host(given.value.as_str(), host, port),
+    let mut given = request.headers().iter().filter(|h| h.field.equiv("Host"));
+    let is_ours = match (given.next(), given.next()) {
+        (Some(given), None) => hosts.accept(given.value.as_str(), port),
         _ => false,
     };
     if !is_ours {
-        let text = "this is not the address of this program\n";
+        let text = "this is not the address of this program; behind a proxy that sends another Host, name it with --host\n";
         return Err(Response::text(421, text));
     }
     address(request.url()).ok_or_else(|| Response::text(400, "this is not a valid request\n"))
@@ -47,15 +57,25 @@ pub fn address(target: &str) -> Option<Url> {
     Url::parse(&format!("http://localhost{target}")).ok()
 }
 
-fn is_own_host(given: &str, host: &str, port: u16) -> bool {
-    let name = match given.strip_suffix(&format!(":{port}")) {
-        Some(name) => name,
-        None if port == 80 => given,
-        None => return false,
-    };
-    ["localhost", "127.0.0.1", "[::1]", host]
-        .iter()
-        .any(|own| own.eq_ignore_ascii_case(name))
+impl Hosts {
+    fn accept(&self, given: &str, port: u16) -> bool {
+        let (name, given_port) = match given.rsplit_once(':') {
+            // The last colon of an IPv6 address without a port is inside of it.
+            Some((name, digits)) if !digits.ends_with(']') => (name, digits.parse::<u16>().ok()),
+            _ => (given, Some(80)),
+        };
+        let Some(given_port) = given_port else {
+            return false;
+        };
+        let is = |own: &str| own.eq_ignore_ascii_case(name);
+        let is_loopback = ["localhost", "127.0.0.1", "[::1]", &self.own]
+            .into_iter()
+            .any(is);
+        let address = name.trim_start_matches('[').trim_end_matches(']');
+        given_port == port && is_loopback
+            || self.redirect.as_deref().is_some_and(is)
+            || self.any_address && address.parse::<IpAddr>().is_ok()
+    }
 }
 
 /// The parameters of an authorization response.
@@ -198,12 +218,20 @@ mod tests {
 
     use super::*;
 
+    fn hosts(redirect: Option<&str>, any_address: bool) -> Hosts {
+        Hosts {
+            own: "my.host".to_owned(),
+            redirect: redirect.map(str::to_owned),
+            any_address,
+        }
+    }
+
     fn checked(method: Method, target: &str, headers: &[&str]) -> Result<Url, u16> {
         let mut request = TestRequest::new().with_method(method).with_path(target);
         for header in headers {
             request = request.with_header(Header::from_str(header).unwrap());
         }
-        check(&request.into(), "my.host", 4000).map_err(|response| response.status)
+        check(&request.into(), &hosts(None, false), 4000).map_err(|response| response.status)
     }
 
     #[test]
@@ -214,7 +242,46 @@ mod tests {
             assert_eq!((url.path(), url.query()), ("/cb", Some("code=a%20b")));
         }
         assert!(checked(Method::Head, "/", &["Host: localhost:4000"]).is_ok());
-        assert!(is_own_host("localhost", "h", 80));
+        assert!(hosts(None, false).accept("localhost", 80));
+    }
+
+    #[test]
+    fn the_host_of_a_redirect_uri_is_accepted_with_any_port() {
+        let hosts = hosts(Some("proxy.test"), false);
+        for host in [
+            "proxy.test",
+            "PROXY.test:443",
+            "proxy.test:4000",
+            "localhost:4000",
+        ] {
+            assert!(hosts.accept(host, 4000), "{host}");
+        }
+        for host in [
+            "evil.test",
+            "proxy.test:x",
+            "proxy.test.evil:443",
+            "10.0.0.1:4000",
+            "localhost:1",
+        ] {
+            assert!(!hosts.accept(host, 4000), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_listener_that_others_reach_accepts_addresses_but_no_other_names() {
+        let hosts = hosts(None, true);
+        for host in [
+            "172.17.0.2:4000",
+            "10.0.0.1",
+            "[fd00::2]:4000",
+            "[fd00::2]",
+            "localhost:4000",
+        ] {
+            assert!(hosts.accept(host, 4000), "{host}");
+        }
+        for host in ["evil.test:4000", "10.0.0.1.evil.test:4000", ""] {
+            assert!(!hosts.accept(host, 4000), "{host}");
+        }
     }
 
     #[test]

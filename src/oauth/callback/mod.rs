@@ -2,10 +2,12 @@
 //!
 //! - The ports are npm's: the first free one of eight, or only the one that was asked for. If another instance holds the port for the same
 //!   server, it leads the sign-in. A leader on an earlier port also wins after we have bound a later one.
-//! - The port is bound on 127.0.0.1 and, under the same number, on `::1`: browsers may take `localhost` for either.
+//! - The port is bound on 127.0.0.1 and, under the same number, on `::1`: browsers may take `localhost` for either. With
+//!   `--callback-bind` it is bound on that address, too.
+//! - With `--redirect-uri` the browser may come through a proxy: requests for the URI's host and path are accepted as well.
 //! - A callback is handed to the sign-in together with the waiting browser, so that the page tells how the sign-in ended.
 //!
-//! Flags: `--host`, `--callback-path`, `--auth-success-url` (a redirect instead of the page).
+//! Flags: `--callback-bind`, `--host`, `--callback-path`, `--redirect-uri`, `--auth-success-url` (a redirect instead of the page).
 //! Spec: RFC 8252 7.3 and 8.3 (loopback redirect), RFC 6749 4.1.2 (authorization response), RFC 9207 2 (`iss`);
 //! npm mcp-remote 0.15.1 (coordinateAuth).
 //! Not done here: `state` and `iss` are not compared, no code is redeemed (`authorization_code.rs`).
@@ -17,6 +19,7 @@ mod sibling;
 
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -46,6 +49,10 @@ pub struct Place {
     pub host: String,
     /// The path of the redirect URI.
     pub path: String,
+    /// An address to listen on beside the loopback.
+    pub address: Option<IpAddr>,
+    /// The configured redirect URI.
+    pub redirect_uri: Option<Url>,
     /// The MCP server's address as the pages show it.
     pub server: String,
 }
@@ -101,6 +108,9 @@ impl Listener {
         for port in place.port..=last {
             let listener = match Listener::open(port, place, hash) {
                 Ok(listener) => listener,
+                Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+                    return Err(port_refused(port, &error));
+                }
                 Err(_) => match sibling::claim(port, hash) {
                     Holder::Leader => return Ok(Bound::SiblingAt(port)),
                     holder => match Listener::open_again(port, place, hash, &holder) {
@@ -222,6 +232,10 @@ fn port_refused(port: u16, error: &io::Error) -> Error {
         io::ErrorKind::AddrInUse => (
             format!("callback port {port} is in use by another program"),
             "close that program, or name another port after the server's address",
+        ),
+        io::ErrorKind::AddrNotAvailable => (
+            "this machine has no such address to listen on".to_owned(),
+            "check --callback-bind: 0.0.0.0 is every address",
         ),
         _ => (
             format!("cannot listen on callback port {port}: {}", plain(error)),

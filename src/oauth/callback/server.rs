@@ -17,7 +17,7 @@
 //! many delays the sign-in until it closes them. A request with a non-ASCII byte in a header gets no response.
 
 use std::io::{self, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::panic::{self, catch_unwind};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex};
@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 use tiny_http::{Method, Request, Server};
 use url::Url;
 
-use super::http::{self, Parameters, Response};
+use super::http::{self, Hosts, Parameters, Response};
 use super::page::Page;
 use super::{Callback, Place, Responder, lock, sibling};
 use crate::secret::Secret;
@@ -37,6 +37,7 @@ use crate::store::ServerHash;
 pub struct Port {
     /// Its number.
     pub number: u16,
+    address: Option<IpAddr>,
     state: Mutex<State>,
 }
 
@@ -52,8 +53,9 @@ struct State {
 
 /// What the port has to know of a sign-in.
 pub struct Pending {
-    host: String,
-    path: String,
+    address: Option<IpAddr>,
+    hosts: Hosts,
+    paths: Vec<String>,
     server: String,
     hash: ServerHash,
     callbacks: SyncSender<Callback>,
@@ -62,11 +64,23 @@ pub struct Pending {
 impl Pending {
     /// A sign-in whose callbacks go to this channel.
     pub fn new(place: &Place, hash: &ServerHash, callbacks: SyncSender<Callback>) -> Pending {
+        let redirect = place.redirect_uri.as_ref();
+        // Spelled by `url`, as the path in the redirect URI and that of a request.
+        let path = http::address(&place.path)
+            .map_or_else(|| place.path.clone(), |url| url.path().to_owned());
         Pending {
-            host: place.host.clone(),
-            // Spelled by `url`, as the path in the redirect URI and that of a request.
-            path: http::address(&place.path)
-                .map_or_else(|| place.path.clone(), |url| url.path().to_owned()),
+            address: place.address,
+            hosts: Hosts {
+                own: place.host.clone(),
+                redirect: redirect.and_then(|url| Some(url.host_str()?.to_owned())),
+                any_address: place.address.is_some(),
+            },
+            // A proxy may take the callback from one path to the other.
+            paths: redirect
+                .map(|url| url.path().to_owned())
+                .into_iter()
+                .chain([path])
+                .collect(),
             server: place.server.clone(),
             hash: hash.clone(),
             callbacks,
@@ -100,15 +114,16 @@ impl Port {
         let mut open = lock(&OPEN);
         if let Some(kept) = open.iter().find(|port| port.number == number) {
             let mut state = lock(&kept.state);
-            if state.is_pending {
+            if state.is_pending || kept.address != sign_in.address {
                 return Err(io::ErrorKind::AddrInUse.into());
             }
             *state = sign_in.state();
             return Ok(Arc::clone(kept));
         }
-        let sockets = bind(number, is_strict)?;
+        let sockets = bind(number, is_strict, sign_in.address)?;
         let port = Arc::new(Port {
             number: sockets.first().map_or(number, |(_, at)| at.port()),
+            address: sign_in.address,
             state: Mutex::new(sign_in.state()),
         });
         let served = Arc::clone(&port);
@@ -161,7 +176,7 @@ impl Port {
 
     fn respond(&self, request: Request) {
         let mut state = lock(&self.state);
-        let response = match http::check(&request, &state.sign_in.host, self.number) {
+        let response = match http::check(&request, &state.sign_in.hosts, self.number) {
             Err(refusal) => refusal,
             Ok(url) if url.path() == sibling::ID_PATH => {
                 let mut headers = request.headers().iter();
@@ -170,7 +185,7 @@ impl Port {
                 let hash = state.is_pending.then_some(&state.sign_in.hash);
                 Response::json(sibling::id_document(hash))
             }
-            Ok(url) if url.path() == state.sign_in.path => {
+            Ok(url) if state.sign_in.paths.iter().any(|path| path == url.path()) => {
                 return state.take_callback(request, &url);
             }
             Ok(_) => Response::text(404, "there is nothing here\n"),
@@ -291,18 +306,47 @@ impl Socket {
     }
 }
 
-/// Binds 127.0.0.1 and, if there is IPv6, `::1`.
-pub fn bind(port: u16, is_strict: bool) -> io::Result<Vec<(TcpListener, SocketAddr)>> {
-    let v4 = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
-    let v4_address = v4.local_addr()?;
-    let v6 = TcpListener::bind((Ipv6Addr::LOCALHOST, v4_address.port()));
-    match v6.and_then(|v6| v6.local_addr().map(|address| (v6, address))) {
-        Ok(v6) => Ok(vec![(v4, v4_address), v6]),
+/// Binds 127.0.0.1 and, if there is IPv6, `::1`, and the wanted address; one that means all addresses takes the place of the
+/// loopback. The addresses returned are those at which the sockets can be reached from here.
+pub fn bind(
+    port: u16,
+    is_strict: bool,
+    wanted: Option<IpAddr>,
+) -> io::Result<Vec<(TcpListener, SocketAddr)>> {
+    let (v4, v6) = (Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into());
+    let (first, second) = match wanted {
+        Some(all @ IpAddr::V4(Ipv4Addr::UNSPECIFIED)) => (all, v6),
+        Some(all @ IpAddr::V6(Ipv6Addr::UNSPECIFIED)) => (all, v4),
+        _ => (v4, v6),
+    };
+    let mut sockets = vec![bind_one(first, port)?];
+    let port = sockets.first().map_or(port, |(_, at)| at.port());
+    // The socket for all IPv6 addresses has IPv4, too, where the system allows it.
+    let may_be_ours = first == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+    match bind_one(second, port) {
+        Ok(socket) => sockets.push(socket),
         // A browser that tries ::1 first would give the program there what is meant for us.
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse && !is_strict => Err(error),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && !is_strict && !may_be_ours => {
+            return Err(error);
+        }
         // There is no IPv6 on this machine, or no choice of port.
-        Err(_) => Ok(vec![(v4, v4_address)]),
+        Err(_) => {}
     }
+    if let Some(other) = wanted.filter(|at| ![first, second].contains(at)) {
+        sockets.push(bind_one(other, port)?);
+    }
+    Ok(sockets)
+}
+
+fn bind_one(address: IpAddr, port: u16) -> io::Result<(TcpListener, SocketAddr)> {
+    let socket = TcpListener::bind((address, port))?;
+    let mut at = socket.local_addr()?;
+    match address {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => at.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => at.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    Ok((socket, at))
 }
 
 /// Keeps the panics of tiny_http's threads off stderr: each concerns one connection or one server, and is dealt with here.
@@ -323,7 +367,7 @@ mod tests {
 
     #[test]
     fn a_server_that_has_ended_is_replaced_and_takes_what_waits() {
-        let (listener, address) = bind(0, true).unwrap().remove(0);
+        let (listener, address) = bind(0, true, None).unwrap().remove(0);
         let mut socket = Socket::new((listener, address));
         socket.servers.clear();
         // Wakes the accept thread, if the drop was too early for it.

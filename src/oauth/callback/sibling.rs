@@ -9,6 +9,8 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use ureq::unversioned::resolver::DefaultResolver;
+use ureq::unversioned::transport::TcpConnector;
 
 use crate::store::ServerHash;
 
@@ -61,12 +63,14 @@ fn ask(port: u16, is_claim: bool, hash: &ServerHash) -> Holder {
 
 fn fetch(port: u16, is_claim: bool) -> Option<Value> {
     // The loopback is never behind a proxy, and a redirect of another program is not followed.
-    let agent: ureq::Agent = ureq::Agent::config_builder()
+    let config = ureq::Agent::config_builder()
         .proxy(None)
         .max_redirects(0)
         .timeout_global(Some(TIMEOUT))
-        .build()
-        .into();
+        .build();
+    // ureq's default connector would bring a TLS of its own, which nothing else uses.
+    let agent =
+        ureq::Agent::with_parts(config, TcpConnector::default(), DefaultResolver::default());
     let mut request = agent.get(format!("http://127.0.0.1:{port}{ID_PATH}"));
     if is_claim {
         request = request.header(CLAIM, "1");

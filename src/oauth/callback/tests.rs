@@ -20,6 +20,8 @@ fn place(port: u16, strict: bool) -> Place {
         strict,
         host: "localhost".to_owned(),
         path: "/oauth/callback".to_owned(),
+        address: None,
+        redirect_uri: None,
         server: "https://a.test/mcp".to_owned(),
     }
 }
@@ -44,7 +46,7 @@ fn free_ports() -> u16 {
     });
     (0..1000)
         .map(|step| 10_000 + (start % 1000 + step) * 20 % 20_000)
-        .find(|first| (*first..first + PORTS).all(|port| bind(port, false).is_ok()))
+        .find(|first| (*first..first + PORTS).all(|port| bind(port, false, None).is_ok()))
         .unwrap()
 }
 
@@ -218,7 +220,7 @@ fn whoever_comes_second_finds_the_sibling() {
 #[test]
 fn a_strangers_port_is_walked_around_unless_it_was_asked_for() {
     let first = free_ports();
-    let _stranger = bind(first, false).unwrap();
+    let _stranger = bind(first, false, None).unwrap();
     let of_another_server =
         listening(Listener::bind(&place(first + 1, true), &other_hash()).unwrap());
     let walked = listening(Listener::bind(&place(first, false), &hash()).unwrap());
@@ -253,7 +255,7 @@ fn with_all_ports_taken_the_range_is_named() {
 fn an_earlier_siblings_port_wins_after_we_have_bound() {
     // A stranger on the first port goes, and a sibling comes there, while we walk on to the second.
     let first = free_ports();
-    let stranger = bind(first, false).unwrap();
+    let stranger = bind(first, false, None).unwrap();
     let sibling = thread::spawn(move || {
         // Holds the probe of the port up until the stranger is replaced.
         let (stream, _) = stranger[0].0.accept().unwrap();
@@ -375,10 +377,10 @@ fn a_port_without_a_sign_in_is_given_to_an_instance_that_asks_for_it() {
     let port = listener.port();
     assert_eq!(sibling::claim(port, &other_hash()), Holder::Other);
     drop(listener);
-    assert!(bind(port, true).is_err());
+    assert!(bind(port, true, None).is_err());
     assert_eq!(sibling::claim(port, &other_hash()), Holder::Leaving);
     let begun = Instant::now();
-    while bind(port, true).is_err() {
+    while bind(port, true, None).is_err() {
         assert!(begun.elapsed() < LEAVING_TIMEOUT);
         thread::sleep(Duration::from_millis(20));
     }

@@ -7,7 +7,7 @@
 //! - Five sign-ins in half a minute are a loop (npm's limit), and so is a step-up for the scope of the last one; both are noted
 //!   in the store, for the process that comes after this one.
 //!
-//! Flags: `--device-code`, `--auth-success-url`, `--no-sign-in`.
+//! Flags: `--device-code`, `--redirect-uri`, `--auth-success-url`, `--no-sign-in`.
 //! Spec: MCP 2026-07-28 basic/authorization (Authorization Flow Steps); RFC 6749 4.1; RFC 8252; npm
 //! mcp-remote 0.15.1 (coordinateAuth).
 
@@ -223,7 +223,11 @@ impl<'a> SignIn<'a> {
             listener,
             scope: authorizer.requested_scope(&discovered, challenge),
             discovered,
-            redirect_uri: format!("http://{host}:{port}{path}"),
+            // As typed: authorization servers compare the text.
+            redirect_uri: oauth
+                .redirect_uri
+                .clone()
+                .unwrap_or_else(|| format!("http://{host}:{port}{path}")),
             browser: None,
         };
         let mut tries = 1;

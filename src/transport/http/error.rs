@@ -175,7 +175,7 @@ pub(crate) fn from_connecting(error: &NotConnected, url: &Url, http: &Http) -> (
     }
     match error {
         UreqError::Timeout(_) => {
-            let limit = http.connect_timeout.as_secs_f64();
+            let limit = crate::error::seconds(http.connect_timeout);
             let what = format!("cannot reach {server}{way}: no connection within {limit} s");
             let error = Error::new(Kind::Timeout, what).with_hint(hint);
             (error, Stage::NotSent)

@@ -4,6 +4,7 @@
 //! - A request with a DPoP proof that the server refuses for want of a nonce is sent once more with it.
 //! - The response is read in `response`.
 //!
+//! Flags: `--token-header`.
 //! Spec: MCP 2025-11-25 basic/transports (Streamable HTTP); RFC 9110 15; RFC 9449 7, 9; WHATWG HTML 9.2.
 //! Not done here: time limits after connecting; the bridge sets them and cancels the exchange.
 
@@ -38,7 +39,7 @@ use crate::url::shown;
 pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) agents: Arc<Agents>,
-    /// `None` if the configured headers contain `Authorization`.
+    /// `None` if a configured `Authorization` takes its place, or with `--no-oauth`.
     pub(crate) authorizer: Option<Arc<Authorizer>>,
     pub(crate) cookies: Mutex<Jar>,
     pub(crate) log: Arc<Log>,
@@ -348,7 +349,7 @@ fn headers(
     // Redirects and endpoints have the server's origin, so the token is not sent to another one.
     if let Some(credential) = credential {
         let value = HeaderValue::try_from(credential.authorization().expose())?;
-        headers.insert(header::AUTHORIZATION, value);
+        headers.insert(HeaderName::try_from(shared.config.token_header())?, value);
     }
     if shared.config.cookies && !headers.contains_key(header::COOKIE) {
         let jar = shared

@@ -373,13 +373,12 @@ fn first_line(body: &str) -> Option<String> {
 }
 
 fn hinted(error: Error, status: u16, config: &Config) -> Error {
-    let has_authorization = config
-        .headers
-        .iter()
-        .any(|(name, _)| name.eq_ignore_ascii_case("authorization"));
     match status {
-        401 | 403 if has_authorization => error
+        401 | 403 if config.has_own_authorization() => error
             .with_hint("the server did not accept the Authorization header that was configured"),
+        401 if config.oauth.no_oauth => error.with_hint(
+            "the server requires a sign-in: remove --no-oauth, or pass a key or token with --header",
+        ),
         404 | 405 => {
             error.with_hint("check the path of the address: most servers are at /mcp or /sse")
         }

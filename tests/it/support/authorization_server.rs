@@ -326,7 +326,8 @@ fn answer(state: &State, at_issuer: bool, request: &Request, reply: &mut Reply<'
     if path == "/warm-up" {
         return reply.status(204);
     }
-    let bearer = request.header("authorization");
+    let bearer = request.header("x-token");
+    let bearer = bearer.or_else(|| request.header("authorization"));
     let bearer = bearer.and_then(|value| {
         let bound = || value.strip_prefix("DPoP ");
         value.strip_prefix("Bearer ").or_else(bound)

@@ -191,7 +191,8 @@ impl Subscriptions {
             .and_then(|list| serde_json::from_str(list).ok())
             .unwrap_or_default();
         // Reading the strings one by one needs no memory for a list that is larger than ours.
-        let mut unheard: BTreeSet<&String> = self.resources.iter().collect();
+        let mut unheard = BTreeSet::new();
+        unheard.extend(&self.resources);
         for uri in agreed.iter().filter_map(|uri| jsonrpc::string(uri.get())) {
             unheard.remove(&uri);
         }

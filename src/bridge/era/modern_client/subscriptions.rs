@@ -149,10 +149,11 @@ impl Subscriptions {
     }
 
     fn wanted(&self) -> BTreeSet<String> {
-        self.open
-            .iter()
-            .flat_map(|subscription| subscription.resources.iter().cloned())
-            .collect()
+        let mut wanted = BTreeSet::new();
+        for subscription in &self.open {
+            wanted.extend(subscription.resources.iter().cloned());
+        }
+        wanted
     }
 
     /// What the server has to be asked: to watch a resource somebody wants, or no longer to watch one.
