@@ -185,6 +185,8 @@ pub struct OAuth {
     pub authorize_params: Vec<(String, String)>,
     /// Use the id token as bearer (`--use-id-token`).
     pub use_id_token: bool,
+    /// Use bearer tokens also where the server asks for bound ones (`--no-dpop`).
+    pub no_dpop: bool,
     /// Device authorization grant (`--device-code`).
     pub device_code: bool,
     /// Client credentials grant (`--client-credentials`).
@@ -366,6 +368,7 @@ impl Default for OAuth {
             client_metadata_url: None,
             resource: None,
             disable_resource: false,
+            no_dpop: false,
             authorize_params: Vec::new(),
             use_id_token: false,
             device_code: false,

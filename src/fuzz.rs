@@ -138,7 +138,7 @@ pub fn token(input: &[u8]) {
     ) else {
         return;
     };
-    match token::read(object, &url) {
+    match token::read(object, &url, true) {
         Ok(tokens) => {
             let token = tokens.access_token.expose();
             assert!(token.bytes().all(|byte| byte.is_ascii_graphic()));

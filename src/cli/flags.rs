@@ -21,7 +21,7 @@ impl Program {
     }
 }
 
-/// The clients that `--setup` knows, in the order of `setup/clients.rs`; a test compares them.
+/// The clients that `--setup` knows, in the order of `setup/clients/table.rs`; a test compares them.
 pub const SETUP_CLIENTS: &[&str] = &[
     "claude-desktop",
     "claude-code",
@@ -40,6 +40,9 @@ pub const SETUP_CLIENTS: &[&str] = &[
     "droid",
     "auggie",
     "roo",
+    "opencode",
+    "kilo",
+    "copilot",
     "json",
 ];
 
@@ -223,6 +226,7 @@ pub const FLAGS: &[Flag] = &[
     switch(SignIn, "--disable-resource-parameter", "cli/config.rs", "Leave the resource parameter out"),
     flag(SignIn, "--authorize-param", "KEY=VALUE", "", "cli/config.rs", "Extra parameter of the authorization request").repeatable(),
     switch(SignIn, "--use-id-token", "cli/config.rs", "Send the id token instead of the access token"),
+    switch(SignIn, "--no-dpop", "oauth/dpop.rs", "Use bearer tokens also where the server asks for DPoP (RFC 9449)"),
     switch(SignIn, "--device-code", "cli/config.rs", "Sign in with a code on another device"),
     switch(SignIn, "--client-credentials", "cli/config.rs", "Sign in without a user, with the static client"),
     flag(SignIn, "--workload-token", "FILE", "", "oauth/jwt_bearer.rs", "Sign in with the JWT that the platform keeps in this file (workload identity)"),

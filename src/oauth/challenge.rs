@@ -3,11 +3,13 @@
 //! - Several schemes in one or in several fields, commas inside quotes, any case, unknown parameters.
 //! - What cannot be read is ignored: a 401 without a challenge still starts a sign-in.
 //!
-//! Spec: RFC 9110 11.6.1, RFC 6750 3, RFC 9728 5.1; MCP 2026-07-28 basic/authorization (Scope Challenge Handling).
+//! Spec: RFC 9110 11.6.1, RFC 6750 3, RFC 9449 7.1, RFC 9728 5.1; MCP 2026-07-28 basic/authorization (Scope Challenge Handling).
 
 use url::Url;
 
-/// The `Bearer` challenge of a server.
+use super::dpop;
+
+/// The `Bearer` or `DPoP` challenge of a server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Challenge {
     /// The URL of its resource metadata.
@@ -16,43 +18,76 @@ pub struct Challenge {
     pub scope: Option<String>,
     /// RFC 6750 3.1: `invalid_token`, `insufficient_scope`, …
     pub error: Option<String>,
+    /// Whether the server takes tokens bound by DPoP, with ES256.
+    pub is_dpop: bool,
+    /// Whether it requires a nonce in the proof.
+    pub needs_nonce: bool,
 }
 
 impl Challenge {
-    /// The `Bearer` challenge of these field values; an empty one if there is none.
+    /// The `Bearer` or `DPoP` challenge of these field values; an empty one if there is none.
     pub fn of<'a>(fields: impl Iterator<Item = &'a str>) -> Challenge {
-        let mut bearers: Vec<Challenge> = fields
-            .flat_map(challenges)
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map(|(_, parameters)| Challenge::from_parameters(parameters))
-            .collect();
-        let told = bearers
-            .iter()
-            .position(|challenge| challenge.resource_metadata.is_some())
-            .unwrap_or(0);
-        if told < bearers.len() {
-            bearers.swap_remove(told)
-        } else {
-            Challenge::default()
+        let all: Vec<Parsed> = fields.flat_map(challenges).collect();
+        let of_scheme = |wanted: &str| -> Vec<Challenge> {
+            all.iter()
+                .filter(|(scheme, _)| scheme.eq_ignore_ascii_case(wanted))
+                .map(|(_, parameters)| Challenge::from_parameters(parameters))
+                .collect()
+        };
+        let mut chosen = told(of_scheme("bearer"));
+        let dpops = of_scheme("dpop");
+        if dpops.is_empty() {
+            chosen.is_dpop = false;
+            chosen.needs_nonce = false;
+            return chosen;
+        }
+        let is_dpop = dpops.iter().any(|dpop| dpop.is_dpop);
+        let needs_nonce = dpops.iter().any(|dpop| dpop.needs_nonce);
+        // Where both are there, the token is a bound one: what is said about it comes first.
+        let dpop = told(dpops);
+        Challenge {
+            resource_metadata: dpop.resource_metadata.or(chosen.resource_metadata),
+            scope: dpop.scope.or(chosen.scope),
+            error: dpop.error.or(chosen.error),
+            is_dpop,
+            needs_nonce,
         }
     }
 
-    fn from_parameters(parameters: Vec<(String, String)>) -> Challenge {
-        let mut challenge = Challenge::default();
+    fn from_parameters(parameters: &[(String, String)]) -> Challenge {
+        let mut challenge = Challenge {
+            is_dpop: true,
+            ..Challenge::default()
+        };
         for (name, value) in parameters {
             match name.to_ascii_lowercase().as_str() {
-                "resource_metadata" => challenge.resource_metadata = Url::parse(&value).ok(),
-                "scope" if !value.trim().is_empty() => challenge.scope = Some(value),
-                "error" => challenge.error = Some(value),
+                "resource_metadata" => challenge.resource_metadata = Url::parse(value).ok(),
+                "scope" if !value.trim().is_empty() => {
+                    challenge.scope = Some(value.clone());
+                }
+                "error" => challenge.error = Some(value.clone()),
+                "algs" => challenge.is_dpop = value.split_whitespace().any(|alg| alg == "ES256"),
                 _ => {}
             }
         }
+        challenge.needs_nonce = challenge.error.as_deref() == Some(dpop::NEEDS_NONCE);
         challenge
     }
 
     /// Whether the token is valid but lacks scope (RFC 6750 3.1).
     pub fn is_insufficient_scope(&self) -> bool {
         self.error.as_deref() == Some("insufficient_scope")
+    }
+}
+
+/// The challenge that says where the metadata is, else the first; an empty one if there is none.
+fn told(mut all: Vec<Challenge>) -> Challenge {
+    let has_metadata = |challenge: &Challenge| challenge.resource_metadata.is_some();
+    let told = all.iter().position(has_metadata).unwrap_or(0);
+    if told < all.len() {
+        all.swap_remove(told)
+    } else {
+        Challenge::default()
     }
 }
 
@@ -162,6 +197,26 @@ mod tests {
         ] {
             assert_eq!(of(fields).scope.as_deref(), Some("s"), "{fields:?}");
         }
+    }
+
+    #[test]
+    fn a_dpop_challenge_is_read_beside_a_bearer_challenge() {
+        let both = of(&[
+            r#"Bearer resource_metadata="https://a.test/", scope="s", error="invalid_token""#,
+            r#"DPoP algs="ES256 PS256", error="use_dpop_nonce""#,
+        ]);
+        assert!(both.is_dpop && both.needs_nonce);
+        assert_eq!(both.scope.as_deref(), Some("s"));
+        assert_eq!(both.error.as_deref(), Some("use_dpop_nonce"));
+        let alone = of(&[r#"dpop resource_metadata="https://a.test/m""#]);
+        assert!(alone.is_dpop && !alone.needs_nonce);
+        assert_eq!(
+            alone.resource_metadata.unwrap().as_str(),
+            "https://a.test/m"
+        );
+        // Without an algorithm of ours it is no reason for DPoP.
+        assert!(!of(&[r#"DPoP algs="EdDSA""#]).is_dpop);
+        assert!(!of(&[r#"Bearer error="use_dpop_nonce", algs="ES256""#]).is_dpop);
     }
 
     #[test]

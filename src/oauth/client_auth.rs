@@ -74,7 +74,7 @@ impl Key {
         }
     }
 
-    fn sign(&self, text: &[u8]) -> Option<Vec<u8>> {
+    pub(super) fn sign(&self, text: &[u8]) -> Option<Vec<u8>> {
         let random = SystemRandom::new();
         match self {
             Key::Es256(key) => key.sign(&random, text).ok().map(|s| s.as_ref().to_vec()),

@@ -27,6 +27,7 @@ impl Authorizer {
         let discovered = self.discover(challenge.resource_metadata.as_ref())?;
         self.check_for_user()?;
         let mut scope = self.requested_scope(&discovered, challenge);
+        self.bind_anew(&discovered, challenge)?;
         let (oauth, store) = (&self.config.oauth, &self.store);
         let (client, issued) = loop {
             let wanted = Wanted {
@@ -221,6 +222,7 @@ mod tests {
             server,
             client,
             key: None,
+            dpop: None,
             trusted: false,
         }
     }

@@ -11,6 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use url::Url;
 
 use super::browser::Opened;
+use super::dpop::Prover;
 use crate::error::{Error, Result};
 use crate::log::Level;
 use crate::secret::Secret;
@@ -85,6 +86,8 @@ pub struct Fetch {
     pub body: Content,
     /// The `Authorization` header.
     pub authorization: Option<Secret>,
+    /// Makes the `DPoP` header.
+    pub dpop: Option<Prover>,
     /// Whether redirects are followed: only for documents, which carry no credentials.
     pub follow: bool,
     /// Whether the user configured this URL, so that it may be on any network.
@@ -122,6 +125,7 @@ impl Fetch {
             url,
             body: Content::Nothing,
             authorization: None,
+            dpop: None,
             follow: true,
             trusted: false,
         }
@@ -173,6 +177,7 @@ impl Fetch {
             url,
             body: Content::Form(form),
             authorization: None,
+            dpop: None,
             follow: false,
             trusted: false,
         }
@@ -186,6 +191,8 @@ pub struct Fetched {
     pub status: u16,
     /// `Retry-After`, as far as it was understood.
     pub retry_after: Option<Duration>,
+    /// `DPoP-Nonce`, if it is valid.
+    pub dpop_nonce: Option<String>,
     /// The body; it may hold tokens.
     pub body: Secret,
 }

@@ -25,6 +25,7 @@ mod client_credentials;
 mod coordination;
 mod device_code;
 pub(crate) mod discovery;
+pub(crate) mod dpop;
 pub mod environment;
 pub(crate) mod error;
 mod id_jag;
@@ -56,6 +57,7 @@ use client_auth::Key;
 use discovery::issuer::Accepted;
 use discovery::server_metadata::ServerMetadata;
 use discovery::{Discovered, Known};
+use dpop::{Credential, Dpop};
 use environment::Environment;
 use error::{Failure, Step};
 use refresh::RefreshState;
@@ -78,6 +80,7 @@ pub struct Authorizer {
     provider: Option<Box<Authorizer>>,
     /// Whether this is that one.
     is_provider: bool,
+    dpop: Dpop,
 }
 
 /// What to do after a refusal.
@@ -132,19 +135,22 @@ impl Authorizer {
             refresh: Mutex::default(),
             history: Mutex::default(),
             under_way: Counter::default(),
+            dpop: Dpop::default(),
         })
     }
 
     /// The token as it is, without a refresh.
-    pub fn present_bearer(&self) -> Option<Secret> {
+    pub fn present_bearer(&self) -> Option<Credential> {
         self.bearer_of(&self.tokens()?)
     }
 
     /// The token to send, refreshed ahead of its end; `None` before the first sign-in.
     ///
     /// If the refresh fails, the old token is sent: the server decides whether it is still valid.
-    pub fn bearer(&self) -> Option<Secret> {
+    pub fn bearer(&self) -> Option<Credential> {
         let tokens = self.tokens()?;
+        // A refresh token is of no use without the key that it is bound to.
+        let credential = self.bearer_of(&tokens)?;
         let now = self.env.now();
         let can_refresh = tokens.refresh_token.is_some() || self.config.oauth.is_for_program();
         let ends_soon = can_refresh && self.ends_soon(&tokens, now);
@@ -160,14 +166,18 @@ impl Authorizer {
                 ),
             }
         }
-        self.bearer_of(&tokens)
+        Some(credential)
     }
 
     /// The server refused a request that carried `used`, with 401, or with 403 and a challenge for more scope.
     ///
     /// # Errors
     /// If new tokens cannot be obtained now, for a reason that may pass, or if a step-up has not helped.
-    pub(crate) fn recover(&self, used: Option<&Secret>, challenge: &Challenge) -> Step<Recovered> {
+    pub(crate) fn recover(
+        &self,
+        used: Option<&Credential>,
+        challenge: &Challenge,
+    ) -> Step<Recovered> {
         let tokens = self.fresh_tokens();
         let current = tokens.as_ref().and_then(|tokens| self.bearer_of(tokens));
         if current.is_some() && current.as_ref() != used {
@@ -186,7 +196,7 @@ impl Authorizer {
             _ if self.config.oauth.is_for_program() => {
                 self.refresh_if_useful(&tokens.clone().unwrap_or_default(), used, challenge)?
             }
-            Some(tokens) if tokens.refresh_token.is_some() && !is_step_up => {
+            Some(tokens) if tokens.refresh_token.is_some() && current.is_some() && !is_step_up => {
                 self.refresh_if_useful(tokens, used, challenge)?
             }
             _ => Recovered::NeedsSignIn,
@@ -201,9 +211,10 @@ impl Authorizer {
     fn refresh_if_useful(
         &self,
         tokens: &crate::store::Tokens,
-        used: Option<&Secret>,
+        used: Option<&Credential>,
         challenge: &Challenge,
     ) -> Step<Recovered> {
+        let used = used.map(|used| &used.token);
         let was_accepted = used.is_some() && lock(&self.cache).accepted.as_ref() == used;
         if self.was_refreshed(tokens) && !was_accepted {
             return Ok(Recovered::NeedsSignIn);
@@ -225,6 +236,7 @@ impl Authorizer {
             server: &discovered.server,
             client,
             key: self.key.as_ref(),
+            dpop: (!self.config.oauth.no_dpop).then_some((&self.dpop, &self.store)),
             trusted: self.config.oauth.token_endpoint.is_some() || self.is_provider,
         }
     }

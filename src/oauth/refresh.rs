@@ -157,10 +157,12 @@ impl Authorizer {
         state: &RefreshState,
         challenge: Option<&Challenge>,
     ) -> Step<Discovered> {
-        if let Some(discovered) = &state.discovered {
-            return Ok(discovered.clone());
-        }
-        self.discover(challenge.and_then(|challenge| challenge.resource_metadata.as_ref()))
+        let discovered = match &state.discovered {
+            Some(discovered) => discovered.clone(),
+            None => self.discover(challenge.and_then(|it| it.resource_metadata.as_ref()))?,
+        };
+        self.bind_if_asked(&discovered, challenge.unwrap_or(&Challenge::default()))?;
+        Ok(discovered)
     }
 
     fn use_refresh_token(
@@ -431,7 +433,7 @@ mod tests {
         authorizer.config.oauth.client_credentials = true;
         authorizer.config.oauth.static_client_info = Some(Secret::new(info));
         env.answer(200, r#"{"access_token":"t1","token_type":"bearer"}"#);
-        assert_eq!(authorizer.bearer(), Some(Secret::new("t1")));
+        assert_eq!(authorizer.bearer().unwrap().token, Secret::new("t1"));
         assert!(forms(&env)[0].contains("scope=a"));
         assert_eq!(
             authorizer.store.tokens().unwrap().scope.as_deref(),
@@ -631,6 +633,9 @@ mod tests {
             store.save_tokens(tokens, 1);
         });
         assert!(matches!(refused(&authorizer), Ok(Recovered::Again)));
-        assert_eq!(authorizer.present_bearer(), Some(Secret::new("wide")));
+        assert_eq!(
+            authorizer.present_bearer().unwrap().token,
+            Secret::new("wide")
+        );
     }
 }

@@ -464,6 +464,7 @@ mod tests {
                     resource: "https://a.test/mcp".to_owned(),
                     authorization_server: None,
                     scopes: Some(vec!["b".to_owned(), "c".to_owned()]),
+                    requires_dpop: false,
                 },
             )),
             server: ServerMetadata {

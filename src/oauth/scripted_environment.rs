@@ -46,9 +46,19 @@ impl Scripted {
         let answer = Fetched {
             status,
             retry_after,
+            dpop_nonce: None,
             body: Secret::new(body),
         };
         self.0.lock().unwrap().answers.push_back(Ok(answer));
+    }
+
+    /// A response with a `DPoP-Nonce`.
+    pub(crate) fn answer_with_nonce(&self, status: u16, nonce: &str, body: &str) {
+        self.answer(status, body);
+        let mut state = self.0.lock().unwrap();
+        if let Some(Ok(answer)) = state.answers.back_mut() {
+            answer.dpop_nonce = Some(nonce.to_owned());
+        }
     }
 
     /// The next request gets no response.
@@ -113,6 +123,7 @@ impl Environment for Scripted {
             url: fetch.url.clone(),
             body: fetch.body.clone(),
             authorization: fetch.authorization.clone(),
+            dpop: fetch.dpop.clone(),
             follow: fetch.follow,
             trusted: fetch.trusted,
         });

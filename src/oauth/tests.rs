@@ -14,6 +14,7 @@ use url::Url;
 
 use super::browser::Opened;
 use super::challenge::Challenge;
+use super::dpop::Credential;
 use super::environment::{Environment, Fetch, Fetched, Unanswered};
 use super::{Authorizer, Recovered};
 use crate::config::{Config, LogConfig};
@@ -64,6 +65,7 @@ impl Environment for Willing {
         Ok(Fetched {
             status,
             retry_after: None,
+            dpop_nonce: None,
             body: Secret::new(body),
         })
     }
@@ -152,7 +154,10 @@ fn client() -> ClientInfo {
 }
 
 fn refresh(authorizer: &Authorizer, used: &Tokens) {
-    let done = authorizer.recover(Some(&used.access_token), &Challenge::default());
+    let done = authorizer.recover(
+        Some(&Credential::bearer(used.access_token.clone())),
+        &Challenge::default(),
+    );
     assert!(matches!(done, Ok(Recovered::Again)), "{}", done.is_err());
 }
 

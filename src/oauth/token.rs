@@ -3,7 +3,7 @@
 //! - The client authenticates with the method it was registered with, if the server lists that; else with a listed one: basic,
 //!   post, none.
 //! - Basic is form-encoded (RFC 6749 2.3.1); servers that expect plain text (as npm mcp-remote sends it) get it on a second try.
-//! - Only bearer tokens are used. A body with an `error` member is an error, whatever the status.
+//! - Only bearer tokens are used, and DPoP tokens where a proof was sent (`dpop.rs`). A body with an `error` member is an error, whatever the status.
 //! - Token requests are never redirected.
 //!
 //! Flags: `--use-id-token` (what the bearer is; see `mod.rs`).
@@ -16,13 +16,14 @@ use url::form_urlencoded::{Serializer, byte_serialize};
 
 use super::client_auth::{self, Key};
 use super::discovery::server_metadata::ServerMetadata;
+use super::dpop::{self, Dpop};
 use super::environment::{Environment, Fetch, Fetched};
 use super::error::{Failure, Step, fetch, of_response};
 use super::registration::{Client, Origin};
 use crate::error::Kind;
 use crate::log::clean;
 use crate::secret::Secret;
-use crate::store::Tokens;
+use crate::store::{Store, Tokens};
 use crate::url::shown;
 
 /// Client authentication methods.
@@ -49,6 +50,8 @@ pub struct Endpoint<'a> {
     pub client: &'a Client,
     /// The key of its assertions.
     pub key: Option<&'a Key>,
+    /// What binds tokens, and where its key is.
+    pub dpop: Option<(&'a Dpop, &'a Store)>,
     /// The user configured the endpoint: it may be on any network.
     pub trusted: bool,
 }
@@ -65,7 +68,7 @@ pub fn request(endpoint: Endpoint<'_>, form: &[(&str, &str)], doing: &str) -> St
         let failure = of_response(doing, &request, &response);
         return Err(with_client(failure, endpoint.client.origin));
     }
-    read(object, &request.url)
+    read(object, &request.url, request.dpop.is_some())
 }
 
 /// Adds a hint with the flag that the refused client came from.
@@ -96,8 +99,7 @@ pub fn post(
     doing: &str,
 ) -> Step<(Fetch, Fetched)> {
     let method = method(endpoint);
-    let request = authenticated(endpoint, &url, form, method, true)?;
-    let response = fetch(endpoint.env, &request, "the token endpoint")?;
+    let (request, response) = exchange(endpoint, &url, form, method, true)?;
     let refused = |response: &Fetched| {
         of_response(doing, &request, response).code() == Some("invalid_client")
     };
@@ -106,11 +108,36 @@ pub fn post(
         && is_changed_by_encoding(endpoint.client)
         && refused(&response)
     {
-        let plain = authenticated(endpoint, &url, form, method, false)?;
-        let response = fetch(endpoint.env, &plain, "the token endpoint")?;
-        return Ok((plain, response));
+        return exchange(endpoint, &url, form, method, false);
     }
     Ok((request, response))
+}
+
+/// Sends the form, and once more with the nonce that the server requires.
+fn exchange(
+    endpoint: Endpoint<'_>,
+    url: &Url,
+    form: &[(&str, &str)],
+    method: AuthMethod,
+    encoded: bool,
+) -> Step<(Fetch, Fetched)> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let request = authenticated(endpoint, url, form, method, encoded)?;
+        let response = fetch(endpoint.env, &request, "the token endpoint")?;
+        let (Some((dpop, _)), Some(nonce)) = (endpoint.dpop, &response.dpop_nonce) else {
+            return Ok((request, response));
+        };
+        dpop.keep_server_nonce(nonce);
+        let object = response.object().unwrap_or_default();
+        let needs_nonce = object
+            .get("error")
+            .is_some_and(|it| it == dpop::NEEDS_NONCE);
+        if !needs_nonce || request.dpop.is_none() || tries > 1 {
+            return Ok((request, response));
+        }
+    }
 }
 
 fn authenticated(
@@ -159,6 +186,8 @@ fn authenticated(
     let mut request = Fetch::form(url.clone(), Secret::new(body.finish()));
     request.authorization = authorization;
     request.trusted = endpoint.trusted;
+    let dpop = endpoint.dpop;
+    request.dpop = dpop.and_then(|(dpop, store)| dpop.prover(store, endpoint.server));
     Ok(request)
 }
 
@@ -193,7 +222,7 @@ fn is_changed_by_encoding(client: &Client) -> bool {
     changed(&client.id) || client.secret.as_ref().is_some_and(|s| changed(s.expose()))
 }
 
-pub(crate) fn read(mut object: crate::store::Object, url: &Url) -> Step<Tokens> {
+pub(crate) fn read(mut object: crate::store::Object, url: &Url, has_proof: bool) -> Step<Tokens> {
     // RFC 6749 5.1: unknown members are ignored. Some servers send `expires_at` in seconds.
     for of_the_store in ["expires_at", "issuer", "requested_scope"] {
         object.remove(of_the_store);
@@ -207,6 +236,7 @@ pub(crate) fn read(mut object: crate::store::Object, url: &Url) -> Step<Tokens> 
             object.insert("token_type".to_owned(), "Bearer".into());
         }
         Some(kind) if kind.eq_ignore_ascii_case("bearer") => {}
+        Some(kind) if kind.eq_ignore_ascii_case("dpop") && has_proof => {}
         Some(other) => {
             return Err(wrong(format!(
                 "{from} returned a token of type \"{}\"; only bearer tokens are supported",
@@ -257,6 +287,7 @@ mod tests {
             server,
             client,
             key: None,
+            dpop: None,
             trusted: false,
         };
         request(endpoint, &[("grant_type", "x")], "asking")
@@ -291,6 +322,7 @@ mod tests {
                 server: &server,
                 client: &client,
                 key: None,
+                dpop: None,
                 trusted: false,
             };
             assert_eq!(super::method(endpoint), expected);

@@ -10,6 +10,7 @@
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::dpop::Credential;
 use super::{Authorizer, lock};
 use crate::log::Level;
 use crate::secret::Secret;
@@ -81,10 +82,10 @@ impl Authorizer {
     }
 
     /// The token to send: the access token, or the ID token with `--use-id-token`.
-    pub(super) fn bearer_of(&self, tokens: &Tokens) -> Option<Secret> {
+    pub(super) fn bearer_of(&self, tokens: &Tokens) -> Option<Credential> {
         if self.config.oauth.use_id_token {
             if let Some(id_token) = &tokens.id_token {
-                return Some(id_token.clone());
+                return Some(Credential::bearer(id_token.clone()));
             }
             let mut cache = lock(&self.cache);
             if !std::mem::replace(&mut cache.has_warned_of_id_token, true) {
@@ -94,7 +95,7 @@ impl Authorizer {
                 );
             }
         }
-        Some(tokens.access_token.clone())
+        self.credential(tokens)
     }
 
     /// Whether the token to send has expired or will soon.

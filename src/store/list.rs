@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{CLIENT_INFO, DIR, DISCOVERY, NOTES, PENDING, Store, TOKENS, Tokens, USED};
+use super::{CLIENT_INFO, DIR, DISCOVERY, DPOP_KEY, NOTES, PENDING, Store, TOKENS, Tokens, USED};
 use super::{ServerHash, UnixMillis};
 use super::{VERIFIER, id_token};
 use crate::error::{Error, Kind, Result, plain};
@@ -106,7 +106,7 @@ impl Store {
     /// # Errors
     /// If a file cannot be removed; the others are removed nevertheless.
     pub fn forget(&self) -> Result<()> {
-        let mut names: Vec<String> = vec![TOKENS, CLIENT_INFO, PENDING, NOTES, USED]
+        let mut names: Vec<String> = vec![TOKENS, CLIENT_INFO, DPOP_KEY, PENDING, NOTES, USED]
             .into_iter()
             .map(str::to_owned)
             .collect();

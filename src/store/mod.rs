@@ -259,6 +259,22 @@ impl Store {
         }
     }
 
+    /// The private key that the tokens are bound to, as PEM (RFC 9449).
+    pub fn dpop_key(&self) -> Option<Secret> {
+        let bytes = self.files.read(DPOP_KEY)?;
+        String::from_utf8(bytes).ok().map(Secret::new)
+    }
+
+    /// Stores the private key that tokens will be bound to.
+    pub fn save_dpop_key(&self, pem: &Secret) {
+        self.files.write(DPOP_KEY, pem.expose().as_bytes());
+    }
+
+    /// Forgets the private key.
+    pub fn remove_dpop_key(&self) {
+        self.files.remove(DPOP_KEY).ok();
+    }
+
     /// A sign-in that a person may be in the middle of.
     pub fn pending_sign_in(&self, now: UnixMillis) -> Option<PendingSignIn> {
         let object = self.files.read_object(PENDING)?;
@@ -354,6 +370,7 @@ const CLIENT_INFO: &str = "client_info.json";
 const VERIFIER: &str = "code_verifier_";
 const DISCOVERY: &str = "discovery_state_";
 const PENDING: &str = "pending_sign_in.json";
+const DPOP_KEY: &str = "dpop_key.pem";
 const NOTES: &str = "server.json";
 /// Empty; the time it was changed says it all. A note in `server.json` could undo what another instance writes there.
 const USED: &str = "used";

@@ -32,7 +32,7 @@ const LARGEST: u64 = (1 << 53) - 1;
 pub struct Tokens {
     /// The access token.
     pub access_token: Secret,
-    /// `Bearer`, in any case.
+    /// `Bearer` or `DPoP`, in any case.
     pub token_type: String,
     /// The OpenID Connect id token.
     pub id_token: Option<Secret>,
@@ -109,6 +109,11 @@ impl Tokens {
     /// npm's rule for "no sign-in is needed": the access token holds for a minute, or there is a refresh token.
     pub fn is_usable(&self, now: UnixMillis) -> bool {
         self.refresh_token.is_some() || !self.is_expired(now, EXPIRY_MARGIN)
+    }
+
+    /// Whether the access token is bound to a key by DPoP (RFC 9449 5).
+    pub fn is_bound(&self) -> bool {
+        self.token_type.eq_ignore_ascii_case("dpop")
     }
 
     /// Whether these tokens are known to come from this issuer; npm's files differ by a final slash.

@@ -14,7 +14,7 @@ use crate::bridge::Stage;
 use crate::config::{Config, Http};
 use crate::error::{Error, Result};
 use crate::log::{Log, clean};
-use crate::store::Store;
+use crate::store::{Store, Tokens};
 use crate::transport::http::error;
 use crate::transport::net::agent::Agents;
 use crate::transport::net::connector::{self, NotConnected};
@@ -72,6 +72,10 @@ pub fn status_of_lost_session(config: &Config, log: &Arc<Log>) -> Option<u16> {
     let agents = Agents::new(config).ok()?;
     let tokens = Store::for_config(config, Arc::clone(log)).tokens();
     let tokens = tokens.filter(|_| !config.oauth.no_oauth && !config.has_own_authorization());
+    // A bound token would need a proof, and is never sent without.
+    if tokens.as_ref().is_some_and(Tokens::is_bound) {
+        return None;
+    }
     let send = || -> Result<_> {
         let agent = agents.agent(&config.server)?;
         let mut post = agent

@@ -19,6 +19,7 @@ mod event_loop;
 pub(crate) mod http;
 mod net;
 mod oauth_environment;
+mod person;
 mod stdio;
 
 use std::io::{BufReader, Read, Write};
@@ -47,7 +48,7 @@ use http::exchange;
 use http::worker::Workers;
 use net::{agent, proxy, tls};
 use oauth_environment::HttpEnvironment;
-pub use oauth_environment::{Found, News, Person};
+pub use person::{Found, News, Person};
 use stdio::Line;
 
 /// Bytes of messages from the server that are not written yet; one message may be larger.

@@ -1,4 +1,4 @@
-//! The environment of OAuth: its HTTP requests, the clock, the browser, the user's terminal.
+//! The environment of OAuth: its HTTP requests, the clock, the browser.
 //!
 //! - A response is read up to 1 MiB and within 10 s; that of a token request within `--headers-timeout`, because a code is good
 //!   for once. Redirects are followed only for documents, five at most, without
@@ -9,13 +9,12 @@
 //!
 //! Spec: RFC 9110 15.4; RFC 9728 7.7.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 use std::net::ToSocketAddrs;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use ureq::http::{Request, Response, header};
+use ureq::http::{HeaderName, Request, Response, header};
 use ureq::{Agent, Body};
 use url::Url;
 
@@ -24,6 +23,7 @@ use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::log::{Level, Log};
 use crate::oauth::browser::{self, Opened};
+use crate::oauth::dpop;
 use crate::oauth::environment::{Content, Environment, Fetch, Fetched, Unanswered};
 use crate::secret::Secret;
 use crate::store::UnixMillis;
@@ -33,6 +33,7 @@ use crate::transport::http::exchange::header_text;
 use crate::transport::http::retry_after::retry_after;
 use crate::transport::net::agent::Agents;
 use crate::transport::net::ssrf::Network;
+use crate::transport::person::{Found, News, Person};
 use crate::url::{from_network, keeping_https, same_origin, shown};
 
 /// The real environment; tests have a scripted one.
@@ -45,46 +46,6 @@ pub(crate) struct HttpEnvironment {
     /// The user at the terminal, if there is one.
     pub(crate) person: Option<Person>,
 }
-
-/// The user who runs a sign-in by hand, at a terminal.
-pub struct Person {
-    news: Sender<News>,
-    /// Lines of stdin, read once an address has been asked for.
-    pasted: Mutex<Option<Receiver<String>>>,
-}
-
-/// Progress for the user, in order.
-#[derive(Debug)]
-pub enum News {
-    /// A step of the sign-in was done.
-    Found(Found),
-    /// A line for stderr, such as the address to open: it must not overtake the steps before it.
-    Said(Level, String),
-}
-
-/// What a step of the sign-in found.
-#[derive(Debug)]
-pub struct Found {
-    /// Its name.
-    pub step: &'static str,
-    /// What was found.
-    pub what: String,
-    /// When.
-    pub at: Instant,
-}
-
-impl Person {
-    /// A user who receives the progress.
-    pub fn new(news: Sender<News>) -> Person {
-        Person {
-            news,
-            pasted: Mutex::default(),
-        }
-    }
-}
-
-/// The longest line of input, in bytes.
-const MAX_LINE: u64 = 64 * 1024;
 
 /// The longest body of a response, in bytes.
 const MAX_BODY: u64 = 1024 * 1024;
@@ -149,8 +110,7 @@ impl Environment for HttpEnvironment {
     fn say(&self, level: Level, text: &str) {
         match &self.person {
             Some(person) if level > Level::Debug => {
-                // The receiver may be gone.
-                person.news.send(News::Said(level, text.to_owned())).ok();
+                person.show(News::Said(level, text.to_owned()));
             }
             _ => self.log.say(level, text),
         }
@@ -174,7 +134,7 @@ impl Environment for HttpEnvironment {
         if let Some(person) = &self.person {
             let (what, at) = (what.to_owned(), Instant::now());
             let found = News::Found(Found { step, what, at });
-            person.news.send(found).ok();
+            person.show(found);
         }
     }
 
@@ -183,31 +143,8 @@ impl Environment for HttpEnvironment {
     }
 
     fn pasted(&self) -> Option<String> {
-        let person = self.person.as_ref()?;
-        let mut lines = person.pasted.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.get_or_insert_with(read_stdin).try_recv().ok()
+        self.person.as_ref()?.pasted()
     }
-}
-
-/// The lines of stdin, on a thread that ends with it, or with the process.
-fn read_stdin() -> Receiver<String> {
-    let (sender, lines) = channel();
-    let read = move || {
-        let mut input = BufReader::new(crate::blocking::Blocking(std::io::stdin()));
-        loop {
-            let mut line = String::new();
-            match input.by_ref().take(MAX_LINE).read_line(&mut line) {
-                Ok(1..) if sender.send(line).is_ok() => {}
-                Ok(_) | Err(_) => return,
-            }
-        }
-    };
-    let started = std::thread::Builder::new()
-        .name("terminal".to_owned())
-        .spawn(read);
-    // Without the thread, only the browser can complete the sign-in.
-    drop(started);
-    lines
 }
 
 impl HttpEnvironment {
@@ -253,7 +190,10 @@ impl HttpEnvironment {
         };
         let send = || {
             let agent = self.agents.agent_for_document(url, network)?;
-            send_once(&agent, fetch, url, configured, limit)
+            let prover = fetch.dpop.as_ref();
+            let proof = prover.map(|it| it.key.proof(self, "POST", url, None, it.nonce.as_deref()));
+            let proof = proof.transpose()?;
+            send_once(&agent, fetch, url, proof.as_deref(), configured, limit)
         };
         self.agents.with_known_roots(send)?.map_err(|error| {
             if error::is_blocked(&error) {
@@ -296,6 +236,7 @@ fn send_once(
     agent: &Agent,
     fetch: &Fetch,
     url: &Url,
+    proof: Option<&str>,
     configured: &[(String, Secret)],
     limit: Option<Duration>,
 ) -> Result<std::result::Result<Response<Body>, ureq::Error>> {
@@ -317,6 +258,9 @@ fn send_once(
     }
     if let Some(authorization) = &fetch.authorization {
         request = request.header(header::AUTHORIZATION, authorization.expose());
+    }
+    if let Some(proof) = proof {
+        request = request.header(dpop::HEADER, proof);
     }
     let ours = request.headers_ref().cloned().unwrap_or_default();
     for (name, value) in configured {
@@ -373,6 +317,7 @@ fn run<B: ureq::AsSendBody>(
 fn read(url: &Url, response: Response<Body>) -> Result<Fetched> {
     let status = response.status().as_u16();
     let retry_after = retry_after(&response);
+    let nonce = header_text(&response, HeaderName::from_static(dpop::NONCE_HEADER));
     let mut body = Vec::new();
     let reader = response.into_body().into_reader();
     reader
@@ -386,6 +331,7 @@ fn read(url: &Url, response: Response<Body>) -> Result<Fetched> {
     Ok(Fetched {
         status,
         retry_after,
+        dpop_nonce: nonce.filter(|nonce| dpop::valid_nonce(nonce).is_some()),
         body: Secret::new(String::from_utf8_lossy(&body)),
     })
 }

@@ -28,7 +28,7 @@ fn is_signed_in(site: &Site, home: &Arc<TempDir>) -> bool {
         .go();
     process.send(crate::support::mcp::INITIALIZE);
     let answer = process.recv();
-    process.signal("KILL");
+    process.kill();
     assert_eq!(answer["result"].is_object(), browser.urls().is_empty());
     browser.urls().is_empty()
 }

@@ -95,8 +95,7 @@ fn when_the_leader_dies_another_takes_over_and_the_open_tab_still_works() {
             .try_recv(std::time::Duration::from_millis(300))
             .is_none()
     );
-    leader.signal("KILL");
-    leader.wait_exit();
+    leader.kill();
     let redirect = authorization(&browser, 1)["redirect_uri"].clone();
     wait_until("the listener of the second", || try_get(&redirect).ok());
     let page = visit(&url);

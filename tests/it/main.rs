@@ -6,6 +6,7 @@ mod callback_flood;
 mod cli;
 mod client;
 mod doctor;
+mod dpop;
 mod eras;
 mod eras_auto;
 mod eras_loss;

@@ -122,7 +122,7 @@ fn bash_completes_flags_values_and_files() {
         (&["mcp-remote-client", "--log-format", "="], "text|json"),
         (
             &["mcp-remote-client", "--setup", "c"],
-            "claude-desktop|claude-code|cursor|codex|cline",
+            "claude-desktop|claude-code|cursor|codex|cline|copilot",
         ),
         (&["mcp-remote-client", "--ca-cert", "ca"], "ca 1.pem"),
         (&["mcp-remote-client", "--header", "x"], ""),

@@ -141,6 +141,11 @@ fn each_client_is_shown_its_own_block() {
         ),
         ("zed", "context_servers", json!({})),
         (
+            "copilot",
+            "mcpServers",
+            json!({"type": "stdio", "env": {"EXAMPLE_TOKEN": "${EXAMPLE_TOKEN}"}, "tools": ["*"]}),
+        ),
+        (
             "cline",
             "mcpServers",
             json!({"env": {"EXAMPLE_TOKEN": "put the value here"}}),
@@ -216,6 +221,47 @@ fn each_client_is_shown_its_own_block() {
         names(&home.0).is_empty(),
         "nothing is written without --write"
     );
+}
+
+#[test]
+fn a_client_whose_command_is_a_list_gets_one() {
+    for (client, path) in [
+        ("opencode", ".config/opencode/opencode.jsonc"),
+        ("kilo", ".config/kilo/kilo.jsonc"),
+    ] {
+        let home = TempDir::new();
+        let old = "{\n  \"model\": \"m\", // mine\n  \"mcp\": {\n    \"example\": {\"type\": \"local\", \"command\": [\"npx\", \"-y\", \"mcp-remote\", \"u\"], \"enabled\": false},\n  },\n}\n";
+        let path = in_home(&home, path, old);
+        let ran = run(&home, &["--setup", client, URL, "--debug", "--write"]);
+        assert!(ran.ok, "{}", ran.stderr);
+        let new = fs::read_to_string(&path).unwrap();
+        assert!(
+            new.contains("\"model\": \"m\", // mine") && new.contains("\"enabled\": false"),
+            "{new}"
+        );
+        let block: Value = serde_json::from_str(&ran.stdout).unwrap();
+        let entry = json!({"type": "local", "command": [bridge(), URL, "--debug"]});
+        assert_eq!(block, json!({"mcp": {"example": entry}}), "{client}");
+        assert!(new.contains("--debug") && !new.contains("npx"), "{new}");
+        let again = run(&home, &["--setup", client, URL, "--debug", "--write"]);
+        assert!(
+            again.stderr.contains("has this entry already"),
+            "{}",
+            again.stderr
+        );
+    }
+}
+
+#[test]
+fn the_tools_that_the_user_chose_stay() {
+    let home = TempDir::new();
+    let old = "{\"mcpServers\": {\"example\": {\"command\": \"x\", \"args\": [], \"tools\": [\"echo\"]}}}";
+    let path = in_home(&home, ".copilot/mcp-config.json", old);
+    let ran = run(&home, &["--setup", "copilot", URL, "--write"]);
+    assert!(ran.ok, "{}", ran.stderr);
+    let new: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    let entry = json!({"type": "stdio", "command": bridge(), "args": [URL], "tools": ["echo"]});
+    assert_eq!(new["mcpServers"]["example"], entry);
 }
 
 #[test]
@@ -693,7 +739,7 @@ fn entries_for_npm_are_rewritten() {
 #[test]
 fn what_is_missing_or_refused_is_said_in_one_line() {
     let home = TempDir::new();
-    let clients = "hint: one of claude-desktop, claude-code, cursor, vscode, windsurf, codex, gemini, zed, cline, goose, qwen, kiro, lm-studio, amp, droid, auggie, roo, json\n";
+    let clients = "hint: one of claude-desktop, claude-code, cursor, vscode, windsurf, codex, gemini, zed, cline, goose, qwen, kiro, lm-studio, amp, droid, auggie, roo, opencode, kilo, copilot, json\n";
     for (args, expected) in [
         (&["--setup"][..], format!("--setup needs the name of a client\n{clients}")),
         (&["--setup", URL], format!("unknown client \"{URL}\"\n{clients}")),

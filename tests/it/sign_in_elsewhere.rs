@@ -29,9 +29,12 @@ fn target(url: &str) -> String {
     url[url::Position::BeforePath..].to_owned()
 }
 
-#[cfg(target_os = "linux")]
 #[test]
 fn a_published_port_is_reached_by_address_and_by_no_other_name() {
+    if !cfg!(target_os = "linux") {
+        // Elsewhere 127.0.0.2 is not an address of the machine.
+        return;
+    }
     let site = Site::start(|_| {});
     let browser = Browser::new();
     let port = free_port();
@@ -53,9 +56,12 @@ fn a_published_port_is_reached_by_address_and_by_no_other_name() {
     );
 }
 
-#[cfg(target_os = "linux")]
 #[test]
 fn one_address_more_leaves_the_loopback_as_it_is() {
+    if !cfg!(target_os = "linux") {
+        // Elsewhere 127.0.0.2 is not an address of the machine.
+        return;
+    }
     for address in ["127.0.0.2", "::", "localhost"] {
         let site = Site::start(|_| {});
         let browser = Browser::new();

@@ -3,7 +3,6 @@
 use crate::support::authorization_server::{Site, query};
 use crate::support::browser::{Browser, answer_of, get, printed_url, try_get, visit, wait_until};
 use crate::support::mcp::{INITIALIZE, INITIALIZED};
-use crate::support::process::Process;
 use crate::support::sign_in::{authorization, bridge, error_of, says, start, works};
 use crate::support::store;
 
@@ -49,12 +48,6 @@ fn after_the_timeout_the_client_gets_the_address_and_the_sign_in_stays_open() {
     assert_eq!(site.requests("/register").len(), 1);
 }
 
-/// Kills it the hard way.
-fn kill(process: &mut Process) {
-    process.signal("KILL");
-    process.wait_exit();
-}
-
 #[test]
 fn a_host_that_restarts_the_process_finds_the_same_sign_in_again() {
     let site = Site::start(|_| {});
@@ -62,7 +55,7 @@ fn a_host_that_restarts_the_process_finds_the_same_sign_in_again() {
     let mut first = bridge(&site, &browser, &[]);
     first.send(INITIALIZE);
     let tab = browser.wait_for(1);
-    kill(&mut first);
+    first.kill();
     let mut second = start(&site, &[]).browser(&browser).home(&first.home).go();
     second.send(INITIALIZE);
     let redirect = authorization(&browser, 1)["redirect_uri"].clone();
@@ -95,7 +88,7 @@ fn the_tab_completes_also_if_it_was_answered_before_the_restart() {
     let mut first = bridge(&site, &browser, &[]);
     first.send(INITIALIZE);
     let answer = answer_of(&browser.wait_for(1));
-    kill(&mut first);
+    first.kill();
     let mut second = start(&site, &[]).browser(&browser).home(&first.home).go();
     second.send(INITIALIZE);
     let page = wait_until("the listener of the second process", || {
@@ -113,7 +106,7 @@ fn a_sign_in_that_was_given_up_is_begun_anew() {
     let mut first = bridge(&site, &browser, &[]);
     first.send(INITIALIZE);
     browser.wait_for(1);
-    kill(&mut first);
+    first.kill();
     let mut pending = store::read(&first.home, &site.url(), "pending_sign_in.json");
     assert!(pending.is_object(), "{pending}");
     let eleven_minutes = 660_000;
@@ -145,6 +138,7 @@ fn end_of_input_during_a_sign_in_ends_the_process() {
     assert!(rest[0]["error"].is_object(), "{rest:?}");
 }
 
+#[cfg(unix)]
 #[test]
 fn a_signal_during_a_sign_in_ends_the_process() {
     let site = Site::start(|_| {});

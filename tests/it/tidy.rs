@@ -31,6 +31,7 @@ const IO: &[&str] = &[
     "transport/mod.rs",
     "transport/stdio.rs",
     "transport/oauth_environment.rs",
+    "transport/person.rs",
     "transport/event_loop.rs",
     "transport/http/worker.rs",
     "transport/net/resolver.rs",

@@ -60,6 +60,7 @@ fn a_request_that_was_given_up_during_a_refresh_is_never_sent() {
     assert_eq!(site.grants("refresh_token").len(), 1);
 }
 
+#[cfg(unix)]
 #[test]
 fn a_signal_during_a_refresh_does_not_lose_the_new_tokens() {
     let site = Site::start(|_| {});

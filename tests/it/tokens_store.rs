@@ -229,8 +229,7 @@ fn files_of_every_kind_that_are_empty_cut_or_zeroed_do_not_stop_a_sign_in() {
         let mut second = start(&site, &[]).browser(&browser).home(&home).go();
         second.send(crate::support::mcp::INITIALIZE);
         let tab = browser.wait_for(2);
-        second.signal("KILL");
-        second.wait_exit();
+        second.kill();
         let tokens = String::from_utf8(tokens).unwrap();
         write(&home, &url, "tokens.json", &tokens);
         let lease = json!({"pid": std::process::id(), "nonce": "n", "at": 1});

@@ -54,6 +54,7 @@ pub(super) fn read(
     resource(typed, &mut oauth, warnings)?;
     oauth.authorize_params = authorize_params(typed, warnings)?;
     oauth.use_id_token = typed.has("--use-id-token");
+    oauth.no_dpop = typed.has("--no-dpop");
     oauth.device_code = typed.has("--device-code");
     oauth.client_credentials = typed.has("--client-credentials");
     oauth.workload_token = typed.value("--workload-token").map(PathBuf::from);

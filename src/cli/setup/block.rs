@@ -49,17 +49,33 @@ fn list(items: &[String], before: &str, between: &str) -> String {
 fn json(client: &Client, entry: &Entry) -> String {
     let mut members = Vec::new();
     if client.has_type {
-        members.push("\"type\": \"stdio\"".to_owned());
+        let kind = if client.has_command_list {
+            "local"
+        } else {
+            "stdio"
+        };
+        members.push(format!("\"type\": {}", quoted(kind)));
     }
-    members.push(format!("\"command\": {}", quoted(&entry.command)));
-    let args = list(&entry.args, "        ", ",\n");
-    members.push(format!("\"args\": [\n{args}\n      ]"));
+    let before = "        ";
+    let command = quoted(&entry.command);
+    let args = list(&entry.args, before, ",\n");
+    if client.has_command_list {
+        members.push(format!(
+            "\"command\": [\n{before}{command},\n{args}\n      ]"
+        ));
+    } else {
+        members.push(format!("\"command\": {command}"));
+        members.push(format!("\"args\": [\n{args}\n      ]"));
+    }
     let env: Vec<String> = env(client, entry)
         .iter()
         .map(|(name, value)| format!("        {}: {}", quoted(name), quoted(value)))
         .collect();
     if !env.is_empty() {
         members.push(format!("\"env\": {{\n{}\n      }}", env.join(",\n")));
+    }
+    if client.has_tools {
+        members.push("\"tools\": [\"*\"]".to_owned());
     }
     let mut block = format!(
         "{{\n  {}: {{\n    {}: {{\n      {}\n    }}\n  }}",

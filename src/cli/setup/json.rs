@@ -216,6 +216,8 @@ impl Merge<'_> {
                 let edits = self.style.append(&old.span, first.zip(last), missing);
                 self.edits.extend(edits);
             }
+            // The user has chosen which tools may be used.
+            (Kind::Array(_), Kind::Array(_)) if key == "tools" => {}
             (Kind::Null, _) | (Kind::Array(_), Kind::Array(_)) => self.replace(old, new),
             (_, Kind::Object(_)) => return Err(wrong("an object")),
             (_, Kind::Array(_)) => return Err(wrong("a list")),

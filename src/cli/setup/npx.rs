@@ -82,37 +82,37 @@ impl Walk<'_> {
     fn entry(&mut self, name: &str, members: &[Member]) -> bool {
         let Some(command) = members.iter().find(|member| {
             matches!(member.key.as_str(), "command" | "cmd" | "path")
-                && member.value.text().is_some()
+                && first_word(&member.value).is_some()
         }) else {
             return false;
         };
-        let program = command.value.text().unwrap_or_default();
-        let items = members
+        // opencode writes the program and its arguments as one list.
+        let nodes: Vec<&Node> = if let Kind::Array(items) = &command.value.kind {
+            items.iter().collect()
+        } else {
+            let args = members.iter().find(|member| member.key == "args");
+            let args = args.map(|args| args.value.items()).unwrap_or_default();
+            std::iter::once(&command.value).chain(args).collect()
+        };
+        let words: Vec<&str> = nodes
             .iter()
-            .find(|member| member.key == "args")
-            .map(|args| args.value.items())
-            .unwrap_or_default();
-        let words: Vec<&str> = std::iter::once(program)
-            .chain(items.iter().map(|item| item.text().unwrap_or_default()))
+            .map(|node| node.text().unwrap_or_default())
             .collect();
-        let kept = first_kept(&words);
-        let place = kept.and_then(|kept| {
-            Some((
-                items.first()?.span.start,
-                items.get(kept - 1)?.span.start,
-                words.get(..kept)?,
-            ))
+        let place = first_kept(&words).and_then(|kept| {
+            let program = nodes.first()?.span.clone();
+            let gone = nodes.get(1)?.span.start..nodes.get(kept)?.span.start;
+            Some((program, gone, words.get(..kept)?))
         });
-        let replaced = place.map(|(first, kept, gone)| {
+        let replaced = place.map(|(program, gone, replaced)| {
             let quoted = serde_json::Value::from(self.command).to_string();
-            self.edits
-                .push(Edit::new(command.value.span.clone(), quoted));
-            self.edits.push(Edit::new(first..kept, ""));
-            gone.join(" ")
+            self.edits.push(Edit::new(program, quoted));
+            self.edits.push(Edit::new(gone, ""));
+            replaced.join(" ")
         });
         let mentions = words.iter().any(|word| {
             is_package(word) || word.contains("mcp-remote ") || word.contains("mcp-remote@")
         });
+        let program = words.first().copied().unwrap_or_default();
         if replaced.is_some() || mentions && stem(program) != "mcp-remote" {
             self.found.push(Found {
                 name: name.to_owned(),
@@ -122,6 +122,11 @@ impl Walk<'_> {
         }
         true
     }
+}
+
+/// The program of a command: a text, or a list that begins with one.
+fn first_word(command: &Node) -> Option<&str> {
+    command.text().or_else(|| command.items().first()?.text())
 }
 
 /// How many words start npm's mcp-remote, if they do and something follows.
@@ -276,6 +281,37 @@ mod tests {
             ]
         );
         // Once is enough.
+        assert_eq!(rewritten(&new).0, new);
+    }
+
+    #[test]
+    fn a_command_that_is_a_list_is_rewritten() {
+        let json = r#"{"mcp": {
+            "a": {"type": "local", "command": ["npx", "-y", "mcp-remote", "URL", "--debug"], "enabled": true},
+            "b": {"type": "local", "command": ["cmd", "/c", "npx", /* c */ "mcp-remote", "URL"]},
+            "c": {"command": ["sh", "-c", "npx mcp-remote URL"]},
+            "d": {"command": ["npx", "other"]},
+            "e": {"command": []},
+            "f": {"command": ["/bin/mcp-remote", "URL"]}
+        }}"#;
+        let (new, found) = rewritten(json);
+        let expected = json
+            .replace(r#""npx", "-y", "mcp-remote", "#, r#""/bin/mcp-remote", "#)
+            .replace(
+                r#""cmd", "/c", "npx", /* c */ "mcp-remote", "#,
+                r#""/bin/mcp-remote", "#,
+            );
+        assert_eq!(new, expected);
+        let names: Vec<_> = found
+            .iter()
+            .map(|(name, words)| (name.as_str(), words.as_deref()))
+            .collect();
+        let expected = [
+            ("a", Some("npx -y mcp-remote")),
+            ("b", Some("cmd /c npx mcp-remote")),
+            ("c", None),
+        ];
+        assert_eq!(names, expected);
         assert_eq!(rewritten(&new).0, new);
     }
 

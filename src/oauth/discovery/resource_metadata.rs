@@ -25,6 +25,8 @@ pub struct ResourceMetadata {
     pub authorization_server: Option<String>,
     /// All scopes it knows; an empty list is none.
     pub scopes: Option<Vec<String>>,
+    /// Whether its tokens must be bound by DPoP, and ES256 is fine for that.
+    pub requires_dpop: bool,
 }
 
 /// The well-known URLs, in order.
@@ -90,10 +92,14 @@ pub fn read(
             Some(issuer.to_owned())
         }
     };
+    let is_required = document.get("dpop_bound_access_tokens_required");
+    let algorithms = texts(document, "dpop_signing_alg_values_supported");
+    let takes_es256 = algorithms.is_none_or(|all| all.iter().any(|one| one == "ES256"));
     Ok(ResourceMetadata {
         resource: resource.to_owned(),
         authorization_server,
         scopes: texts(document, "scopes_supported"),
+        requires_dpop: takes_es256 && is_required.and_then(|it| it.as_bool()) == Some(true),
     })
 }
 

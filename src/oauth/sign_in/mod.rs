@@ -226,6 +226,7 @@ impl<'a> SignIn<'a> {
             authorizer.env.say(Level::Warn, &warning);
         }
         authorizer.check_for_user()?;
+        authorizer.bind_anew(&discovered, challenge)?;
         let (host, port, path) = (&oauth.host, listener.port(), &oauth.callback_path);
         let mut sign_in = SignIn {
             authorizer,

@@ -1,16 +1,16 @@
 //! Runs one HTTP exchange on an agent and turns the response into events for the bridge.
 //!
 //! - Redirects are followed by hand (`redirect`); credentials and configured headers never leave the origin.
+//! - A request with a DPoP proof that the server refuses for want of a nonce is sent once more with it.
 //! - The response is read in `response`.
 //!
 //! Flags: `--token-header`.
-//! Spec: MCP 2025-11-25 basic/transports (Streamable HTTP); RFC 9110 15; WHATWG HTML 9.2.
-//! Not done here: time limits after connecting, except that of a refusal's body; the bridge sets them and cancels the exchange.
+//! Spec: MCP 2025-11-25 basic/transports (Streamable HTTP); RFC 9110 15; RFC 9449 7, 9; WHATWG HTML 9.2.
+//! Not done here: time limits after connecting; the bridge sets them and cancels the exchange.
 
 use std::cell::Cell;
-use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use ureq::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
 use ureq::{Agent, Body};
@@ -21,9 +21,9 @@ use crate::config::Config;
 use crate::error::{Error, Kind};
 use crate::log::{Level, Log};
 use crate::oauth::challenge::Challenge;
+use crate::oauth::dpop::{self, Credential};
 use crate::oauth::error::Failure;
 use crate::oauth::{Authorizer, Recovered};
-use crate::secret::Secret;
 use crate::transport::backpressure::Budget;
 use crate::transport::event_loop::EventLoop;
 use crate::transport::http::cookies::Jar;
@@ -99,17 +99,18 @@ pub(crate) fn run(
     };
     let mut tries = 0;
     loop {
-        let bearer = match exchange.action {
+        let credential = match exchange.action {
             // No refresh: the process may end before the new token is stored.
             HttpRequest::EndSession => authorizer.present_bearer(),
             HttpRequest::Post { .. } | HttpRequest::Listen { .. } => authorizer.bearer(),
         };
-        let (progress, challenge) = try_once(shared, slot, exchange, reporter, bearer.as_ref())?;
+        let (progress, challenge) =
+            try_once(shared, slot, exchange, reporter, credential.as_ref())?;
         let (Progress::Refused(refusal), Some(challenge)) = (&progress, challenge) else {
             return Ok(progress);
         };
         tries += 1;
-        match authorizer.recover(bearer.as_ref(), &challenge) {
+        match authorizer.recover(credential.as_ref(), &challenge) {
             Ok(Recovered::Again) if tries < MAX_ATTEMPTS => {}
             Ok(Recovered::Again | Recovered::NeedsSignIn) => {
                 return Ok(Progress::Refused(Refusal {
@@ -134,7 +135,7 @@ fn try_once(
     slot: &AgentSlot,
     exchange: &Exchange,
     reporter: &Reporter,
-    bearer: Option<&Secret>,
+    credential: Option<&Credential>,
 ) -> Attempt<(Progress, Option<Challenge>)> {
     let mut url = match &exchange.action {
         HttpRequest::Post {
@@ -145,16 +146,19 @@ fn try_once(
     };
     // A server may repeat them.
     let secrets = &shared.log.secrets;
-    if let Some(bearer) = bearer {
-        secrets.add(bearer.expose());
+    let mut credential = credential.cloned();
+    if let Some(credential) = &credential {
+        secrets.add(credential.token.expose());
     }
     if let Some(session) = &exchange.session {
         secrets.add(&session.0);
     }
     let method = method(&exchange.action);
     let mut hops = 0;
+    let mut has_fresh_nonce = false;
     loop {
-        let response = send(shared, slot, exchange, &url, bearer).map_err(|(error, stage)| {
+        let sent = send(shared, slot, exchange, &url, credential.as_ref());
+        let response = sent.map_err(|(error, stage)| {
             (
                 error::naming_unset(&error, &shared.config.unset_variables),
                 stage,
@@ -162,6 +166,7 @@ fn try_once(
         })?;
         let status = response.status().as_u16();
         store_cookies(shared, &url, &response);
+        let nonce = keep_nonce(shared, &response);
         if shared.log.is_debug() {
             let line = format!("{method} {} answered {status}", shown(&url));
             shared.log.say(Level::Debug, &line);
@@ -174,14 +179,27 @@ fn try_once(
             continue;
         }
         if response.status().is_success() {
-            if let (Some(authorizer), Some(bearer)) = (&shared.authorizer, bearer) {
-                authorizer.accepted(bearer);
+            if let (Some(authorizer), Some(credential)) = (&shared.authorizer, &credential) {
+                authorizer.accepted(&credential.token);
             }
             let last = response::accepted(shared, exchange, &url, response, reporter)?;
             return Ok((last, None));
         }
-        let challenge = challenge(&response, exchange);
-        let mut refusal = in_time(slot, || response::refusal(shared, exchange, &url, response));
+        let mut challenge = challenge(&response, exchange);
+        let needs_nonce = challenge.as_ref().is_some_and(|it| it.needs_nonce);
+        if let (true, Some(bound)) = (needs_nonce, credential.as_mut())
+            && bound.key.is_some()
+        {
+            if nonce.is_some() && !has_fresh_nonce {
+                has_fresh_nonce = true;
+                bound.nonce = nonce;
+                continue;
+            }
+            // A sign-in would not help.
+            challenge = None;
+        }
+        let mut refusal =
+            response::in_time(slot, || response::refusal(shared, exchange, &url, response));
         if (400..500).contains(&status) {
             let unset = &shared.config.unset_variables;
             refusal.error = Arc::new(error::naming_unset(&refusal.error, unset));
@@ -190,34 +208,14 @@ fn try_once(
     }
 }
 
-/// How long the body of a refusal is waited for: its status is enough to act on.
-const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Reads a refusal, and cuts the connection if its body does not end in time.
-fn in_time(slot: &AgentSlot, read: impl FnOnce() -> Refusal) -> Refusal {
-    let agent = match &*slot.lock().unwrap_or_else(PoisonError::into_inner) {
-        Slot::Agent(agent) => Some(agent.clone()),
-        Slot::Empty | Slot::Cut => None,
-    };
-    let (done, is_done) = channel::<()>();
-    let watch = move || {
-        let is_late = is_done.recv_timeout(REFUSAL_TIMEOUT) == Err(RecvTimeoutError::Timeout);
-        if let (true, Some(agent)) = (is_late, agent) {
-            agent.shutdown();
-        }
-        is_late
-    };
-    // Without the thread, the bridge's time limits remain.
-    let watcher = std::thread::Builder::new()
-        .name("refusal".to_owned())
-        .stack_size(128 * 1024)
-        .spawn(watch);
-    let refusal = read();
-    drop(done);
-    if watcher.is_ok_and(|watcher| watcher.join().unwrap_or(true)) {
-        forget_agent(slot);
+/// The nonce that the server sent, for this request and the next ones.
+fn keep_nonce(shared: &Shared, response: &Response<Body>) -> Option<String> {
+    let name = HeaderName::from_static(dpop::NONCE_HEADER);
+    let nonce = header_text(response, name).filter(|it| dpop::valid_nonce(it).is_some())?;
+    if let Some(authorizer) = &shared.authorizer {
+        authorizer.keep_resource_nonce(&nonce);
     }
-    refusal
+    Some(nonce)
 }
 
 /// The challenge of a 401, or of a 403 that asks for more scope. The DELETE at the end never starts a sign-in.
@@ -267,10 +265,16 @@ fn send(
     slot: &AgentSlot,
     exchange: &Exchange,
     url: &Url,
-    bearer: Option<&Secret>,
+    credential: Option<&Credential>,
 ) -> Attempt<Response<Body>> {
     let send = || {
-        let sent = send_once(shared, &agent(shared, slot, url)?, exchange, url, bearer)?;
+        let sent = send_once(
+            shared,
+            &agent(shared, slot, url)?,
+            exchange,
+            url,
+            credential,
+        )?;
         if sent.is_err() {
             forget_agent(slot);
         }
@@ -296,14 +300,21 @@ fn send_once(
     agent: &Agent,
     exchange: &Exchange,
     url: &Url,
-    bearer: Option<&Secret>,
+    credential: Option<&Credential>,
 ) -> Attempt<Result<Response<Body>, ureq::Error>> {
     // An invalid address or header stays invalid.
     let hopeless = |e: ureq::http::Error| {
         let what = format!("cannot make a request to {}: {e}", shown(url));
         (Error::new(Kind::Config, what), Stage::Hopeless)
     };
-    let headers = headers(shared, exchange, url, bearer).map_err(hopeless)?;
+    let mut headers = headers(shared, exchange, url, credential).map_err(hopeless)?;
+    if let (Some(authorizer), Some(credential)) = (&shared.authorizer, credential) {
+        let proof = authorizer.proof(credential, method(&exchange.action), url);
+        if let Some(proof) = proof.map_err(|e| (e, Stage::Hopeless))? {
+            let value = HeaderValue::try_from(proof).map_err(|e| hopeless(e.into()))?;
+            headers.insert(HeaderName::from_static(dpop::HEADER), value);
+        }
+    }
     for (name, value) in &headers {
         let length = name.as_str().len() + value.len();
         if length > MAX_HEADER {
@@ -332,12 +343,12 @@ fn headers(
     shared: &Shared,
     exchange: &Exchange,
     url: &Url,
-    bearer: Option<&Secret>,
+    credential: Option<&Credential>,
 ) -> Result<HeaderMap, ureq::http::Error> {
     let mut headers = request::headers(exchange, &shared.config.headers)?;
     // Redirects and endpoints have the server's origin, so the token is not sent to another one.
-    if let Some(bearer) = bearer {
-        let value = HeaderValue::try_from(format!("Bearer {}", bearer.expose()))?;
+    if let Some(credential) = credential {
+        let value = HeaderValue::try_from(credential.authorization().expose())?;
         headers.insert(HeaderName::try_from(shared.config.token_header())?, value);
     }
     if shared.config.cookies && !headers.contains_key(header::COOKIE) {

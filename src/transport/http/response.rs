@@ -5,10 +5,11 @@
 //! - Bodies are read up to the message limit; error bodies up to [`MAX_ERROR_BODY`].
 //!
 //! Spec: MCP 2025-11-25 basic/transports (Streamable HTTP); WHATWG HTML 9.2.
-//! Not done here: time limits; the bridge sets them and cancels the exchange.
+//! Not done here: time limits, except that of a refusal's body; the bridge sets them and cancels the exchange.
 
 use std::io::{self, Read};
-use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use ureq::Body;
@@ -24,11 +25,12 @@ use crate::jsonrpc::{self, Message, Parsed};
 use crate::log::clean;
 use crate::transport::backpressure::{Permit, make_room};
 use crate::transport::http::error;
-use crate::transport::http::exchange::{Attempt, Reporter, Shared, header_text};
+use crate::transport::http::exchange::{Attempt, Reporter, Shared, forget_agent, header_text};
 use crate::transport::http::http_sse;
 use crate::transport::http::request;
 use crate::transport::http::retry_after::retry_after;
 use crate::transport::http::sse;
+use crate::transport::http::worker::{AgentSlot, Slot};
 use crate::url::shown;
 
 /// The body of a refusal is read up to 1 MiB.
@@ -324,6 +326,36 @@ pub(crate) fn refusal(
         answer,
         error: Arc::new(hinted(error, status, &shared.config)),
     }
+}
+
+/// How long the body of a refusal is waited for: its status is enough to act on.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Reads a refusal, and cuts the connection if its body does not end in time.
+pub(super) fn in_time(slot: &AgentSlot, read: impl FnOnce() -> Refusal) -> Refusal {
+    let agent = match &*slot.lock().unwrap_or_else(PoisonError::into_inner) {
+        Slot::Agent(agent) => Some(agent.clone()),
+        Slot::Empty | Slot::Cut => None,
+    };
+    let (done, is_done) = channel::<()>();
+    let watch = move || {
+        let is_late = is_done.recv_timeout(REFUSAL_TIMEOUT) == Err(RecvTimeoutError::Timeout);
+        if let (true, Some(agent)) = (is_late, agent) {
+            agent.shutdown();
+        }
+        is_late
+    };
+    // Without the thread, the bridge's time limits remain.
+    let watcher = std::thread::Builder::new()
+        .name("refusal".to_owned())
+        .stack_size(128 * 1024)
+        .spawn(watch);
+    let refusal = read();
+    drop(done);
+    if watcher.is_ok_and(|watcher| watcher.join().unwrap_or(true)) {
+        forget_agent(slot);
+    }
+    refusal
 }
 
 fn refused_in_words(url: &Url, status: u16) -> String {

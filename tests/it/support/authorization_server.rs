@@ -328,7 +328,10 @@ fn answer(state: &State, at_issuer: bool, request: &Request, reply: &mut Reply<'
     }
     let bearer = request.header("x-token");
     let bearer = bearer.or_else(|| request.header("authorization"));
-    let bearer = bearer.and_then(|value| value.strip_prefix("Bearer "));
+    let bearer = bearer.and_then(|value| {
+        let bound = || value.strip_prefix("DPoP ");
+        value.strip_prefix("Bearer ").or_else(bound)
+    });
     let access = state.access.lock().unwrap();
     let granted = bearer.and_then(|token| access.get(token)).cloned();
     drop(access);

@@ -278,6 +278,12 @@ impl Process {
         kill(name, self.pid());
     }
 
+    /// Ends it the hard way, on every system.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.wait_exit();
+    }
+
     /// Waits until it has left.
     pub fn wait_exit(&mut self) -> ExitStatus {
         let start = Instant::now();
