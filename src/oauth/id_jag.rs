@@ -80,7 +80,7 @@ impl Authorizer {
             under_way: Default::default(),
             provider: None,
             is_provider: true,
-            dpop: Dpop::default(),
+            dpop: Default::default(),
         })))
     }
 
