@@ -382,10 +382,9 @@ fn authorizer(environment: HttpEnvironment, store: Arc<Store>) -> Result<Option<
     if config.has_own_authorization() {
         return Ok(None);
     }
-    let key = match &config.oauth.client_assertion_key {
-        Some(path) => Some(Secret::new(String::from_utf8_lossy(&tls::read_key(path)?))),
-        None => None,
-    };
+    let key = config.oauth.client_assertion_key.as_deref();
+    let key = key.map(tls::read_key).transpose()?;
+    let key = key.map(|pem| Secret::new(String::from_utf8_lossy(&pem)));
     let authorizer = Authorizer::new(Box::new(environment), &config, store, key.as_ref())?;
     Ok(Some(Arc::new(authorizer)))
 }
