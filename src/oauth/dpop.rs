@@ -267,7 +267,7 @@ impl Authorizer {
 
     /// Makes the key pair if the tokens of this server are to be bound.
     pub(super) fn bind_if_asked(&self, discovered: &Discovered, challenge: &Challenge) -> Step<()> {
-        if self.config.oauth.no_dpop || !self.is_asked_for_dpop(discovered, challenge) {
+        if self.config.oauth.no_dpop || !is_asked_for(discovered, challenge) {
             return Ok(());
         }
         if self.dpop.key(&self.store, None).is_none() {
@@ -279,23 +279,45 @@ impl Authorizer {
         Ok(())
     }
 
-    /// The same at a new sign-in, which does not need the key of the last one.
+    /// The same at a new sign-in, which does not need the key of the last one. A step-up keeps to what there is.
     pub(super) fn bind_anew(&self, discovered: &Discovered, challenge: &Challenge) -> Step<()> {
-        if self.config.oauth.no_dpop || !self.is_asked_for_dpop(discovered, challenge) {
+        let is_asked = is_asked_for(discovered, challenge);
+        if is_required(discovered) && !is_asked {
+            let what = "the MCP server requires DPoP, but its authorization server does not list ES256: the tokens are bearer tokens";
+            self.env.say(Level::Warn, what);
+        }
+        if self.config.oauth.no_dpop || !is_asked && !challenge.is_insufficient_scope() {
             self.store.remove_dpop_key();
         }
         self.bind_if_asked(discovered, challenge)
     }
+}
 
-    fn is_asked_for_dpop(&self, discovered: &Discovered, challenge: &Challenge) -> bool {
-        let resource = discovered.resource();
-        let is_required = resource.is_some_and(|resource| resource.requires_dpop);
-        if is_required && !lists_es256(&discovered.server) {
-            let what = "the MCP server requires DPoP, but its authorization server does not list ES256: the tokens are bearer tokens";
-            self.env.say(Level::Warn, what);
-        }
-        (is_required || challenge.is_dpop) && lists_es256(&discovered.server)
+fn is_asked_for(discovered: &Discovered, challenge: &Challenge) -> bool {
+    (challenge.is_dpop || is_required(discovered)) && lists_es256(&discovered.server)
+}
+
+fn is_required(discovered: &Discovered) -> bool {
+    let resource = discovered.resource();
+    resource.is_some_and(|resource| resource.requires_dpop)
+}
+
+/// Fails if the server refused the proof of a bound token: other tokens would need the same kind of proof.
+///
+/// # Errors
+/// With what the user can check.
+pub(super) fn check_proof(used: Option<&Credential>, challenge: &Challenge) -> Step<()> {
+    let is_bound = used.is_some_and(|used| used.key.is_some());
+    if !is_bound || challenge.error.as_deref() != Some("invalid_dpop_proof") {
+        return Ok(());
     }
+    let error = Error::new(
+        Kind::SignIn,
+        "the server refused the DPoP proof of a request",
+    );
+    Err(Failure::Final(error.with_hint(
+        "check the clock of this machine; or sign out with mcp-remote-client URL --logout, and use --no-dpop",
+    )))
 }
 
 fn lists_es256(server: &ServerMetadata) -> bool {
@@ -523,6 +545,44 @@ mod tests {
             .recover(used.as_ref(), &Challenge::default())
             .unwrap();
         assert!(matches!(recovered, Recovered::NeedsSignIn));
+    }
+
+    #[test]
+    fn a_refused_proof_is_an_error_that_names_the_clock_and_the_flag() {
+        let env = Scripted::new();
+        let authorizer = with_tokens(&env, "DPoP", "");
+        authorizer
+            .store
+            .save_dpop_key(&ProofKey::generate().unwrap());
+        let used = authorizer.present_bearer();
+        let refused = challenge("DPoP error=\"invalid_dpop_proof\"");
+        let failure = authorizer.recover(used.as_ref(), &refused).unwrap_err();
+        let shown = format!("{:?}", failure.error());
+        assert!(
+            shown.contains("clock") && shown.contains("--no-dpop"),
+            "{shown}"
+        );
+        assert_eq!(env.sent().len(), 0);
+    }
+
+    #[test]
+    fn a_sign_in_that_is_not_asked_for_it_removes_the_key_and_a_step_up_keeps_it() {
+        let env = Scripted::new();
+        let authorizer = with_tokens(&env, "DPoP", "");
+        let discovered = authorizer.discover(None).unwrap();
+        let store = &authorizer.store;
+        store.save_dpop_key(&ProofKey::generate().unwrap());
+        let step_up = challenge("Bearer error=insufficient_scope, scope=s");
+        authorizer.bind_anew(&discovered, &step_up).unwrap();
+        let before = store.dpop_key();
+        authorizer
+            .bind_anew(&discovered, &challenge("DPoP"))
+            .unwrap();
+        assert!(before.is_some() && store.dpop_key() == before);
+        authorizer
+            .bind_anew(&discovered, &challenge("Bearer"))
+            .unwrap();
+        assert!(store.dpop_key().is_none());
     }
 
     #[test]

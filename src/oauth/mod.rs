@@ -183,6 +183,7 @@ impl Authorizer {
         if current.is_some() && current.as_ref() != used {
             return Ok(Recovered::Again);
         }
+        dpop::check_proof(current.as_ref(), challenge)?;
         let is_step_up = challenge.is_insufficient_scope();
         if is_step_up && self.has_just_stepped_up(challenge) {
             let needed = match &challenge.scope {

@@ -8,8 +8,7 @@
 //!
 //! All threads report events to one `event_loop`. The reader and the workers run the bridge there themselves, one at a time;
 //! the main thread ([`run`]) keeps the time. The `Driver` holds the bridge and carries out its outputs.
-//! A panic of the reader or the writer closes stdin or stdout. A panic of the bridge ends the process, after each open request
-//! was answered with an error.
+//! A panic of reader or writer closes stdin or stdout. One of the bridge answers all open requests with an error, then exits.
 //!
 //! Flags: `--no-oauth`.
 
